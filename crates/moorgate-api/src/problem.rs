@@ -1,0 +1,139 @@
+//! What the API says when it says no: problem details (RFC 9457).
+//!
+//! `type` is `about:blank`, so `title` is the status in words; `code` tells our cases apart. Nothing in here comes from
+//! the inside of the gateway: causes go to its log.
+
+use std::fmt::Display;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use moorgate_control::ControlError;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The media type of a problem.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// One problem, as it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: `code` tells cases apart.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What failed, on what, and what to do.
+    pub detail: String,
+    /// Which case, for programs.
+    pub code: String,
+}
+
+macro_rules! cases {
+    ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal;)*) => {
+        /// The cases.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Case { $($(#[$doc])* $name,)* }
+
+        impl Case {
+            /// Its HTTP status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$name => StatusCode::$status,)* }
+            }
+
+            /// Its code.
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+        }
+    };
+}
+
+cases! {
+    /// No token was given.
+    TokenMissing = UNAUTHORIZED, "token_missing";
+    /// No such token, or one that was revoked.
+    TokenUnknown = UNAUTHORIZED, "token_unknown";
+    /// The token may read but not write.
+    ScopeInsufficient = FORBIDDEN, "scope_insufficient";
+    /// Its own, but only an operator may change it.
+    OperatorOnly = FORBIDDEN, "operator_only";
+    /// No such thing, or none that this token may see.
+    NotFound = NOT_FOUND, "not_found";
+    /// The path is there, the method is not.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed";
+    /// It exists already, or something else stands in the way.
+    Conflict = CONFLICT, "conflict";
+    /// A value that can't be.
+    Invalid = UNPROCESSABLE_ENTITY, "invalid";
+    /// The query has a parameter that is unknown or can't be read.
+    BadQuery = BAD_REQUEST, "bad_query";
+    /// The body can't be read.
+    BadBody = BAD_REQUEST, "bad_body";
+    /// The body is no JSON.
+    NotJson = UNSUPPORTED_MEDIA_TYPE, "not_json";
+    /// The body is longer than we read.
+    BodyTooLong = PAYLOAD_TOO_LARGE, "body_too_long";
+    /// The body did not come in time.
+    BodyTooSlow = REQUEST_TIMEOUT, "body_too_slow";
+    /// The request names a host that this listener is not.
+    Misdirected = MISDIRECTED_REQUEST, "misdirected";
+    /// The store can't be reached; traffic is served on.
+    StoreDown = SERVICE_UNAVAILABLE, "store_down";
+    /// Too many connections.
+    Full = SERVICE_UNAVAILABLE, "full";
+    /// Something of ours failed.
+    Internal = INTERNAL_SERVER_ERROR, "internal";
+}
+
+impl Problem {
+    /// A problem with its line.
+    pub fn new(case: Case, detail: impl Display) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title: case.status().canonical_reason().unwrap_or_default().into(),
+            status: case.status().as_u16(),
+            detail: detail.to_string(),
+            code: case.code().into(),
+        }
+    }
+
+    /// No such thing, or none that the caller may see: the two are told the same.
+    pub(crate) fn not_found(what: &str, name: &str) -> Self {
+        Self::new(Case::NotFound, format_args!("there is no {what} {}", shown(name)))
+    }
+
+    /// No such page.
+    pub(crate) fn no_page() -> Self {
+        Self::new(Case::NotFound, "there is nothing here; the resources are listed in /api/v1/openapi.json")
+    }
+}
+
+/// A name from outside, quoted and safe to show.
+pub(crate) fn shown(name: &str) -> impl Display + '_ {
+    std::fmt::from_fn(move |f| write!(f, "\"{}\"", moorgate_wire::visible::visible_within(name, 80)))
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 6750 §3: an error code only when a token was given.
+            let challenge = if self.code == Case::TokenUnknown.code() {
+                HeaderValue::from_static("Bearer realm=\"moorgate\", error=\"invalid_token\"")
+            } else {
+                HeaderValue::from_static("Bearer realm=\"moorgate\"")
+            };
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}

@@ -1,0 +1,488 @@
+//! The JSON of the API: what goes over it, both ways. Times are RFC 3339 in UTC.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+};
+
+use moorgate_contract::{
+    exposure::Exposure,
+    failure::Code,
+    flow::{Flow, FlowId, Kind},
+    listener::Listener,
+    outcome::Outcome,
+    policy::{Effect, Matcher, Policy, Rule},
+    time::Timestamp,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+
+/// A time as the API writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = i64::try_from(self.0.0).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX).fmt(f)
+    }
+}
+
+impl FromStr for Time {
+    type Err = jiff::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time: jiff::Timestamp = text.parse()?;
+        Ok(Self(Timestamp(u64::try_from(time.as_microsecond()).unwrap_or_default())))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a token may do. `write` includes `read`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Look and change.
+    #[default]
+    Write,
+}
+
+impl Scope {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
+    /// The addresses its connections leave from; none: the kernel chooses.
+    #[schema(value_type = Vec<String>)]
+    pub egress: Vec<IpAddr>,
+    /// Whether these addresses were set for this account; else they are the gateway's first two.
+    pub egress_is_own: bool,
+    /// How many credentials it has.
+    pub credentials: usize,
+    /// How many rules its policy has.
+    pub rules: usize,
+    /// How many tunnels and exchanges it has open now.
+    pub open: usize,
+}
+
+/// A new account.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddAccount {
+    /// Its name: lower-case letters, digits and `-`, at most 63, not beginning with `-`.
+    pub name: String,
+}
+
+/// What changes about an account.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeAccount {
+    /// One or two of the gateway's egress addresses; empty: the gateway's first two. Left out: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub egress: Option<Vec<IpAddr>>,
+}
+
+/// A credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Credential {
+    /// The proxy username.
+    pub username: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
+    /// How many passwords are valid: two while a rotation overlaps.
+    pub passwords: usize,
+    /// Until when the old password of a rotation works.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub overlap_until: Option<Time>,
+}
+
+/// A credential with its password, which is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewCredential {
+    /// The proxy username.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl fmt::Debug for NewCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCredential").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// How a credential is rotated.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// How long the old password still works, in seconds. Left out: not at all.
+    #[serde(default)]
+    pub overlap_seconds: u64,
+}
+
+/// A token of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Its id; no secret.
+    pub id: String,
+    /// Whose it is; none: an operator's.
+    pub account: Option<String>,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Time,
+}
+
+/// A token with its secret, which is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NewToken {
+    /// Its id; no secret.
+    pub id: String,
+    /// The bearer token.
+    pub token: String,
+}
+
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewToken").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A token to make.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddToken {
+    /// Whose it will be; none: an operator's.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// What it may do. Left out: `write`.
+    #[serde(default)]
+    pub scope: Scope,
+}
+
+/// One rule of a policy. Its number is its place, from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRule {
+    /// `allow` or `deny`; deny wins.
+    #[schema(value_type = String)]
+    pub effect: Effect,
+    /// `HOST` or `HOST:PORT`, where HOST is a name, a `*.` wildcard, an address or a CIDR. Without a port: every port but 25.
+    #[serde(rename = "match")]
+    #[schema(value_type = String)]
+    pub matcher: Matcher,
+}
+
+/// An account's policy: with any allow rule, what no rule matches is refused, else allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRules {
+    /// The rules in order.
+    pub rules: Vec<PolicyRule>,
+}
+
+impl From<&Policy> for PolicyRules {
+    fn from(policy: &Policy) -> Self {
+        let rules = policy.rules().iter();
+        Self { rules: rules.map(|rule| PolicyRule { effect: rule.effect, matcher: rule.matcher.clone() }).collect() }
+    }
+}
+
+impl From<PolicyRules> for Policy {
+    fn from(policy: PolicyRules) -> Self {
+        let rules = policy.rules.into_iter();
+        Self::new(rules.map(|rule| Rule { effect: rule.effect, matcher: rule.matcher }).collect())
+    }
+}
+
+impl PolicyRule {
+    /// As text: `deny *.example.com:443`.
+    pub fn text(&self) -> String {
+        Rule { effect: self.effect, matcher: self.matcher.clone() }.to_string()
+    }
+}
+
+/// What an edit of a policy did, or (dry run) would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyEdit {
+    /// Whether it was done.
+    pub applied: bool,
+    /// The rules before.
+    pub before: PolicyRules,
+    /// The rules after.
+    pub after: PolicyRules,
+    /// Targets among the account's latest 1,000 flows that were carried and that the new rules refuse.
+    pub refuses: Vec<RefusedTarget>,
+}
+
+/// A target that was carried and would be refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedTarget {
+    /// As it was asked for, `host:port`.
+    pub target: String,
+    /// How many flows went there.
+    pub flows: usize,
+    /// What the client would be told.
+    pub said: String,
+}
+
+/// An egress address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EgressAddress {
+    /// The address.
+    #[schema(value_type = String)]
+    pub address: IpAddr,
+    /// Whether the kernel lets us leave from it now.
+    pub present: bool,
+    /// The accounts that leave from it, of those the token may see.
+    pub accounts: Vec<String>,
+}
+
+/// One check on the way to a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainedStep {
+    /// Which check.
+    pub check: String,
+    /// What it found.
+    pub found: String,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Refusal {
+    /// Its code, as in flows, metrics and Proxy-Status.
+    #[schema(value_type = String)]
+    pub code: Code,
+    /// What the client is told.
+    pub said: String,
+}
+
+/// What traffic would meet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explained {
+    /// On whose behalf.
+    pub account: String,
+    /// Where to, `host:port`.
+    pub target: String,
+    /// Whether it would be carried.
+    pub allowed: bool,
+    /// Every check, in order.
+    pub steps: Vec<ExplainedStep>,
+    /// The addresses that would be dialled, in order. Empty when nothing was resolved.
+    #[schema(value_type = Vec<String>)]
+    pub admitted: Vec<SocketAddr>,
+    /// The addresses it would leave from, in the order tried; none: the kernel chooses.
+    #[schema(value_type = Vec<String>)]
+    pub egress: Vec<IpAddr>,
+    /// Why not.
+    pub refusal: Option<Refusal>,
+}
+
+/// One flow, what its outcome means, and what would be decided now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WhyFlow {
+    /// The flow.
+    pub flow: FlowView,
+    /// How it ended, in words.
+    pub ended: String,
+    /// What to do about it; none when it ended well.
+    pub advice: Option<String>,
+    /// The decision as it would be made now; none when its account is gone or was never known, or it named no target.
+    pub now: Option<Explained>,
+}
+
+/// The state of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The version of the binary.
+    pub version: String,
+    /// Whether it takes traffic.
+    pub ready: bool,
+    /// Why it does not.
+    pub not_ready: Option<String>,
+    /// The version of the snapshot that is served.
+    pub snapshot_version: u64,
+    /// Whether the store can be reached. When not, the last snapshot is served on and changes are refused.
+    pub store_ok: bool,
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// How many credentials there are.
+    pub credentials: usize,
+}
+
+/// The record of one tunnel or exchange. Texts of peers stand as they came.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FlowView {
+    /// Its name: thirteen letters and digits that sort by time.
+    #[schema(value_type = String)]
+    pub id: FlowId,
+    /// When the connection (or its request) came.
+    #[schema(value_type = String, format = DateTime)]
+    pub started: Time,
+    /// From then to the end, in microseconds.
+    pub duration_us: u64,
+    /// `tunnel` or `exchange`.
+    #[schema(value_type = String)]
+    pub kind: Kind,
+    /// Where it came in: `outbound_http`, `outbound_socks`, `outbound_https`, `outbound_socks_tls`, `inbound_http`, `inbound_tls`.
+    #[schema(value_type = String)]
+    pub listener: Listener,
+    /// Who connected.
+    #[schema(value_type = String)]
+    pub client: SocketAddr,
+    /// The account's name, once authenticated.
+    #[schema(value_type = Option<String>)]
+    pub account: Option<Arc<str>>,
+    /// The credential's username, once authenticated.
+    #[schema(value_type = Option<String>)]
+    pub username: Option<Arc<str>>,
+    /// The target as asked, `host:port`.
+    #[schema(value_type = Option<String>)]
+    pub target: Option<Box<str>>,
+    /// The address that was dialled.
+    #[schema(value_type = Option<String>)]
+    pub address: Option<SocketAddr>,
+    /// The address it left from.
+    #[schema(value_type = Option<String>)]
+    pub egress: Option<IpAddr>,
+    /// How many addresses were dialled.
+    pub tries: u32,
+    /// Bytes written to the target.
+    pub bytes_up: u64,
+    /// Bytes read from the target.
+    pub bytes_down: u64,
+    /// HTTP status given to the client, where HTTP was spoken.
+    pub status: Option<u16>,
+    /// The outcome's code; `ok` when both sides finished.
+    #[schema(value_type = String)]
+    pub outcome: Outcome,
+    /// For refusals and failures: the line the client was given.
+    #[schema(value_type = Option<String>)]
+    pub said: Option<Box<str>>,
+    /// What could be read of it, on each part of its way.
+    #[schema(value_type = Object)]
+    pub exposure: Exposure,
+}
+
+/// One line of the stream of flows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FlowLine {
+    /// A flow that ended.
+    Flow(Box<FlowView>),
+    /// The reader was too slow: this many flows were left out.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
+}
+
+impl From<&Flow> for FlowView {
+    fn from(flow: &Flow) -> Self {
+        let Flow { id, started, duration_us, kind, listener, client, tries, bytes_up, bytes_down, .. } = *flow;
+        Self {
+            id,
+            started: Time(started),
+            duration_us,
+            kind,
+            listener,
+            client,
+            account: flow.account.clone(),
+            username: flow.username.clone(),
+            target: flow.target.clone(),
+            address: flow.address,
+            egress: flow.egress,
+            tries,
+            bytes_up,
+            bytes_down,
+            status: flow.status,
+            outcome: flow.outcome,
+            said: flow.said.clone(),
+            exposure: flow.exposure,
+        }
+    }
+}
+
+impl From<FlowView> for Flow {
+    fn from(view: FlowView) -> Self {
+        let FlowView { id, duration_us, kind, listener, client, tries, bytes_up, bytes_down, .. } = view;
+        Self {
+            id,
+            started: view.started.0,
+            duration_us,
+            kind,
+            listener,
+            client,
+            account: view.account,
+            username: view.username,
+            target: view.target,
+            address: view.address,
+            egress: view.egress,
+            tries,
+            bytes_up,
+            bytes_down,
+            status: view.status,
+            outcome: view.outcome,
+            said: view.said,
+            exposure: view.exposure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_and_read_back() {
+        let time = Time(Timestamp(1_700_000_000_123_456));
+        assert_eq!(time.to_string(), "2023-11-14T22:13:20.123456Z");
+        assert_eq!(time.to_string().parse::<Time>().unwrap(), time);
+    }
+
+    #[test]
+    fn a_secret_is_not_in_debug_output() {
+        let credential = NewCredential { username: "mg_a".into(), password: "hunter2".into() };
+        let token = NewToken { id: "t1".into(), token: "mgt_secret".into() };
+        assert!(!format!("{credential:?} {token:?}").contains("hunter2"));
+        assert!(!format!("{credential:?} {token:?}").contains("secret"));
+    }
+
+    #[test]
+    fn an_unknown_field_is_named() {
+        let error = serde_json::from_str::<AddAccount>(r#"{"name":"a","tier":"big"}"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `tier`"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Outcomes in words: how a flow ended, and what to do about it. Total over every outcome, so that none is without words.
+
+use moorgate_contract::{
+    failure::Code,
+    flow::Flow,
+    outcome::{Ending, Outcome},
+};
+use moorgate_wire::visible::visible;
+
+/// How a flow ended, in one sentence without its full stop.
+pub fn ended(flow: &Flow) -> String {
+    match flow.outcome {
+        Outcome::Ok => "both sides finished".into(),
+        Outcome::Cut(ending) => cut(ending).into(),
+        Outcome::Failed(code) => match &flow.said {
+            Some(said) => format!("{code}: {}", visible(&**said)),
+            None => code.to_string(),
+        },
+    }
+}
+
+fn cut(ending: Ending) -> &'static str {
+    match ending {
+        Ending::ResetByClient => "the client reset the connection",
+        Ending::ResetByTarget => "the target reset the connection",
+        Ending::TruncatedByClient => "the client's TLS ended without saying goodbye (close_notify)",
+        Ending::TruncatedByTarget => "the target's TLS ended without saying goodbye (close_notify)",
+        Ending::ClientLeft => "the client went away before anything was decided",
+        Ending::Revoked => "cut: its credential or account was revoked, or its policy edited with --cut",
+        Ending::Idle => "cut: no byte moved for the idle limit",
+        Ending::Drained => "cut: the gateway went down and its drain limit ran out",
+        Ending::Lost => "lost: the task that carried it died, which is a defect of the gateway",
+    }
+}
+
+/// What to do about it; `None` where there is nothing to do.
+pub fn advice(flow: &Flow) -> Option<&'static str> {
+    match flow.outcome {
+        Outcome::Ok => None,
+        Outcome::Cut(ending) => after_cut(ending),
+        Outcome::Failed(code) => Some(after_failure(code)),
+    }
+}
+
+fn after_cut(ending: Ending) -> Option<&'static str> {
+    match ending {
+        Ending::ResetByClient | Ending::TruncatedByClient | Ending::ClientLeft => {
+            Some("look at the client: it closed first, often by a timeout of its own")
+        }
+        Ending::ResetByTarget | Ending::TruncatedByTarget => {
+            Some("ask whoever runs the target: it closed the connection, and the gateway passed that on unchanged")
+        }
+        Ending::Revoked => Some("give the client a valid credential: moorgate credential add ACCOUNT"),
+        Ending::Idle => Some("send keep-alives, or raise [limits] idle_tunnel in the gateway's file"),
+        Ending::Drained => Some("connect again; to let long tunnels finish, raise [limits] drain in the gateway's file"),
+        Ending::Lost => Some("look for \"panicked\" in the gateway's log and report it"),
+    }
+}
+
+fn after_failure(code: Code) -> &'static str {
+    match code {
+        Code::CredentialsMissing => "put the username and password into the client's proxy URL",
+        Code::CredentialsWrong => "compare the proxy URL with: moorgate credential list ACCOUNT; a lost password is replaced by rotate",
+        Code::PolicyDenied => "see the rules with: moorgate policy show ACCOUNT; replace them with: moorgate policy set ACCOUNT …",
+        Code::GuardDenied => "an operator can open that network with [egress] allow_private_destinations in the gateway's file",
+        Code::HostNotCanonical => "write the host as a plain name or address",
+        Code::NameNotResolved => "check the spelling, and what the gateway's resolver answers ([resolver] servers)",
+        Code::NoAddressOfFamily => "give the account an egress address of that family: moorgate account set ACCOUNT --egress A,B",
+        Code::ConnectionRefused => "check that the target listens on that port and lets the egress address in",
+        Code::NetworkUnreachable | Code::HostUnreachable => "check the route from the gateway's machine to the target",
+        Code::ConnectTimeout => "check that the target is up and that its firewall lets the egress address in (moorgate egress list)",
+        Code::ResponseIncomplete => "ask whoever runs the target: it closed before its response was whole",
+        Code::ResponseMalformed => "check that the target speaks HTTP on that port; for TLS use CONNECT",
+        Code::ResponseTimeout => "ask whoever runs the target: it took the request and did not begin to answer in time",
+        Code::NoEgressLeft => "bring an egress address of the account back up, or set another: moorgate egress list",
+        Code::PortsExhausted => "use another egress address as well, or fewer connections to that destination",
+        Code::QuotaSpent => "wait as long as Retry-After said, or raise the account's quota",
+        Code::DomainUnknown => "the domain has no route at this gateway",
+        Code::NameMismatch => "let the client use one name: its TLS server name and its Host differ",
+        Code::HostMismatch => "let the client use one name: its request target and its Host differ",
+        Code::Malformed => "look at what the client sends: it is not well-formed for this listener",
+        Code::NotSupported => "use CONNECT, an absolute http:// target, or SOCKS5 CONNECT",
+        Code::AddressTypeNotSupported => "let the SOCKS5 client send a domain, IPv4 or IPv6",
+        Code::HandshakeFailed => "check that the client speaks TLS to this port and trusts the gateway's certificate (MOORGATE_CA)",
+        Code::HeadTooSlow => "look at the client or the network to it: its request did not arrive in time ([limits] head)",
+        Code::HeadTooLong => "let the client send fewer or shorter header fields",
+        Code::BodyTooSlow => "look at the client or the network to it: its body stalled",
+        Code::Full => "raise the gateway's limits (file descriptors, [limits]) or close connections",
+        Code::Draining => "connect again: the gateway was going down",
+        Code::OriginUntrusted => "give the origin a certificate that is trusted here",
+        Code::Loop => "ask for something other than the gateway itself",
+        Code::Internal => "look into the gateway's log at that time and report it",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Instant};
+
+    use moorgate_contract::{
+        flow::{FlowId, OpenFlow},
+        listener::Listener,
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    #[test]
+    fn everything_that_went_wrong_has_words_and_an_advice() {
+        for outcome in Outcome::all() {
+            let (send, flows) = mpsc::sync_channel(1);
+            let sink = std::sync::Arc::new(move |flow| send.send(flow).unwrap());
+            let client = "127.0.0.1:1".parse().unwrap();
+            OpenFlow::open(FlowId(1), Timestamp(0), Instant::now(), Listener::OutboundHttp, client, sink).end(outcome);
+            let flow = flows.recv().unwrap();
+            assert!(!ended(&flow).is_empty());
+            assert_eq!(advice(&flow).is_none(), outcome == Outcome::Ok, "{outcome}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Accounts and credentials as the data plane sees them.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::{egress::Pair, policy::Policy, time::Timestamp};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+    };
+}
+
+id! {
+    /// An account, for as long as it exists; never used again.
+    AccountId
+}
+id! {
+    /// A credential: a username that keeps its identity while its password rotates.
+    CredentialId
+}
+id! {
+    /// One password of a credential.
+    SecretId
+}
+
+/// An account: a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its identity.
+    pub id: AccountId,
+    /// Its name, as in the API and in refusals.
+    pub name: Arc<str>,
+    /// Where its connections may go.
+    pub policy: Policy,
+    /// Counts edits of the policy that also cut open tunnels which the new rules refuse.
+    pub policy_cuts: u64,
+    /// The addresses its connections leave from.
+    pub egress: Pair,
+    /// How many tunnels and exchanges it has open; one counter for as long as the account exists.
+    #[serde(skip)]
+    pub load: Load,
+}
+
+/// A count of what is open, shared by all copies of an account. Says nothing about whether two accounts are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Load(Arc<AtomicUsize>);
+
+impl PartialEq for Load {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Load {}
+
+impl Load {
+    /// Takes one place if fewer than `limit` are taken. It is given back when the value is dropped.
+    pub fn take(&self, limit: usize) -> Option<Place> {
+        let taken = self.0.fetch_add(1, Relaxed);
+        let place = Place(self.0.clone());
+        (taken < limit).then_some(place)
+    }
+
+    /// How many places are taken.
+    pub fn taken(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One place of a [`Load`].
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A proxy username with its one or (while a rotation overlaps) two passwords.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// Its identity.
+    pub id: CredentialId,
+    /// Who owns it.
+    pub account: AccountId,
+    /// The proxy username; unique over all accounts.
+    pub username: Arc<str>,
+    /// The passwords that are valid.
+    pub secrets: Vec<Secret>,
+}
+
+/// A password as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its identity: flows remember it, so that the end of a rotation's overlap can cut them.
+    pub id: SecretId,
+    /// The keyed hash.
+    pub hash: SecretHash,
+    /// From when on it is refused; `None`: never. Holds even when nobody compiles a newer snapshot.
+    pub until: Option<Timestamp>,
+}
+
+impl Secret {
+    /// Whether it is accepted at `now`.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// HMAC-SHA-256 of username and password under the gateway's [`Pepper`].
+///
+/// Passwords are random with at least 128 bits, so one keyed hash is enough and a CONNECT costs no password hashing.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+impl SecretHash {
+    fn matches(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+/// The key of [`SecretHash`]es. Derived from the master key; never leaves the gateway unsealed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Pepper([u8; 32]);
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pepper(…)")
+    }
+}
+
+impl Pepper {
+    /// A pepper of these 32 bytes.
+    pub fn new(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+
+    /// The hash of a username and password. The length in front keeps `ab`+`c` and `a`+`bc` apart.
+    pub fn hash(&self, username: &str, password: &[u8]) -> SecretHash {
+        // A 32-byte key is always accepted; the zero key of the fallback matches nothing that was ever stored.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return SecretHash([0; 32]) };
+        mac.update(&(username.len() as u64).to_be_bytes());
+        mac.update(username.as_bytes());
+        mac.update(password);
+        SecretHash(mac.finalize().into_bytes().into())
+    }
+}
+
+/// Who asks: one value, made by [`Snapshot::authenticate`](crate::snapshot::Snapshot::authenticate), by which traffic
+/// is both routed and authorised.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The account.
+    pub account: Arc<Account>,
+    /// The credential's username.
+    pub username: Arc<str>,
+    /// The credential.
+    pub credential: CredentialId,
+    /// Which of its passwords.
+    pub secret: SecretId,
+}
+
+impl Credential {
+    /// The password of this credential that `hash` is, looking at every one in constant time.
+    pub(crate) fn find(&self, hash: &SecretHash, now: Timestamp) -> Option<SecretId> {
+        let mut found = None;
+        for secret in &self.secrets {
+            if bool::from(secret.hash.matches(hash)) && secret.is_valid(now) {
+                found = Some(secret.id);
+            }
+        }
+        found
+    }
+}

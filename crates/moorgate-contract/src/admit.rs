@@ -1,0 +1,82 @@
+//! The second pure step, after resolution: which of these addresses may be dialled?
+//!
+//! What is refused is dropped; the name is refused when nothing is left. The addresses that come out of here are the
+//! ones that are dialled: nobody resolves again.
+
+use std::net::{IpAddr, SocketAddr};
+
+use moorgate_wire::visible::visible;
+
+use crate::{
+    decide::{Plan, Witness, unmatched},
+    egress::Presence,
+    failure::{Code, Failure},
+    guard::{Guard, Sight},
+    policy::Finding,
+};
+
+/// Admits addresses of a plan's destination, in their order.
+///
+/// # Errors
+/// The refusal of the first address, when none is left.
+pub fn admit(
+    guard: &Guard,
+    presence: &Presence,
+    plan: &Plan,
+    addresses: &[IpAddr],
+    witness: &mut impl Witness,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let mut first_refusal = None;
+    let mut admitted = Vec::with_capacity(addresses.len());
+    for &address in addresses {
+        let address = SocketAddr::new(address, plan.port);
+        match admit_one(guard, presence, plan, address, witness) {
+            Ok(()) => admitted.push(address),
+            Err(refusal) => {
+                witness.saw("refused", format_args!("{}: {refusal}", address.ip()));
+                first_refusal.get_or_insert(refusal);
+            }
+        }
+    }
+    if admitted.is_empty() {
+        let unresolved =
+            || Failure::new(Code::NameNotResolved, format_args!("{} has no address", visible(plan.asked.text())));
+        return Err(first_refusal.unwrap_or_else(unresolved));
+    }
+    Ok(admitted)
+}
+
+fn admit_one(
+    guard: &Guard,
+    presence: &Presence,
+    plan: &Plan,
+    address: SocketAddr,
+    witness: &mut impl Witness,
+) -> Result<(), Failure> {
+    let (ip, account, asked) = (address.ip(), &plan.account, &plan.asked);
+    match guard.judge(address, presence) {
+        Sight::Open => witness.saw("guard", format_args!("{ip} may be reached")),
+        Sight::Special(class) => return Err(Failure::guarded(asked, ip, class)),
+        Sight::OwnListener => return Err(Failure::own_listener(asked)),
+    }
+    match account.policy.judge_address(ip, plan.port) {
+        Finding::Denied(number, rule) => return Err(Failure::denied_by_rule(number, &account.name, rule)),
+        Finding::Allowed(number, rule) => {
+            witness.saw("policy, by address", format_args!("{ip}: rule {number} ({rule})"))
+        }
+        Finding::Unmatched | Finding::ClosedPort if plan.needs_allowed_address => {
+            return Err(unmatched(account, asked));
+        }
+        Finding::Unmatched | Finding::ClosedPort | Finding::Default => {
+            witness.saw("policy, by address", format_args!("{ip}: no rule refuses it"));
+        }
+    }
+    if !plan.egress().has_family_of(ip) {
+        let (have, want) = if ip.is_ipv4() { ("IPv6 only", "IPv4") } else { ("IPv4 only", "IPv6") };
+        return Err(Failure::no_family(asked, have, want));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The first pure step: may this principal ask for this target? Before resolution; traffic and `explain` call the same.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use moorgate_wire::{
+    host::{Asked, Host},
+    name::DomainName,
+    visible::visible,
+};
+
+use crate::{
+    account::Account,
+    egress::Pair,
+    failure::{Code, Failure},
+    policy::Finding,
+};
+
+/// The name that the gateway itself answers, through any outbound listener.
+pub const ECHO: &str = "echo.moorgate.internal";
+
+/// Whether a stream or datagrams are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Stream,
+    /// UDP: refused today.
+    Datagram,
+}
+
+/// What a head wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// On whose behalf.
+    pub account: &'a Arc<Account>,
+    /// Where to.
+    pub asked: &'a Asked,
+    /// How.
+    pub transport: Transport,
+}
+
+/// Where a plan leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// The gateway's own echo.
+    Echo,
+    /// A name, yet to be resolved.
+    Name(DomainName),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// Our yes, as far as it can be said before resolution.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// On whose behalf.
+    pub account: Arc<Account>,
+    /// As asked.
+    pub asked: Asked,
+    /// Where to.
+    pub destination: Destination,
+    /// The port there.
+    pub port: u16,
+    /// Whether the name itself was allowed, or each address must find an allow rule.
+    pub needs_allowed_address: bool,
+}
+
+impl Plan {
+    /// The destination host in canonical form: what egress addresses are sticky for.
+    pub fn host(&self) -> String {
+        self.asked.host.as_ref().map_or_else(|_| self.asked.text().to_owned(), ToString::to_string)
+    }
+
+    /// The addresses it may leave from.
+    pub fn egress(&self) -> &Pair {
+        &self.account.egress
+    }
+}
+
+/// One thing that was looked at on the way to a decision, in words; for `explain` and `why`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which check.
+    pub check: &'static str,
+    /// What it found.
+    pub found: String,
+}
+
+/// Who looks on while a decision is made. Traffic lets nobody look (`()`), so it formats nothing.
+pub trait Witness {
+    /// Takes note of one check.
+    fn saw(&mut self, check: &'static str, found: fmt::Arguments<'_>);
+}
+
+impl Witness for () {
+    fn saw(&mut self, _: &'static str, _: fmt::Arguments<'_>) {}
+}
+
+impl Witness for Vec<Step> {
+    fn saw(&mut self, check: &'static str, found: fmt::Arguments<'_>) {
+        self.push(Step { check, found: found.to_string() });
+    }
+}
+
+/// Decides what can be decided before resolution.
+///
+/// # Errors
+/// The refusal, with its code and its rule.
+pub fn decide(ask: &Ask<'_>, witness: &mut impl Witness) -> Result<Plan, Failure> {
+    let result = look(ask, witness);
+    if let Err(refusal) = &result {
+        witness.saw("refused", format_args!("{refusal}"));
+    }
+    result
+}
+
+fn look(ask: &Ask<'_>, witness: &mut impl Witness) -> Result<Plan, Failure> {
+    let Ask { account, asked, transport } = *ask;
+    if transport == Transport::Datagram {
+        return Err(Failure::new(Code::NotSupported, "datagrams are not carried yet; use a TCP connection"));
+    }
+    let host = asked.host.as_ref().map_err(Failure::not_canonical)?;
+    let port = asked.port;
+    witness.saw("host", format_args!("{} is canonical", visible(asked.text())));
+    let plan = |destination, needs_allowed_address| Plan {
+        account: account.clone(),
+        asked: asked.clone(),
+        destination,
+        port,
+        needs_allowed_address,
+    };
+    let name = match host {
+        Host::Name(name) if name.as_str() == ECHO => {
+            witness.saw("echo", format_args!("answered by the gateway itself"));
+            return Ok(plan(Destination::Echo, false));
+        }
+        Host::Name(name) => name,
+        Host::V4(address) => return Ok(plan(Destination::Address(IpAddr::V4(*address)), true)),
+        Host::V6(address) => return Ok(plan(Destination::Address(IpAddr::V6(*address)), true)),
+    };
+    let needs_allowed_address = match account.policy.judge_name(name, port) {
+        Finding::Denied(number, rule) => return Err(Failure::denied_by_rule(number, &account.name, rule)),
+        Finding::Allowed(number, rule) => {
+            witness.saw("policy, by name", format_args!("rule {number} ({rule})"));
+            false
+        }
+        Finding::Default => {
+            witness.saw("policy, by name", format_args!("no rule matches; allowed by default"));
+            false
+        }
+        Finding::Unmatched | Finding::ClosedPort => {
+            witness.saw("policy, by name", format_args!("no rule allows the name; an address rule may"));
+            true
+        }
+    };
+    // Without a rule that speaks of addresses there is nothing to wait for, and no name to leak to a resolver.
+    if needs_allowed_address && !account.policy.has_address_allow(port) {
+        return Err(unmatched(account, asked));
+    }
+    Ok(plan(Destination::Name(name.clone()), needs_allowed_address))
+}
+
+pub(crate) fn unmatched(account: &Account, asked: &Asked) -> Failure {
+    if asked.port == crate::policy::SMTP {
+        Failure::port_needs_rule(&account.name, asked.port)
+    } else {
+        Failure::no_rule_allows(&account.name, asked)
+    }
+}

@@ -1,0 +1,111 @@
+//! What could be read of a flow, and by whom.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::listener::{Listener, Product};
+
+/// What could be read at one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readable {
+    /// The target's name or address.
+    pub name: bool,
+    /// The target's port.
+    pub port: bool,
+    /// The proxy's username and password.
+    pub credentials: bool,
+    /// Path and query of an HTTP request.
+    pub path: bool,
+    /// HTTP header fields.
+    pub headers: bool,
+    /// The body of an HTTP message.
+    pub body: bool,
+}
+
+impl Readable {
+    const NOTHING: Self =
+        Self { name: false, port: false, credentials: false, path: false, headers: false, body: false };
+    const DESTINATION: Self = Self { name: true, port: true, ..Self::NOTHING };
+    const MESSAGE: Self = Self { path: true, headers: true, body: true, ..Self::DESTINATION };
+}
+
+impl fmt::Display for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.name, "name"),
+            (self.port, "port"),
+            (self.credentials, "password"),
+            (self.path, "path"),
+            (self.headers, "headers"),
+            (self.body, "body"),
+        ];
+        let mut said = false;
+        for (_, word) in parts.iter().filter(|(is, _)| *is) {
+            f.write_str(if said { ", " } else { "" })?;
+            f.write_str(word)?;
+            said = true;
+        }
+        if said { Ok(()) } else { f.write_str("nothing") }
+    }
+}
+
+/// What a tunnel's bytes looked like, from the first of them: we forward them unread, yet whoever is on the way could look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// No byte came from the client.
+    #[default]
+    None,
+    /// The client began a TLS handshake inside the tunnel.
+    Tls,
+    /// The client began with something else: whatever it was, it was not TLS from the start.
+    NotTls,
+    /// An HTTP message that we parsed.
+    Http,
+}
+
+/// What could be read of a flow on each part of its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposure {
+    /// On the wire from the client to the gateway.
+    pub wire_to_gateway: Readable,
+    /// By the gateway.
+    pub gateway: Readable,
+    /// On the wire from the gateway to the target.
+    pub wire_to_target: Readable,
+    /// What the bytes looked like.
+    pub content: Content,
+}
+
+impl Exposure {
+    /// What an outbound flow exposes on `listener`, with bytes that look like `content`.
+    pub fn outbound(listener: Listener, content: Content) -> Self {
+        let carried = match content {
+            Content::Http | Content::NotTls => Readable::MESSAGE,
+            Content::Tls | Content::None => Readable::DESTINATION,
+        };
+        let gateway = Readable { credentials: true, ..carried };
+        let wire_to_gateway = match listener.product() {
+            Some(Product::Shield) => Readable::NOTHING,
+            Some(Product::Static) | None => gateway,
+        };
+        Self { wire_to_gateway, gateway, wire_to_target: carried, content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shield_hides_destination_and_password_from_the_wire_to_us() {
+        let shield = Exposure::outbound(Listener::OutboundHttps, Content::Tls);
+        assert_eq!(shield.wire_to_gateway.to_string(), "nothing");
+        assert_eq!(shield.gateway.to_string(), "name, port, password");
+        assert_eq!(shield.wire_to_target.to_string(), "name, port");
+        let plain = Exposure::outbound(Listener::OutboundHttp, Content::Http);
+        assert_eq!(plain.wire_to_gateway.to_string(), "name, port, password, path, headers, body");
+        assert_eq!(plain.wire_to_target.to_string(), "name, port, path, headers, body");
+    }
+}

@@ -1,0 +1,243 @@
+//! The failure table: every way we say no or fail, with its one code and how that is said on each wire.
+//!
+//! A new failure is one row here; without it nothing compiles.
+
+use std::{fmt, net::IpAddr};
+
+use moorgate_wire::{
+    host::{Asked, NotCanonical},
+    socks5::Reply,
+    visible::visible,
+};
+use serde::{Deserialize, Serialize};
+
+/// How a failure is said over SOCKS5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocksAnswer {
+    /// A reply to the request (RFC 1928 §6).
+    Reply(Reply),
+    /// No acceptable method, or the failure status of RFC 1929.
+    AuthFailure,
+    /// The connection is closed without an answer.
+    Close,
+}
+
+/// How a failure is said to an inbound client. `None` in a row: it can't happen there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InboundAnswer {
+    /// An HTTP status where we speak HTTP with the client; elsewhere close.
+    Http(u16),
+    /// A TLS alert description (RFC 8446 §6), or this HTTP status where no TLS is spoken.
+    Alert(u8, u16),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The one code: in Proxy-Status, body line, flow, metric and log.
+    pub code: &'static str,
+    /// Status toward clients of the HTTP proxies.
+    pub http: u16,
+    /// Answer toward SOCKS5 clients.
+    pub socks: SocksAnswer,
+    /// Answer toward inbound clients.
+    pub inbound: Option<InboundAnswer>,
+    /// The registered error type of RFC 9209 §2.3 that comes nearest.
+    pub proxy_status: &'static str,
+}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $http:literal, $socks:expr, $inbound:expr, $proxy_status:literal;)*) => {
+        /// Every failure there is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// How this failure is said on each wire.
+            pub fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row { code: $code, http: $http, socks: $socks, inbound: $inbound, proxy_status: $proxy_status },)*
+                }
+            }
+        }
+    };
+}
+
+use InboundAnswer::{Alert, Http};
+use SocksAnswer::{AuthFailure, Close, Reply as Say};
+
+/// TLS alert `unrecognized_name` (RFC 6066 §3).
+pub const UNRECOGNIZED_NAME: u8 = 112;
+/// TLS alert `decode_error` (RFC 8446 §6.2).
+pub const DECODE_ERROR: u8 = 50;
+
+table! {
+    /// No credentials were given.
+    CredentialsMissing = "credentials_missing", 407, AuthFailure, None, "http_request_denied";
+    /// No such credential, or a wrong password, or one that has been revoked.
+    CredentialsWrong = "credentials_wrong", 407, AuthFailure, None, "http_request_denied";
+    /// The account's policy says no.
+    PolicyDenied = "policy_denied", 403, Say(Reply::NotAllowed), None, "http_request_denied";
+    /// Every address of the destination is one that nobody may reach through us.
+    GuardDenied = "guard_denied", 403, Say(Reply::NotAllowed), Some(Http(502)), "destination_ip_prohibited";
+    /// The host is not written in canonical form.
+    HostNotCanonical = "host_not_canonical", 400, Say(Reply::GeneralFailure), Some(Http(400)), "http_request_error";
+    /// The name does not resolve.
+    NameNotResolved = "name_not_resolved", 502, Say(Reply::HostUnreachable), Some(Http(502)), "dns_error";
+    /// The name has no address of a family that the account's egress pair has.
+    NoAddressOfFamily = "no_address_of_family", 502, Say(Reply::HostUnreachable), Some(Http(502)), "destination_ip_unroutable";
+    /// The target answered with RST.
+    ConnectionRefused = "connection_refused", 502, Say(Reply::ConnectionRefused), Some(Http(502)), "connection_refused";
+    /// No route to the target's network.
+    NetworkUnreachable = "network_unreachable", 502, Say(Reply::NetworkUnreachable), Some(Http(502)), "destination_ip_unroutable";
+    /// No route to the target itself.
+    HostUnreachable = "host_unreachable", 502, Say(Reply::HostUnreachable), Some(Http(502)), "destination_unavailable";
+    /// The target did not answer in time.
+    ConnectTimeout = "connect_timeout", 504, Say(Reply::TtlExpired), Some(Http(504)), "connection_timeout";
+    /// The target closed or broke the exchange before its response was whole.
+    ResponseIncomplete = "response_incomplete", 502, Say(Reply::GeneralFailure), Some(Http(502)), "http_response_incomplete";
+    /// The target's response is not HTTP.
+    ResponseMalformed = "response_malformed", 502, Say(Reply::GeneralFailure), Some(Http(502)), "http_protocol_error";
+    /// The target took the request and did not begin to answer in time.
+    ResponseTimeout = "response_timeout", 504, Say(Reply::TtlExpired), Some(Http(504)), "http_response_timeout";
+    /// No egress address of the pair is present.
+    NoEgressLeft = "no_egress_left", 503, Say(Reply::GeneralFailure), None, "proxy_internal_error";
+    /// Every source port toward that destination is in use.
+    PortsExhausted = "ports_exhausted", 503, Say(Reply::GeneralFailure), Some(Http(503)), "connection_limit_reached";
+    /// A quota or rate limit is used up.
+    QuotaSpent = "quota_spent", 429, Say(Reply::NotAllowed), Some(Http(429)), "http_request_denied";
+    /// No route has this domain, or no domain was named.
+    DomainUnknown = "domain_unknown", 421, Close, Some(Alert(UNRECOGNIZED_NAME, 421)), "http_request_denied";
+    /// Server name and Host or `:authority` disagree.
+    NameMismatch = "name_mismatch", 421, Close, Some(Http(421)), "http_request_denied";
+    /// Request target and Host name different hosts.
+    HostMismatch = "host_mismatch", 400, Close, Some(Http(400)), "http_request_error";
+    /// The head, or the framing of a body, is malformed.
+    Malformed = "malformed", 400, Close, Some(Alert(DECODE_ERROR, 400)), "http_request_error";
+    /// The request is well-formed and nothing that a proxy does.
+    NotSupported = "not_supported", 400, Say(Reply::CommandNotSupported), Some(Http(400)), "http_request_error";
+    /// SOCKS5: an address type that RFC 1928 does not know.
+    AddressTypeNotSupported = "address_type_not_supported", 400, Say(Reply::AddressTypeNotSupported), None, "http_request_error";
+    /// The TLS handshake failed.
+    HandshakeFailed = "handshake_failed", 400, Close, Some(Alert(DECODE_ERROR, 400)), "tls_protocol_error";
+    /// The head (or the handshake before it) did not arrive in time.
+    HeadTooSlow = "head_too_slow", 408, Close, Some(Http(408)), "connection_read_timeout";
+    /// The head is longer than we read.
+    HeadTooLong = "head_too_long", 431, Close, Some(Http(431)), "http_request_error";
+    /// The body made no progress.
+    BodyTooSlow = "body_too_slow", 408, Close, Some(Http(408)), "connection_read_timeout";
+    /// The gateway has as many connections as it may have.
+    Full = "full", 503, Say(Reply::GeneralFailure), Some(Http(503)), "connection_limit_reached";
+    /// The gateway is going down.
+    Draining = "draining", 503, Say(Reply::GeneralFailure), Some(Http(503)), "connection_limit_reached";
+    /// The origin's certificate can't be trusted.
+    OriginUntrusted = "origin_untrusted", 502, Close, Some(Http(502)), "tls_certificate_error";
+    /// The way leads back to a listener of ours.
+    Loop = "loop", 508, Say(Reply::NotAllowed), Some(Http(508)), "proxy_loop_detected";
+    /// Something of ours failed.
+    Internal = "internal", 500, Say(Reply::GeneralFailure), Some(Http(500)), "proxy_internal_error";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().code)
+    }
+}
+
+/// One failure: its code, and one line for a person that says what failed, on what, and what to do.
+///
+/// The line holds nothing secret and no control byte of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Which row of the table.
+    pub code: Code,
+    /// The line.
+    pub said: Box<str>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.said)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Refusals that need words of their own. The others are said by [`Failure::new`].
+impl Failure {
+    /// A failure with its line.
+    pub fn new(code: Code, said: impl fmt::Display) -> Self {
+        Self { code, said: said.to_string().into() }
+    }
+
+    pub(crate) fn credentials_missing() -> Self {
+        Self::new(Code::CredentialsMissing, "this proxy wants a username and password; put both into the proxy URL")
+    }
+
+    pub(crate) fn credentials_wrong(username: &str) -> Self {
+        Self::new(
+            Code::CredentialsWrong,
+            format_args!("no credential \"{}\" with that password; check the proxy URL", visible(username)),
+        )
+    }
+
+    pub(crate) fn not_canonical(why: &NotCanonical) -> Self {
+        Self::new(Code::HostNotCanonical, why)
+    }
+
+    pub(crate) fn denied_by_rule(number: u32, account: &str, rule: impl fmt::Display) -> Self {
+        Self::new(
+            Code::PolicyDenied,
+            format_args!(
+                "denied by policy rule {number} of account {account} ({rule}); change it with: moorgate policy set {account}"
+            ),
+        )
+    }
+
+    pub(crate) fn no_rule_allows(account: &str, asked: &Asked) -> Self {
+        Self::new(
+            Code::PolicyDenied,
+            format_args!(
+                "no allow rule of account {account} matches {}; add one with: moorgate policy set {account} --allow …",
+                visible(asked.text())
+            ),
+        )
+    }
+
+    pub(crate) fn port_needs_rule(account: &str, port: u16) -> Self {
+        Self::new(
+            Code::PolicyDenied,
+            format_args!(
+                "port {port} is closed unless a rule of account {account} names it: moorgate policy set {account} --allow HOST:{port}"
+            ),
+        )
+    }
+
+    pub(crate) fn guarded(asked: &Asked, address: IpAddr, class: &str) -> Self {
+        Self::new(
+            Code::GuardDenied,
+            format_args!(
+                "{} is {address}, {class}, which nobody may reach through this gateway; an operator can allow it with [egress] allow_private_destinations",
+                visible(asked.text())
+            ),
+        )
+    }
+
+    pub(crate) fn own_listener(asked: &Asked) -> Self {
+        Self::new(Code::Loop, format_args!("{} leads back to this gateway itself", visible(asked.text())))
+    }
+
+    pub(crate) fn no_family(asked: &Asked, have: &str, want: &str) -> Self {
+        Self::new(
+            Code::NoAddressOfFamily,
+            format_args!(
+                "{} has only {want} addresses and this account's egress addresses are {have}",
+                visible(asked.text())
+            ),
+        )
+    }
+}

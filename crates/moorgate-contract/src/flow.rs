@@ -1,0 +1,288 @@
+//! The record of one tunnel or exchange. Opened at accept, ended *by value* on every way out.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{
+    exposure::Exposure,
+    failure::Failure,
+    listener::Listener,
+    outcome::{Ending, Outcome},
+    time::Timestamp,
+};
+
+/// Names one flow. Thirteen letters and digits (Crockford's base 32) that sort by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId(pub u64);
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const ID_LETTERS: u32 = 13;
+/// Below the milliseconds: enough that ids of one gateway don't meet within a millisecond.
+const SEQUENCE_BITS: u32 = 22;
+
+impl FlowId {
+    /// The id of the `sequence`-th flow, opened at `at`.
+    pub fn new(at: Timestamp, sequence: u64) -> Self {
+        Self(((at.0 / 1000) << SEQUENCE_BITS) | (sequence & ((1 << SEQUENCE_BITS) - 1)))
+    }
+}
+
+impl fmt::Display for FlowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in (0..ID_LETTERS).rev() {
+            let digit = (self.0 >> (letter * 5)) & 31;
+            let byte = usize::try_from(digit).ok().and_then(|digit| ALPHABET.get(digit)).copied().unwrap_or(b'0');
+            write!(f, "{}", char::from(byte))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text that is no flow's id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no flow's id: those are {ID_LETTERS} letters and digits, as `moorgate log` prints them")]
+pub struct NotAFlowId(Box<str>);
+
+impl FromStr for FlowId {
+    type Err = NotAFlowId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NotAFlowId(text.chars().take(40).collect());
+        if text.len() != ID_LETTERS as usize {
+            return Err(wrong());
+        }
+        text.bytes()
+            .try_fold(0_u64, |id, byte| {
+                let digit = ALPHABET.iter().position(|letter| letter.eq_ignore_ascii_case(&byte)).ok_or_else(wrong)?;
+                id.checked_mul(32).and_then(|id| id.checked_add(digit as u64)).ok_or_else(wrong)
+            })
+            .map(Self)
+    }
+}
+
+impl Serialize for FlowId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FlowId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A tunnel, or one request and its response.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Bytes relayed blindly. Also what never became anything.
+    #[default]
+    Tunnel,
+    /// One HTTP request and its response.
+    Exchange,
+}
+
+/// The record. Texts of peers stand as they came: whoever prints them passes them through `visible`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Its name.
+    pub id: FlowId,
+    /// When the connection (or its request) came.
+    pub started: Timestamp,
+    /// From then to the end, in microseconds.
+    pub duration_us: u64,
+    /// Tunnel or exchange.
+    pub kind: Kind,
+    /// Where it came in.
+    pub listener: Listener,
+    /// Who connected.
+    pub client: SocketAddr,
+    /// The account's name, once authenticated.
+    pub account: Option<Arc<str>>,
+    /// The credential's username, once authenticated.
+    pub username: Option<Arc<str>>,
+    /// The target as asked, `host:port`.
+    pub target: Option<Box<str>>,
+    /// The address that was dialled.
+    pub address: Option<SocketAddr>,
+    /// The address we left from.
+    pub egress: Option<IpAddr>,
+    /// How many addresses were dialled.
+    pub tries: u32,
+    /// Bytes written to the target's socket.
+    pub bytes_up: u64,
+    /// Bytes read from the target's socket.
+    pub bytes_down: u64,
+    /// HTTP status given to the client, where HTTP was spoken.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// For refusals and failures: the line the client was given.
+    pub said: Option<Box<str>>,
+    /// What could be read of it.
+    pub exposure: Exposure,
+}
+
+/// Bytes of one open flow, counted while it runs and readable from outside.
+#[derive(Debug, Default)]
+pub struct Meter {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Meter {
+    /// Counts bytes written to the target.
+    pub fn add_up(&self, bytes: u64) {
+        self.up.fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts bytes read from the target.
+    pub fn add_down(&self, bytes: u64) {
+        self.down.fetch_add(bytes, Relaxed);
+    }
+
+    /// Bytes up and down so far.
+    pub fn read(&self) -> (u64, u64) {
+        (self.up.load(Relaxed), self.down.load(Relaxed))
+    }
+}
+
+/// Where ended flows go. Must not block.
+pub type FlowSink = Arc<dyn Fn(Flow) + Send + Sync>;
+
+/// A flow that has not ended. Whatever happens to its owner, it ends exactly once.
+pub struct OpenFlow {
+    /// What is known so far. Bytes, duration and outcome are filled in at the end.
+    pub record: Box<Flow>,
+    meter: Arc<Meter>,
+    since: Instant,
+    sink: Option<FlowSink>,
+}
+
+impl fmt::Debug for OpenFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenFlow").field("id", &self.record.id).finish_non_exhaustive()
+    }
+}
+
+impl OpenFlow {
+    /// Opens a flow at `since` (= `started` on the wall clock).
+    pub fn open(
+        id: FlowId,
+        started: Timestamp,
+        since: Instant,
+        listener: Listener,
+        client: SocketAddr,
+        sink: FlowSink,
+    ) -> Self {
+        let record = Box::new(Flow {
+            id,
+            started,
+            duration_us: 0,
+            kind: Kind::Tunnel,
+            listener,
+            client,
+            account: None,
+            username: None,
+            target: None,
+            address: None,
+            egress: None,
+            tries: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            status: None,
+            outcome: Outcome::Cut(Ending::Lost),
+            said: None,
+            exposure: Exposure::default(),
+        });
+        Self { record, meter: Arc::default(), since, sink: Some(sink) }
+    }
+
+    /// The counter that the flow's bytes go to.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Ends it.
+    pub fn end(mut self, outcome: Outcome) {
+        self.finish(outcome);
+    }
+
+    /// Ends it with a failure, as the client was told.
+    pub fn fail(mut self, failure: &Failure) {
+        self.record.said = Some(failure.said.clone());
+        self.finish(Outcome::Failed(failure.code));
+    }
+
+    /// Forgets it: nothing happened that is worth a record (a connection that came and left between two requests).
+    pub fn forget(mut self) {
+        self.sink = None;
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        let Some(sink) = self.sink.take() else { return };
+        let (up, down) = self.meter.read();
+        let mut record = (*self.record).clone();
+        record.bytes_up = up;
+        record.bytes_down = down;
+        record.duration_us = micros(self.since.elapsed());
+        record.outcome = outcome;
+        sink(record);
+    }
+}
+
+impl Drop for OpenFlow {
+    fn drop(&mut self) {
+        self.finish(Outcome::Cut(Ending::Lost));
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_and_sorts_by_time() {
+        let early = FlowId::new(Timestamp(1_000_000), 3_000_000);
+        let late = FlowId::new(Timestamp(1_001_000), 0);
+        assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(late.to_string().parse(), Ok(late));
+        assert!("zzzzzzzzzzzzz".parse::<FlowId>().is_err());
+        assert!("".parse::<FlowId>().is_err());
+    }
+
+    #[test]
+    fn a_flow_that_nobody_ended_is_recorded_as_lost() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let sink: FlowSink = Arc::new(move |flow| send.send(flow).unwrap());
+        let client = "127.0.0.1:1".parse().unwrap();
+        let open =
+            |n| OpenFlow::open(FlowId(n), Timestamp(0), Instant::now(), Listener::OutboundHttp, client, sink.clone());
+        drop(open(1));
+        let ended = open(2);
+        ended.meter().add_up(7);
+        ended.end(Outcome::Ok);
+        open(3).forget();
+        let flows: Vec<Flow> = receive.try_iter().collect();
+        assert_eq!(
+            flows.iter().map(|flow| (flow.id.0, flow.bytes_up, flow.outcome.code())).collect::<Vec<_>>(),
+            [(1, 0, "lost"), (2, 7, "ok")]
+        );
+    }
+}

@@ -1,0 +1,91 @@
+use super::*;
+use crate::{
+    account::{Secret, SecretHash},
+    egress::Pair,
+    failure::Code,
+    policy::Policy,
+};
+
+fn account(id: u64, name: &str) -> Account {
+    Account {
+        id: AccountId(id),
+        name: name.into(),
+        policy: Policy::default(),
+        policy_cuts: 0,
+        egress: Pair::default(),
+        load: Default::default(),
+    }
+}
+
+fn credential(id: u64, account: u64, username: &str, secrets: &[(u64, SecretHash, Option<u64>)]) -> Credential {
+    let secrets =
+        secrets.iter().map(|(id, hash, until)| Secret { id: SecretId(*id), hash: *hash, until: until.map(Timestamp) });
+    Credential {
+        id: CredentialId(id),
+        account: AccountId(account),
+        username: username.into(),
+        secrets: secrets.collect(),
+    }
+}
+
+fn snapshot() -> (Snapshot, Pepper) {
+    let pepper = Pepper::new([7; 32]);
+    let mut snapshot = Snapshot::empty(Arc::default(), pepper.clone());
+    snapshot.put_account(account(1, "acme"));
+    snapshot.put_credential(credential(
+        1,
+        1,
+        "mg_a",
+        &[(1, pepper.hash("mg_a", b"old"), Some(100)), (2, pepper.hash("mg_a", b"new"), None)],
+    ));
+    (snapshot, pepper)
+}
+
+#[test]
+fn a_password_opens_its_account_until_it_ends() {
+    let (snapshot, _) = snapshot();
+    let try_with =
+        |user: &str, password: &str, now| snapshot.authenticate(Some((user, password.as_bytes())), Timestamp(now));
+    assert_eq!(try_with("mg_a", "old", 99).unwrap().secret, SecretId(1));
+    assert_eq!(try_with("mg_a", "old", 100).unwrap_err().code, Code::CredentialsWrong);
+    assert_eq!(&*try_with("mg_a", "new", 100).unwrap().account.name, "acme");
+    assert_eq!(try_with("mg_b", "new", 0).unwrap_err().code, Code::CredentialsWrong);
+    assert_eq!(snapshot.authenticate(None, Timestamp(0)).unwrap_err().code, Code::CredentialsMissing);
+}
+
+#[test]
+fn an_account_that_is_gone_takes_its_credentials_along() {
+    let (mut snapshot, _) = snapshot();
+    snapshot.remove_account(AccountId(1));
+    assert!(snapshot.account("acme").is_none());
+    assert!(snapshot.authenticate(Some(("mg_a", b"new")), Timestamp(0)).is_err());
+}
+
+#[test]
+fn a_swap_names_what_it_took_away_and_nothing_else() {
+    let (old, pepper) = snapshot();
+    let mut new = old.clone();
+    new.put_account(account(2, "other"));
+    assert!(old.revoked_by(&new).is_empty());
+
+    new.put_credential(credential(1, 1, "mg_a", &[(2, pepper.hash("mg_a", b"new"), None)]));
+    assert_eq!(old.revoked_by(&new).secrets, [SecretId(1)]);
+
+    // A username that was revoked and given out again is another credential.
+    new.put_credential(credential(9, 1, "mg_a", &[]));
+    assert_eq!(old.revoked_by(&new).credentials, [CredentialId(1)]);
+
+    new.remove_account(AccountId(1));
+    assert_eq!(old.revoked_by(&new).accounts, [AccountId(1)]);
+
+    let mut cut = old.clone();
+    cut.put_account(Account { policy_cuts: 1, ..account(1, "acme") });
+    assert_eq!(old.revoked_by(&cut).policies.len(), 1);
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let (snapshot, _) = snapshot();
+    let text = format!("{snapshot:?}");
+    assert!(text.contains("SecretHash(…)") && text.contains("Pepper(…)"));
+}

@@ -1,0 +1,270 @@
+//! Resolve, admit, bind, connect: in one place, so that the address that was checked is the address that is dialled.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use moorgate_contract::{
+    admit::admit,
+    decide::{Destination, Plan},
+    failure::{Code, Failure},
+    limits::{ADDRESSES_PER_NAME, Limits},
+    snapshot::Site,
+};
+use moorgate_wire::visible::visible;
+use nix::{
+    libc,
+    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
+};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{Instant, sleep_until, timeout},
+};
+
+use crate::{presence::PresenceWatch, resolver::Resolver};
+
+/// The pause before the next address is tried beside the ones under way (RFC 8305 §5, the recommended value).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Reaches targets.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    resolver: Resolver,
+    presence: PresenceWatch,
+    resolve: Duration,
+    connect: Duration,
+}
+
+/// A connection, and where it leaves from.
+#[derive(Debug)]
+pub struct Connected {
+    /// The socket, with Nagle's algorithm off.
+    pub stream: TcpStream,
+    /// The address that was dialled.
+    pub address: SocketAddr,
+    /// The address it leaves from.
+    pub egress: IpAddr,
+    /// How many addresses were dialled.
+    pub tries: u32,
+}
+
+/// A connection that was not to be had.
+#[derive(Debug)]
+pub struct NotConnected {
+    /// Why.
+    pub failure: Failure,
+    /// The address that was dialled first, if any was.
+    pub address: Option<SocketAddr>,
+    /// How many addresses were dialled.
+    pub tries: u32,
+}
+
+impl From<Failure> for NotConnected {
+    fn from(failure: Failure) -> Self {
+        Self { failure, address: None, tries: 0 }
+    }
+}
+
+impl Connector {
+    /// A connector with the time limits of `limits`.
+    pub fn new(resolver: Resolver, presence: PresenceWatch, limits: &Limits) -> Self {
+        Self { resolver, presence, resolve: limits.resolve, connect: limits.connect }
+    }
+
+    /// What is local and present right now.
+    pub fn presence(&self) -> &PresenceWatch {
+        &self.presence
+    }
+
+    /// The addresses of a plan's destination.
+    ///
+    /// # Errors
+    /// When the name has none, or no resolver answers in time.
+    pub async fn resolve(&self, destination: &Destination) -> Result<Arc<[IpAddr]>, Failure> {
+        match destination {
+            Destination::Address(address) => Ok([*address].into()),
+            Destination::Echo => Ok(Arc::default()),
+            Destination::Name(name) => timeout(self.resolve, self.resolver.resolve(name)).await.unwrap_or_else(|_| {
+                Err(Failure::new(
+                    Code::NameNotResolved,
+                    format_args!(
+                        "{name} did not resolve within {} s; check [resolver] servers",
+                        self.resolve.as_secs_f32()
+                    ),
+                ))
+            }),
+        }
+    }
+
+    /// Carries a plan out as far as a connected socket.
+    ///
+    /// # Errors
+    /// The failure that the client is told.
+    pub async fn connect(&self, site: &Site, plan: &Plan) -> Result<Connected, NotConnected> {
+        let addresses = self.resolve(&plan.destination).await?;
+        let looked_at = addresses.get(..ADDRESSES_PER_NAME).unwrap_or(&addresses);
+        let admitted = admit(&site.guard, &self.presence.now(), plan, looked_at, &mut ())?;
+        let mut race = Race { connector: self, plan, tries: 0, first: None };
+        let slow = |race: &Race<'_>| NotConnected {
+            failure: Failure::new(
+                Code::ConnectTimeout,
+                format_args!("{} did not answer within {} s", visible(plan.asked.text()), self.connect.as_secs_f32()),
+            ),
+            address: race.first,
+            tries: race.tries,
+        };
+        match timeout(self.connect, race.run(interleave(admitted))).await {
+            Ok(Ok((stream, address, egress))) => Ok(Connected { stream, address, egress, tries: race.tries }),
+            Ok(Err(failure)) => Err(NotConnected { failure, address: race.first, tries: race.tries }),
+            Err(_) => Err(slow(&race)),
+        }
+    }
+
+    /// One address, from the pair's addresses in their order, until one is present.
+    async fn attempt(&self, plan: &Plan, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
+        if plan.egress().is_kernels_choice() {
+            let stream = dial(address, None).await.map_err(|error| said(&error, address, None))?;
+            return finished(stream, address);
+        }
+        for egress in plan.egress().order(plan.account.id.0, &plan.host(), address.ip()) {
+            if !self.presence.now().has(egress) {
+                continue;
+            }
+            let dialled = tokio::select! {
+                biased;
+                dialled = dial(address, Some(egress)) => dialled,
+                // The address went while its SYN was on the way: nothing will come back to it.
+                () = self.presence.left(egress) => continue,
+            };
+            match dialled {
+                Ok(stream) => return finished(stream, address),
+                Err(Dial::Bind(error)) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
+                    self.presence.mark_absent(egress)
+                }
+                Err(error) => return Err(said(&error, address, Some(egress))),
+            }
+        }
+        Err(Failure::new(
+            Code::NoEgressLeft,
+            format_args!(
+                "no egress address of account {} is present on this gateway; its operator must bring one back",
+                plan.account.name
+            ),
+        ))
+    }
+}
+
+fn finished(stream: TcpStream, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
+    let local = stream.local_addr().map_err(|error| said(&Dial::Connect(error), address, None))?;
+    Ok((stream, address, local.ip()))
+}
+
+/// RFC 8305: addresses side by side, each a little later than the one before, at once when the one before failed.
+struct Race<'a> {
+    connector: &'a Connector,
+    plan: &'a Plan,
+    tries: u32,
+    first: Option<SocketAddr>,
+}
+
+impl Race<'_> {
+    async fn run(&mut self, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
+        let mut waiting = addresses.into_iter();
+        let mut under_way = FuturesUnordered::new();
+        let mut first_failure = None;
+        let mut next = Instant::now();
+        loop {
+            let more = waiting.len() > 0;
+            tokio::select! {
+                biased;
+                Some(attempt) = under_way.next(), if !under_way.is_empty() => match attempt {
+                    Ok(connected) => return Ok(connected),
+                    Err(failure) => {
+                        first_failure.get_or_insert(failure);
+                        next = Instant::now();
+                    }
+                },
+                () = sleep_until(next), if more => if let Some(address) = waiting.next() {
+                    self.tries += 1;
+                    self.first.get_or_insert(address);
+                    under_way.push(self.connector.attempt(self.plan, address));
+                    next = Instant::now() + STAGGER;
+                },
+                else => break,
+            }
+        }
+        Err(first_failure.unwrap_or_else(|| Failure::new(Code::Internal, "no address was tried")))
+    }
+}
+
+/// Families in turn, beginning with the first one's (RFC 8305 §4).
+fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
+    let (mut one, mut other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == first);
+    one.reverse();
+    other.reverse();
+    let mut order = Vec::with_capacity(one.len() + other.len());
+    while let Some(address) = one.pop() {
+        order.push(address);
+        order.extend(other.pop());
+    }
+    order.extend(other.into_iter().rev());
+    order
+}
+
+/// Where dialling failed.
+#[derive(Debug)]
+enum Dial {
+    Socket(io::Error),
+    Bind(io::Error),
+    Connect(io::Error),
+}
+
+async fn dial(address: SocketAddr, egress: Option<IpAddr>) -> Result<TcpStream, Dial> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(Dial::Socket)?;
+    socket.set_nodelay(true).map_err(Dial::Socket)?;
+    if let Some(egress) = egress {
+        // Ports are then chosen at connect and unique per destination, not per egress address (ip(7)). Kernels without
+        // the option for this family still bind, with fewer ports.
+        let _ = setsockopt(&socket, IpBindAddressNoPort, &true);
+        socket.bind(SocketAddr::new(egress, 0)).map_err(Dial::Bind)?;
+    }
+    socket.connect(address).await.map_err(Dial::Connect)
+}
+
+fn said(error: &Dial, address: SocketAddr, egress: Option<IpAddr>) -> Failure {
+    let (Dial::Socket(cause) | Dial::Bind(cause) | Dial::Connect(cause)) = error;
+    match (error, cause.raw_os_error()) {
+        (Dial::Socket(_), Some(libc::EMFILE | libc::ENFILE)) => {
+            Failure::new(Code::Full, "the gateway has no descriptor left; try again shortly")
+        }
+        (Dial::Connect(_), Some(libc::ECONNREFUSED)) => Failure::new(
+            Code::ConnectionRefused,
+            format_args!("{address} refused the connection: nothing listens there"),
+        ),
+        (Dial::Connect(_), Some(libc::ENETUNREACH)) => {
+            Failure::new(Code::NetworkUnreachable, format_args!("the gateway has no route to the network of {address}"))
+        }
+        (Dial::Connect(_), Some(libc::EHOSTUNREACH | libc::EACCES | libc::EPERM)) => {
+            Failure::new(Code::HostUnreachable, format_args!("{address} can't be reached from the gateway: {cause}"))
+        }
+        (Dial::Connect(_), Some(libc::ETIMEDOUT)) => {
+            Failure::new(Code::ConnectTimeout, format_args!("{address} did not answer"))
+        }
+        (Dial::Connect(_), Some(libc::EADDRNOTAVAIL)) => Failure::new(
+            Code::PortsExhausted,
+            format_args!(
+                "every source port from {} to {address} is in use",
+                egress.map_or("the gateway".into(), |egress| egress.to_string())
+            ),
+        ),
+        (Dial::Connect(_), Some(libc::ECONNRESET)) => {
+            Failure::new(Code::ConnectionRefused, format_args!("{address} reset the connection"))
+        }
+        _ => Failure::new(Code::HostUnreachable, format_args!("{address} can't be reached: {cause}")),
+    }
+}

@@ -1,0 +1,12 @@
+//! Sockets: accept, resolve, connect, relay. Links no TLS or HTTP library: what runs here can't decrypt.
+
+pub mod connect;
+pub mod descriptors;
+pub mod holder;
+pub mod leg;
+pub mod listener;
+pub mod presence;
+pub mod registry;
+pub mod relay;
+pub mod resolver;
+pub mod workers;

@@ -1,0 +1,105 @@
+//! Which addresses this machine has: the egress addresses that can be bound, and everything local.
+//!
+//! A thread of its own looks four times a second, so that an address that goes is left within a second even while
+//! every runtime is busy; a connection that fails to bind reports it at once.
+
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use moorgate_contract::egress::Presence;
+use nix::ifaddrs::getifaddrs;
+use tokio::sync::watch;
+
+/// How often the kernel is asked.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What this machine has right now.
+#[derive(Clone, Debug)]
+pub struct PresenceWatch {
+    sender: Arc<watch::Sender<Arc<Presence>>>,
+}
+
+impl PresenceWatch {
+    /// Looks once, then goes on looking in the background for as long as the value lives.
+    ///
+    /// # Errors
+    /// When the thread can't be started.
+    pub fn start(egress: Vec<IpAddr>) -> std::io::Result<Self> {
+        let sender = Arc::new(watch::Sender::new(Arc::new(look(&egress))));
+        let weak = Arc::downgrade(&sender);
+        thread::Builder::new().name("presence".into()).spawn(move || {
+            while let Some(sender) = weak.upgrade() {
+                let now = look(&egress);
+                report(&sender, now);
+                drop(sender);
+                thread::sleep(INTERVAL);
+            }
+        })?;
+        Ok(Self { sender })
+    }
+
+    /// The latest look.
+    pub fn now(&self) -> Arc<Presence> {
+        self.sender.borrow().clone()
+    }
+
+    /// Takes note that `address` could not be bound just now.
+    pub fn mark_absent(&self, address: IpAddr) {
+        let mut next = Presence::clone(&self.now());
+        if next.has(address) {
+            next.absent.push(address);
+            report(&self.sender, next);
+        }
+    }
+
+    /// Resolves when `address` goes.
+    pub async fn left(&self, address: IpAddr) {
+        let mut receiver = self.sender.subscribe();
+        // The sender lives in `self`, so the channel can't close.
+        let _ = receiver.wait_for(|presence| !presence.has(address)).await;
+    }
+}
+
+fn report(sender: &watch::Sender<Arc<Presence>>, now: Presence) {
+    sender.send_if_modified(|presence| {
+        if **presence == now {
+            return false;
+        }
+        for address in now.absent.iter().filter(|address| presence.has(**address)) {
+            tracing::warn!(%address, "egress address is gone: connections leave from the pair's other address");
+        }
+        for address in presence.absent.iter().filter(|address| now.has(**address)) {
+            tracing::info!(%address, "egress address is back");
+        }
+        *presence = Arc::new(now);
+        true
+    });
+}
+
+fn look(egress: &[IpAddr]) -> Presence {
+    let absent = egress.iter().copied().filter(|address| !can_bind(*address)).collect();
+    Presence { local: local_addresses(), absent }
+}
+
+/// An address is present when the kernel lets us bind it.
+fn can_bind(address: IpAddr) -> bool {
+    TcpListener::bind(SocketAddr::new(address, 0)).is_ok()
+}
+
+fn local_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = getifaddrs() else { return Vec::new() };
+    let mut local: Vec<IpAddr> = interfaces
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+        })
+        .collect();
+    local.sort_unstable();
+    local.dedup();
+    local
+}

@@ -1,0 +1,234 @@
+//! The registry of open flows: what revocation walks, and what the sweep looks through for idle tunnels.
+//!
+//! One shard for each worker thread, so that a connection locks only what its own thread uses.
+
+use std::{
+    net::IpAddr,
+    ops::Deref,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use atomic_waker::AtomicWaker;
+use moorgate_contract::{
+    account::{AccountId, CredentialId, SecretId},
+    flow::Meter,
+    outcome::Ending,
+    policy::{Finding, Policy},
+    snapshot::Revoked,
+};
+use moorgate_wire::host::Host;
+use slab::Slab;
+
+/// Whose an open flow is, and where it goes: what a revocation looks at.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The account.
+    pub account: AccountId,
+    /// The credential.
+    pub credential: CredentialId,
+    /// The password it came with.
+    pub secret: SecretId,
+    /// The host as asked.
+    pub host: Host,
+    /// The port as asked.
+    pub port: u16,
+}
+
+/// One open tunnel or exchange.
+#[derive(Debug)]
+pub struct Open {
+    owner: Owner,
+    meter: Arc<Meter>,
+    address: Mutex<Option<IpAddr>>,
+    cut: AtomicU8,
+    watched: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// The endings that come from outside; 0 is "not cut".
+const CUTS: [Ending; 3] = [Ending::Revoked, Ending::Idle, Ending::Drained];
+
+impl Open {
+    /// Resolves when somebody cuts this flow. One task at a time may wait.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<Ending> {
+        self.waker.register(cx.waker());
+        self.is_cut().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Whether it has been cut, and why.
+    pub fn is_cut(&self) -> Option<Ending> {
+        let cut = usize::from(self.cut.load(Ordering::Acquire));
+        CUTS.get(cut.checked_sub(1)?).copied()
+    }
+
+    /// The counter of its bytes.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Notes which address was dialled: a policy edited with `--cut` may speak of it.
+    pub fn dialled(&self, address: IpAddr) {
+        *lock(&self.address) = Some(address);
+    }
+
+    /// Asks the sweep to wake the task: it waits for something that no waker announces.
+    pub(crate) fn watch(&self, on: bool) {
+        // The flag is read far more often than it changes.
+        if self.watched.load(Ordering::Relaxed) != on {
+            self.watched.store(on, Ordering::Relaxed);
+        }
+    }
+
+    fn cut(&self, ending: Ending) {
+        let code = CUTS.iter().position(|cut| *cut == ending).and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(1);
+        // The first reason stays.
+        let _ = self.cut.compare_exchange(0, code, Ordering::AcqRel, Ordering::Acquire);
+        self.waker.wake();
+    }
+
+    fn is_refused_by(&self, policy: &Policy) -> bool {
+        let Owner { host, port, .. } = &self.owner;
+        let by_name = match host {
+            Host::Name(name) => Some(policy.judge_name(name, *port)),
+            Host::V4(_) | Host::V6(_) => None,
+        };
+        let address = host.ip().or(*lock(&self.address));
+        let by_address = address.map(|address| policy.judge_address(address, *port));
+        let denied = |finding: &Option<Finding<'_>>| matches!(finding, Some(Finding::Denied(..)));
+        let passes = |finding: &Option<Finding<'_>>| matches!(finding, Some(Finding::Allowed(..) | Finding::Default));
+        denied(&by_name) || denied(&by_address) || !(passes(&by_name) || passes(&by_address))
+    }
+}
+
+struct Entry {
+    open: Arc<Open>,
+    seen: (u64, u64),
+    moved: Instant,
+    /// Exchanges have limits of their own; only tunnels idle out here.
+    idles: bool,
+}
+
+/// Every open flow of the process.
+#[derive(Clone)]
+pub struct Registry {
+    shards: Arc<[Mutex<Slab<Entry>>]>,
+    count: Arc<AtomicUsize>,
+}
+
+/// A place in the registry, left when dropped.
+pub struct Registered {
+    open: Arc<Open>,
+    registry: Registry,
+    shard: usize,
+    key: usize,
+}
+
+impl Deref for Registered {
+    type Target = Arc<Open>;
+
+    fn deref(&self) -> &Arc<Open> {
+        &self.open
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if let Some(shard) = self.registry.shards.get(self.shard) {
+            lock(shard).try_remove(self.key);
+            self.registry.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that can panic runs under these locks; what they guard is whole in any case.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    /// A registry for `workers` threads.
+    pub fn new(workers: usize) -> Self {
+        Self { shards: (0..workers.max(1)).map(|_| Mutex::default()).collect(), count: Arc::default() }
+    }
+
+    /// Enters a flow that `worker` carries.
+    pub fn register(&self, worker: usize, owner: Owner, meter: Arc<Meter>, idles: bool) -> Registered {
+        let open = Arc::new(Open {
+            owner,
+            meter,
+            address: Mutex::default(),
+            cut: AtomicU8::new(0),
+            watched: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let shard = worker % self.shards.len();
+        let entry = Entry { open: open.clone(), seen: (0, 0), moved: Instant::now(), idles };
+        let key = self.shards.get(shard).map_or(usize::MAX, |shard| lock(shard).insert(entry));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Registered { open, registry: self.clone(), shard, key }
+    }
+
+    /// How many flows are open.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Cuts what `revoked` names; returns how many flows that were.
+    pub fn revoke(&self, revoked: &Revoked) -> usize {
+        if revoked.is_empty() {
+            return 0;
+        }
+        self.cut_where(Ending::Revoked, |open| {
+            let Owner { account, credential, secret, .. } = &open.owner;
+            revoked.accounts.contains(account)
+                || revoked.credentials.contains(credential)
+                || revoked.secrets.contains(secret)
+                || revoked.policies.iter().any(|edited| edited.id == *account && open.is_refused_by(&edited.policy))
+        })
+    }
+
+    /// Cuts every open flow.
+    pub fn cut_all(&self, ending: Ending) -> usize {
+        self.cut_where(ending, |_| true)
+    }
+
+    fn cut_where(&self, ending: Ending, hit: impl Fn(&Open) -> bool) -> usize {
+        let mut count = 0;
+        for shard in &*self.shards {
+            for (_, entry) in &*lock(shard) {
+                if hit(&entry.open) {
+                    entry.open.cut(ending);
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    /// Looks through one worker's flows: cuts tunnels in which nothing moved for `idle`, wakes those that asked for it.
+    pub fn sweep(&self, worker: usize, now: Instant, idle: Duration) {
+        let Some(shard) = self.shards.get(worker % self.shards.len()) else { return };
+        for (_, entry) in &mut *lock(shard) {
+            let seen = entry.open.meter.read();
+            if seen != entry.seen || !entry.idles {
+                entry.seen = seen;
+                entry.moved = now;
+            } else if now.saturating_duration_since(entry.moved) >= idle {
+                entry.open.cut(Ending::Idle);
+            }
+            if entry.open.watched.load(Ordering::Relaxed) {
+                entry.open.waker.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Listeners, heads and tails: outbound, inbound, exchange, recorder.

@@ -1,0 +1,237 @@
+//! Originating TLS: toward a gateway's TLS listener (the agent) or a target, always verified.
+
+use std::{fmt, io, path::PathBuf, sync::Arc};
+
+use rustls::{CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::{BUFFER_LIMIT, PROVIDER, SetupError, TlsStream, VERSIONS};
+
+/// Whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrustRoots {
+    /// What the system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace that.
+    System,
+    /// The CA certificates of this PEM file, and no others.
+    Pem(PathBuf),
+}
+
+impl fmt::Display for TrustRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("this system"),
+            Self::Pem(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Why TLS with a server could not be opened. No byte of ours beyond the handshake was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginateError {
+    /// What was to be verified is neither a DNS name nor an IP address.
+    #[error("{name:?} is neither a DNS name nor an IP address")]
+    BadName {
+        /// What was given.
+        name: String,
+    },
+    /// The certificate leads to no CA that we trust.
+    #[error(
+        "the certificate of {name} is not signed by a CA that {roots} trusts: if it is a gateway's own, set MOORGATE_CA \
+         to that gateway's ca.pem"
+    )]
+    NotTrusted {
+        /// Whom we meant to reach.
+        name: String,
+        /// Whom we trust.
+        roots: TrustRoots,
+    },
+    /// The certificate is for other names.
+    #[error(
+        "the certificate shown for {name} is for {}: use a name that it is for",
+        Names(presented)
+    )]
+    NameMismatch {
+        /// Whom we meant to reach.
+        name: String,
+        /// The certificate's own names.
+        presented: Vec<String>,
+    },
+    /// The certificate's time is over.
+    #[error("the certificate of {name} has expired: renew it there, or check this machine's clock")]
+    Expired {
+        /// Whom we meant to reach.
+        name: String,
+    },
+    /// The certificate's time has not begun.
+    #[error("the certificate of {name} is not valid yet: check this machine's clock")]
+    NotYetValid {
+        /// Whom we meant to reach.
+        name: String,
+    },
+    /// The other side answered, but not in TLS.
+    #[error("{name} does not speak TLS on this port: check the port and the URL's scheme")]
+    NotTls {
+        /// Whom we meant to reach.
+        name: String,
+    },
+    /// The other side closed the connection without an answer.
+    #[error("{name} closed the connection during the TLS handshake")]
+    Closed {
+        /// Whom we meant to reach.
+        name: String,
+    },
+    /// We could not agree, or the certificate is unfit in another way.
+    #[error("TLS handshake with {name} failed")]
+    Handshake {
+        /// Whom we meant to reach.
+        name: String,
+        /// Why.
+        source: TlsError,
+    },
+    /// The connection broke.
+    #[error("connection to {name} broke during the TLS handshake")]
+    Io {
+        /// Whom we meant to reach.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => f.write_str("another name"),
+            names => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
+/// Opens TLS toward servers, verifying each against one set of roots. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Originator {
+    config: Arc<ClientConfig>,
+    roots: TrustRoots,
+}
+
+impl Originator {
+    /// Reads the roots. ALPN is off until [`with_alpn`](Self::with_alpn).
+    pub fn new(roots: TrustRoots) -> Result<Self, SetupError> {
+        let config = ClientConfig::builder_with_provider(PROVIDER.clone())
+            .with_protocol_versions(VERSIONS)
+            .map_err(SetupError::Library)?
+            .with_root_certificates(load(&roots)?)
+            .with_no_client_auth();
+        Ok(Self {
+            config: Arc::new(config),
+            roots,
+        })
+    }
+
+    /// Offers these protocols, the best first (RFC 7301).
+    pub fn with_alpn(mut self, protocols: &[&[u8]]) -> Self {
+        Arc::make_mut(&mut self.config).alpn_protocols =
+            protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        self
+    }
+
+    /// The rustls configuration, for clients that take one.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
+    }
+
+    /// Does the handshake with the server at the other end of `stream`, which must prove to be `name`: a DNS name or an
+    /// IP address (without brackets). The caller bounds the time it may take.
+    pub async fn connect(
+        &self,
+        stream: TcpStream,
+        name: &str,
+    ) -> Result<TlsStream, OriginateError> {
+        let server =
+            ServerName::try_from(name.to_owned()).map_err(|_| OriginateError::BadName {
+                name: name.to_owned(),
+            })?;
+        TlsConnector::from(self.config.clone())
+            .connect_with(server, stream, |session| {
+                session.set_buffer_limit(Some(BUFFER_LIMIT))
+            })
+            .await
+            .map(TlsStream::new)
+            .map_err(|error| self.explain(name.to_owned(), error))
+    }
+
+    fn explain(&self, name: String, error: io::Error) -> OriginateError {
+        use CertificateError as C;
+        let source = match error.downcast::<TlsError>() {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return OriginateError::Closed { name };
+            }
+            Err(source) => return OriginateError::Io { name, source },
+        };
+        match source {
+            // A bad signature is what a CA made anew under its old name looks like to those who trust the old one.
+            TlsError::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
+                OriginateError::NotTrusted {
+                    name,
+                    roots: self.roots.clone(),
+                }
+            }
+            TlsError::InvalidCertificate(C::NotValidForName) => OriginateError::NameMismatch {
+                name,
+                presented: Vec::new(),
+            },
+            TlsError::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
+                OriginateError::NameMismatch { name, presented }
+            }
+            TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
+                OriginateError::Expired { name }
+            }
+            TlsError::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+                OriginateError::NotYetValid { name }
+            }
+            TlsError::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+            ) => OriginateError::NotTls { name },
+            source => OriginateError::Handshake { name, source },
+        }
+    }
+}
+
+pub(crate) fn load(roots: &TrustRoots) -> Result<RootCertStore, SetupError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        TrustRoots::System => {
+            // Old stores hold a few roots that webpki cannot read; the others still count.
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if store.is_empty() {
+                return Err(SetupError::NoSystemRoots);
+            }
+        }
+        TrustRoots::Pem(path) => {
+            let unreadable = |source| SetupError::RootsUnreadable {
+                path: path.clone(),
+                source,
+            };
+            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                store
+                    .add(certificate.map_err(unreadable)?)
+                    .map_err(|source| SetupError::BadRoot {
+                        path: path.clone(),
+                        source,
+                    })?;
+            }
+            if store.is_empty() {
+                return Err(SetupError::NoRoots { path: path.clone() });
+            }
+        }
+    }
+    Ok(store)
+}
+
+#[cfg(test)]
+mod tests;

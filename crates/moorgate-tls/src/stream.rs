@@ -1,0 +1,101 @@
+//! A TLS connection, whichever side of it we are.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+type Inner = tokio_rustls::TlsStream<TcpStream>;
+
+/// An open TLS connection, accepted or originated. A pointer in size: what a handshake leaves behind is on the heap.
+///
+/// Reading ends with 0 after the peer's close_notify and with [`io::ErrorKind::UnexpectedEof`] when there was none.
+/// Shutting down sends close_notify, then the TCP FIN. Both directions end independently (RFC 8446 §6.1), and dropping
+/// sends neither.
+#[derive(Debug)]
+pub struct TlsStream(Box<Inner>);
+
+impl TlsStream {
+    pub(crate) fn new(stream: impl Into<Inner>) -> Self {
+        Self(Box::new(stream.into()))
+    }
+
+    /// The socket below, for its addresses and options.
+    pub fn tcp(&self) -> &TcpStream {
+        self.0.get_ref().0
+    }
+
+    /// The protocol agreed by ALPN (RFC 7301); `None` when the client offered none or we have no list.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.state().alpn_protocol()
+    }
+
+    /// The server name the client asked for (RFC 6066 §3), lower-case. `None` without one and on originated connections.
+    pub fn server_name(&self) -> Option<&str> {
+        match &*self.0 {
+            Inner::Server(stream) => stream.get_ref().1.server_name(),
+            Inner::Client(_) => None,
+        }
+    }
+
+    /// Whether this is TLS 1.3; otherwise it is 1.2.
+    pub fn is_tls13(&self) -> bool {
+        self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// Whether an earlier connection's ticket was taken up.
+    pub fn resumed(&self) -> bool {
+        self.state().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn state(&self) -> &CommonState {
+        self.0.get_ref().1
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,161 @@
+//! Header fields in the order in which they came, names in lower case.
+
+use std::fmt;
+
+use super::{is_token, is_token_byte};
+use crate::visible::visible;
+
+/// Fields whose values are never shown.
+const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+/// What a Connection field may not take away: framing, routing, and what loops are found by.
+const KEPT: [&str; 4] = ["host", "content-length", "via", "cdn-loop"];
+/// What is meant for the next hop only (RFC 9110 §7.6.1), and what says how *that* hop's bytes are framed.
+const HOP_BY_HOP: [&str; 10] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "expect",
+];
+
+/// Header fields. No name is other than a token, no value holds a control byte but a tab.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Box<str>, Box<[u8]>)>);
+
+impl Headers {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
+        let mut headers = Self(Vec::with_capacity(parsed.len() + 2));
+        for field in parsed {
+            headers.push(field.name, field.value);
+        }
+        headers
+    }
+
+    /// Every field, as (name in lower case, value).
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The first value of a field, without white space around it. `name` is lower case.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// Every value of a field, in order. `name` is lower case.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
+    }
+
+    /// Whether there is such a field. `name` is lower case.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Takes every field of this name away; whether there was one. `name` is lower case.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(n, _)| **n != *name);
+        before != self.0.len()
+    }
+
+    /// Adds a field at the end. The name is put in lower case; a control byte in the value becomes
+    /// a space. A name that is no token (RFC 9110 §5.1) adds nothing, so that nothing can be smuggled in.
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        if !is_token(name.as_bytes()) {
+            return;
+        }
+        let clean = |b: &u8| if b.is_ascii_control() && *b != b'\t' { b' ' } else { *b };
+        let value: Box<[u8]> = trim(value.as_ref()).iter().map(clean).collect();
+        self.0.push((name.to_ascii_lowercase().into(), value));
+    }
+
+    /// Puts one field of this name in the place of all there were.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.remove(&name.to_ascii_lowercase());
+        self.push(name, value);
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The members of every field of this name, split at commas (RFC 9110 §5.6.1), empty ones left out.
+    pub fn list<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).flat_map(|value| value.split(|&b| b == b',')).map(trim).filter(|member| !member.is_empty())
+    }
+
+    /// Takes away what is meant for this hop only: first what Connection names (but never Host, Content-Length,
+    /// Via or CDN-Loop), then the hop-by-hop fields of RFC 9110 §7.6.1, Expect and Trailer.
+    pub fn strip_hop_by_hop(&mut self) {
+        let named: Vec<Vec<u8>> = self.list("connection").map(<[u8]>::to_ascii_lowercase).collect();
+        let goes = |name: &str| {
+            HOP_BY_HOP.contains(&name) || (!KEPT.contains(&name) && named.iter().any(|n| n == name.as_bytes()))
+        };
+        self.0.retain(|(name, _)| !goes(name));
+    }
+
+    /// Writes every field as `name: value CR LF`, without the empty line at the end.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.iter() {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Without the optional white space around a value (RFC 9110 §5.6.3).
+pub(super) fn trim(value: &[u8]) -> &[u8] {
+    let is_space = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = value.iter().position(|b| !is_space(b)).unwrap_or(value.len());
+    let end = value.iter().rposition(|b| !is_space(b)).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
+}
+
+/// Shows no value that may hold a secret.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, value) in self.iter() {
+            if SECRET.contains(&name) {
+                map.entry(&name, &"…");
+            } else {
+                map.entry(&name, &visible(value));
+            }
+        }
+        map.finish()
+    }
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut headers = Self::new();
+        for (name, value) in fields {
+            headers.push(name.as_ref(), value);
+        }
+        headers
+    }
+}
+
+/// A token in text, such as a method or a Connection option.
+pub(super) fn token(bytes: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(bytes).ok()?;
+    (!text.is_empty() && text.bytes().all(is_token_byte)).then_some(text)
+}

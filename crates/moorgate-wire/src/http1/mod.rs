@@ -1,0 +1,43 @@
+//! HTTP/1 heads and body framing (RFC 9110, RFC 9112) over httparse, stricter than it: what two
+//! readers could read differently is refused, and what goes on is written anew from the value.
+
+mod body;
+mod error;
+mod head;
+mod headers;
+mod lines;
+mod request;
+mod response;
+mod target;
+
+pub use body::{
+    BodyDecoder, BodyError, CHUNK_END, ChunkHead, Decoded, LAST_CHUNK, MAX_CHUNK_EXTENSION_BYTES, MAX_TRAILER_BYTES,
+    encode_chunk_head,
+};
+pub use error::HeadError;
+pub use head::{HeadStep, parse_request};
+pub use headers::Headers;
+pub use request::{Framing, Method, RequestHead, Version};
+pub use response::{
+    ResponseFraming, ResponseHead, ResponseStep, encode_connect, parse_response, reason, response_framing,
+};
+pub use target::{Scheme, Target};
+
+/// Longest head, in bytes, from the first of the request line to the empty line's last.
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Most fields in a head.
+pub const MAX_HEADERS: usize = 100;
+/// Longest method, in bytes.
+pub const MAX_METHOD_BYTES: usize = 32;
+
+/// A byte of a token (RFC 9110 §5.6.2).
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Responses: written for clients, and read by the agent, which is a client of the proxy itself.
+
+use std::fmt::Write as _;
+
+use super::{
+    Framing, HeadError, Headers, MAX_HEADERS, Method, Version,
+    head::{chunked, content_length},
+    lines::{Scan, check_fields, scan},
+};
+use crate::{basic, host::HostPort};
+
+/// The head of a response of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// Three digits.
+    pub status: u16,
+    /// As they are to be sent, the framing ones included.
+    pub headers: Headers,
+}
+
+impl ResponseHead {
+    /// Without fields.
+    pub fn new(status: u16) -> Self {
+        Self { status, headers: Headers::new() }
+    }
+
+    /// The status in words.
+    pub fn reason(&self) -> &'static str {
+        reason(self.status)
+    }
+
+    /// The head's bytes, with the empty line at the end. No value can end a line early: [`Headers`] holds no CR, LF or NUL.
+    pub fn encode(&self, version: Version) -> Vec<u8> {
+        let mut line = String::with_capacity(256);
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{} {} {}\r\n", version.as_str(), self.status.clamp(100, 999), self.reason());
+        let mut out = line.into_bytes();
+        self.headers.encode_into(&mut out);
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}
+
+/// A status in words (RFC 9110 §15); empty for one that has none.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
+        511 => "Network Authentication Required",
+        _ => "",
+    }
+}
+
+/// What the bytes that are there make.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ResponseStep {
+    /// Not all of a head yet; call again with more behind the same bytes.
+    NeedMore,
+    /// A head; what follows it begins after `consumed` bytes.
+    Head {
+        /// How many bytes the head took.
+        consumed: usize,
+        /// 100 to 999.
+        status: u16,
+        /// All fields.
+        headers: Headers,
+    },
+    /// No HTTP/1 response that can be trusted.
+    Malformed(HeadError),
+    /// More than [`MAX_HEAD_BYTES`](super::MAX_HEAD_BYTES) or [`MAX_HEADERS`].
+    TooLong,
+}
+
+/// Reads the head of a response, as strictly as a request's. To be called again with the grown buffer.
+pub fn parse_response(buf: &[u8]) -> ResponseStep {
+    let (start, end) = match scan(buf) {
+        Ok(Scan::NeedMore) => return ResponseStep::NeedMore,
+        Ok(Scan::TooLong) => return ResponseStep::TooLong,
+        Ok(Scan::Found { start, end }) => (start, end),
+        Err(why) => return ResponseStep::Malformed(why),
+    };
+    match read(buf.get(start..end).unwrap_or_default()) {
+        Ok(Some((status, headers))) => ResponseStep::Head { consumed: end, status, headers },
+        Ok(None) => ResponseStep::TooLong,
+        Err(why) => ResponseStep::Malformed(why),
+    }
+}
+
+/// `None` is "too many fields".
+fn read(bytes: &[u8]) -> Result<Option<(u16, Headers)>, HeadError> {
+    check_fields(bytes)?;
+    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(HeadError::StatusLine),
+        Err(httparse::Error::TooManyHeaders) => return Ok(None),
+        Err(httparse::Error::Version) => return Err(HeadError::Version),
+        Err(httparse::Error::Status) => return Err(HeadError::StatusLine),
+        Err(why) => return Err(HeadError::Parser(why)),
+    }
+    let status = parsed.code.filter(|code| (100..=999).contains(code)).ok_or(HeadError::StatusLine)?;
+    Ok(Some((status, Headers::from_parsed(parsed.headers))))
+}
+
+/// How a response's body is framed (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFraming {
+    /// As a request's.
+    Framed(Framing),
+    /// Until the connection ends.
+    UntilClose,
+}
+
+/// How the body of a response to `method` is framed. A 2xx to CONNECT has none: the tunnel begins.
+///
+/// # Errors
+/// As for requests: both framings, two lengths, anything but `chunked`.
+pub fn response_framing(status: u16, method: &Method, headers: &Headers) -> Result<ResponseFraming, HeadError> {
+    let bodiless = method.is_head() || matches!(status, 100..=199 | 204 | 304);
+    if bodiless || (method.is_connect() && (200..=299).contains(&status)) {
+        return Ok(ResponseFraming::Framed(Framing::None));
+    }
+    Ok(match (headers.contains("transfer-encoding"), content_length(headers)?) {
+        (true, _) => ResponseFraming::Framed(chunked(headers)?),
+        (false, Some(0)) => ResponseFraming::Framed(Framing::None),
+        (false, Some(length)) => ResponseFraming::Framed(Framing::Length(length)),
+        (false, None) => ResponseFraming::UntilClose,
+    })
+}
+
+/// A CONNECT to `target`, with the username and password of a proxy that wants them.
+pub fn encode_connect(target: &HostPort, basic: Option<(&str, &str)>) -> Vec<u8> {
+    let mut headers = Headers::new();
+    headers.push("host", target.to_string());
+    if let Some((username, password)) = basic {
+        headers.push("proxy-authorization", basic::encode(username, password));
+    }
+    let mut out = format!("CONNECT {target} HTTP/1.1\r\n").into_bytes();
+    headers.encode_into(&mut out);
+    out.extend_from_slice(b"\r\n");
+    out
+}

@@ -1,0 +1,2 @@
+//! The moorgate binary: commands, the gateway's file, wiring.
+fn main() {}
