@@ -102,20 +102,31 @@ impl Problem {
         }
     }
 
-    /// No such thing, or none that the caller may see: the two are told the same.
-    pub(crate) fn not_found(what: &str, name: &str) -> Self {
-        Self::new(Case::NotFound, format_args!("there is no {what} {}", shown(name)))
-    }
-
     /// No such page.
     pub(crate) fn no_page() -> Self {
         Self::new(Case::NotFound, "there is nothing here; the resources are listed in /api/v1/openapi.json")
     }
 }
 
-/// A name from outside, quoted and safe to show.
-pub(crate) fn shown(name: &str) -> impl Display + '_ {
-    std::fmt::from_fn(move |f| write!(f, "\"{}\"", moorgate_wire::visible::visible_within(name, 80)))
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let case = match &error {
+            ControlError::NotFound { .. } => Case::NotFound,
+            ControlError::Exists { .. } | ControlError::NotServed { .. } => Case::Conflict,
+            ControlError::Invalid(_) => Case::Invalid,
+            ControlError::StoreDown(_) => Case::StoreDown,
+            _ => Case::Internal,
+        };
+        if !matches!(case, Case::StoreDown | Case::Internal) {
+            return Self::new(case, error);
+        }
+        // Paths and causes are for whoever reads the log, not for whoever has a token.
+        tracing::error!(error = &error as &dyn std::error::Error, "an API call failed");
+        match case {
+            Case::StoreDown => Self::new(case, error),
+            _ => Self::new(case, "something in the gateway failed; its log says what"),
+        }
+    }
 }
 
 impl IntoResponse for Problem {

@@ -92,6 +92,8 @@ pub struct Account {
     pub rules: usize,
     /// How many tunnels and exchanges it has open now.
     pub open: usize,
+    /// Whether traffic is served for it: not so when what is stored of it can't be used; the gateway's log says why.
+    pub served: bool,
 }
 
 /// A new account.
@@ -336,6 +338,10 @@ pub struct Status {
     pub snapshot_version: u64,
     /// Whether the store can be reached. When not, the last snapshot is served on and changes are refused.
     pub store_ok: bool,
+    /// Why it can't be.
+    pub store_problem: Option<String>,
+    /// Flows that could not be kept since the start.
+    pub flows_lost: u64,
     /// How many accounts there are.
     pub accounts: usize,
     /// How many credentials there are.

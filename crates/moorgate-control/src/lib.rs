@@ -1,1 +1,36 @@
 //! What an operator can do, and the store: accounts, credentials, tokens, policies, flows, snapshots.
+//!
+//! [`Control`] keeps what is stored in memory too, compiles it into a [`Snapshot`](moorgate_contract::snapshot::Snapshot)
+//! and hands that to a [`Plane`]. Every write is one transaction, then a swap, then the answer: what was acknowledged is
+//! durable and served. A sealed copy lets a gateway start while its store is down.
+//!
+//! Knows neither proxy nor sockets nor TLS.
+
+mod background;
+mod book;
+mod compile;
+mod control;
+mod error;
+mod explain;
+mod flows;
+mod limits;
+mod names;
+mod sealed;
+mod secret;
+mod settings;
+mod store;
+mod views;
+
+pub use control::Control;
+pub use error::{ControlError, Invalid, Result, SealedProblem, StoreError, What};
+pub use flows::FlowFilter;
+pub use limits::{
+    FLOWS_KEPT, MAX_ACCOUNTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_OVERLAP, MAX_TOKENS,
+};
+pub use names::MAX_ACCOUNT_NAME;
+pub use secret::{Password, Token};
+pub use settings::{Plane, Settings, Start};
+pub use views::{
+    AccountChange, AccountView, Caller, CredentialView, EgressView, ExplainStep, Explanation,
+    NewCredential, NewToken, RefusalView, Scope, Status, TokenView,
+};

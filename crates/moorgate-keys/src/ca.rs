@@ -11,13 +11,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber, date_time_ymd,
-    string::Ia5String,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData as _, SanType, SerialNumber, date_time_ymd, string::Ia5String,
 };
-use rustls_pki_types::{
-    CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _,
-};
+use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -49,14 +46,10 @@ impl FromStr for SubjectName {
         if let Ok(address) = name.parse::<IpAddr>() {
             return Ok(address.into());
         }
-        let bad = || KeyError::BadName {
-            name: name.to_owned(),
-        };
+        let bad = || KeyError::BadName { name: name.to_owned() };
         let lower = name.to_ascii_lowercase();
         DnsName::try_from(lower.strip_prefix("*.").unwrap_or(&lower)).map_err(|_| bad())?;
-        Ok(Self(SanType::DnsName(
-            Ia5String::try_from(lower).map_err(|_| bad())?,
-        )))
+        Ok(Self(SanType::DnsName(Ia5String::try_from(lower).map_err(|_| bad())?)))
     }
 }
 
@@ -83,25 +76,16 @@ pub struct CertifiedChain {
 
 impl CertifiedChain {
     /// Puts a stored chain and its key together. Whether they match is checked by whoever signs with them.
-    pub fn new(
-        chain: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
-    ) -> Result<Self, KeyError> {
+    pub fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, KeyError> {
         let first = chain.first().ok_or(KeyError::Missing("certificate"))?;
         let not_after = not_after(&parse(first)?);
-        Ok(Self {
-            chain,
-            key,
-            not_after,
-        })
+        Ok(Self { chain, key, not_after })
     }
 }
 
 impl fmt::Debug for CertifiedChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            chain, not_after, ..
-        } = self;
+        let Self { chain, not_after, .. } = self;
         f.debug_struct("CertifiedChain")
             .field("certificates", &chain.len())
             .field("not_after", not_after)
@@ -124,9 +108,7 @@ pub struct LocalCa {
 
 impl fmt::Debug for LocalCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalCa")
-            .field("not_after", &self.not_after)
-            .finish_non_exhaustive()
+        f.debug_struct("LocalCa").field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
 
@@ -144,17 +126,12 @@ impl LocalCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(KeyError::Issue)?.into();
-        Ok(Self {
-            certificate,
-            key,
-            not_after,
-        })
+        Ok(Self { certificate, key, not_after })
     }
 
     /// Takes up a CA that was made before: its certificate in PEM, and its key in PEM or DER.
     pub fn from_pem(certificate: &str, key: &[u8]) -> Result<Self, KeyError> {
-        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())
-            .map_err(KeyError::CertificatePem)?;
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(KeyError::CertificatePem)?;
         let key = match PrivateKeyDer::from_pem_slice(key) {
             Ok(mut der) => {
                 let pair = KeyPair::try_from(&der);
@@ -172,11 +149,7 @@ impl LocalCa {
             return Err(KeyError::KeyMismatch);
         }
         let not_after = not_after(&parsed);
-        Ok(Self {
-            certificate,
-            key,
-            not_after,
-        })
+        Ok(Self { certificate, key, not_after })
     }
 
     /// The certificate that clients must trust, in PEM (RFC 7468).
@@ -206,11 +179,7 @@ impl LocalCa {
     }
 
     /// [`issue`](Self::issue) as if it were `now`.
-    pub fn issue_at(
-        &self,
-        names: &[SubjectName],
-        now: SystemTime,
-    ) -> Result<CertifiedChain, KeyError> {
+    pub fn issue_at(&self, names: &[SubjectName], now: SystemTime) -> Result<CertifiedChain, KeyError> {
         let first = names.first().ok_or(KeyError::Missing("name"))?;
         let (mut params, not_after) = params(&first.to_string(), now, LEAF_LIFE)?;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -218,27 +187,18 @@ impl LocalCa {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         params.subject_alt_names = names.iter().map(|name| name.0.clone()).collect();
-        let issuer =
-            Issuer::from_ca_cert_der(&self.certificate, &self.key).map_err(KeyError::Issue)?;
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key).map_err(KeyError::Issue)?;
         let mut key = KeyPair::generate().map_err(KeyError::Issue)?;
         let signed = params.signed_by(&key, &issuer);
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         key.zeroize();
         let chain = vec![signed.map_err(KeyError::Issue)?.into()];
-        Ok(CertifiedChain {
-            chain,
-            key: der,
-            not_after,
-        })
+        Ok(CertifiedChain { chain, key: der, not_after })
     }
 }
 
 /// What every certificate of ours has: subject, serial number and validity. Also says when it ends.
-fn params(
-    name: &str,
-    now: SystemTime,
-    life: Duration,
-) -> Result<(CertificateParams, SystemTime), KeyError> {
+fn params(name: &str, now: SystemTime, life: Duration) -> Result<(CertificateParams, SystemTime), KeyError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     let common: String = name.chars().take(COMMON_NAME_MAX).collect();
@@ -257,8 +217,7 @@ fn params(
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, KeyError> {
-    let (_, parsed) =
-        X509Certificate::from_der(certificate).map_err(|error| KeyError::NotX509(error.into()))?;
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| KeyError::NotX509(error.into()))?;
     Ok(parsed)
 }
 

@@ -28,33 +28,18 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
 /// Makes the directory and what is missing above it, each of mode 0700. One that exists is left as it is, but refused
 /// when group or others may write to it: they could put their own files in place of ours.
 pub fn private_dir(path: &Path) -> Result<(), KeyError> {
-    let failed = |source| KeyError::Io {
-        action: "create",
-        path: path.to_owned(),
-        source,
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(failed)?;
+    let failed = |source| KeyError::Io { action: "create", path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
     if mode & 0o022 != 0 {
-        return Err(KeyError::LooseDirectory {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(KeyError::LooseDirectory { path: path.to_owned(), mode });
     }
     Ok(())
 }
 
 /// Writes a file that must not exist yet, down to the disk.
 pub(crate) fn create_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     let written = file
         .set_permissions(Permissions::from_mode(mode))
         .and_then(|()| file.write_all(bytes))
@@ -83,11 +68,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
         .and_then(|()| sync_dir_of(path))
         .map_err(|source| {
             let _ = fs::remove_file(&temporary);
-            KeyError::Io {
-                action: "write",
-                path: path.to_owned(),
-                source,
-            }
+            KeyError::Io { action: "write", path: path.to_owned(), source }
         })
 }
 

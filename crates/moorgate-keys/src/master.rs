@@ -43,24 +43,14 @@ impl MasterKey {
     /// A file that group or others may read is refused ([`KeyError::LooseFile`]); below `$CREDENTIALS_DIRECTORY` the
     /// group may: there systemd shows the service's own access as the group's.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let failed = |source| KeyError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| KeyError::Io { action: "read", path: path.to_owned(), source };
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o7777;
-        let credential =
-            std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| path.starts_with(dir));
+        let credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|dir| path.starts_with(dir));
         if mode & if credential { 0o037 } else { 0o077 } != 0 {
-            return Err(KeyError::LooseFile {
-                path: path.to_owned(),
-                mode,
-            });
+            return Err(KeyError::LooseFile { path: path.to_owned(), mode });
         }
         let text = Zeroizing::new(fs::read(path).map_err(failed)?);
-        Self::from_hex(&text).ok_or_else(|| KeyError::NotAMasterKeyFile {
-            path: path.to_owned(),
-        })
+        Self::from_hex(&text).ok_or_else(|| KeyError::NotAMasterKeyFile { path: path.to_owned() })
     }
 
     /// Makes a new key and its file (mode 0600). A file that is there already is never overwritten: that is an error of
@@ -72,11 +62,7 @@ impl MasterKey {
         let _ = writeln!(text, "{}", Hex(&*key.0));
         file::create_new(path, text.as_bytes(), file::PRIVATE)
             .and_then(|()| file::sync_dir_of(path))
-            .map_err(|source| KeyError::Io {
-                action: "create",
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| KeyError::Io { action: "create", path: path.to_owned(), source })?;
         Ok(key)
     }
 
@@ -96,11 +82,7 @@ impl MasterKey {
     }
 
     fn from_hex(text: &[u8]) -> Option<Self> {
-        let digit = |byte: u8| {
-            char::from(byte)
-                .to_digit(16)
-                .and_then(|digit| u8::try_from(digit).ok())
-        };
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let (pairs, rest) = text.trim_ascii().as_chunks::<2>();
         if pairs.len() != LEN || !rest.is_empty() {
             return None;
@@ -115,9 +97,7 @@ impl MasterKey {
     /// Which key this is; stands in front of everything sealed with it.
     pub fn key_id(&self) -> KeyId {
         let mut id = KeyId([0; 8]);
-        id.0.iter_mut()
-            .zip(self.derive(KEY_ID_PURPOSE).iter())
-            .for_each(|(to, from)| *to = *from);
+        id.0.iter_mut().zip(self.derive(KEY_ID_PURPOSE).iter()).for_each(|(to, from)| *to = *from);
         id
     }
 
@@ -126,14 +106,11 @@ impl MasterKey {
     pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; LEN]> {
         // Extract, then the one block of expand that 32 bytes take (§2.2, §2.3); so written it has no way to fail.
         let extracted = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SALT), &*self.0);
-        let mut expand =
-            hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref()));
+        let mut expand = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, extracted.as_ref()));
         expand.update(purpose.as_bytes());
         expand.update(&[1]);
         let mut key = Zeroizing::new([0; LEN]);
-        key.iter_mut()
-            .zip(expand.sign().as_ref())
-            .for_each(|(to, from)| *to = *from);
+        key.iter_mut().zip(expand.sign().as_ref()).for_each(|(to, from)| *to = *from);
         key
     }
 }

@@ -14,9 +14,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
     /// Sealed with another master key.
-    #[error(
-        "sealed with master key {wants}, but this one is {have}: start with the key it was sealed with"
-    )]
+    #[error("sealed with master key {wants}, but this one is {have}: start with the key it was sealed with")]
     WrongKey {
         /// The key that can open it.
         wants: KeyId,
@@ -24,9 +22,7 @@ pub enum SealError {
         have: KeyId,
     },
     /// Not made by a version of Moorgate that this one knows.
-    #[error(
-        "sealed in format {0}, which this version does not know: use the version that sealed it"
-    )]
+    #[error("sealed in format {0}, which this version does not know: use the version that sealed it")]
     UnknownVersion(u8),
     /// Changed since it was sealed, cut short, or sealed for another purpose.
     #[error("damaged, or sealed for another purpose: restore it from your backup")]
@@ -38,10 +34,7 @@ pub enum SealError {
 
 /// Seals `plaintext` for `purpose`, a constant text that says what it is ("certificate key", "snapshot").
 pub fn seal(key: &MasterKey, purpose: &str, plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-    let head = Head {
-        version: VERSION,
-        key: key.key_id(),
-    };
+    let head = Head { version: VERSION, key: key.key_id() };
     // Room for the tag now: growing later would leave a copy of the plaintext in freed memory.
     let mut sealed = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
     sealed.extend_from_slice(plaintext);
@@ -58,24 +51,15 @@ pub fn open(key: &MasterKey, purpose: &str, blob: &[u8]) -> Result<Zeroizing<Vec
         return Err(SealError::UnknownVersion(version));
     }
     let (&id, rest) = rest.split_first_chunk::<8>().ok_or(SealError::Damaged)?;
-    let (&nonce, sealed) = rest
-        .split_first_chunk::<NONCE_LEN>()
-        .ok_or(SealError::Damaged)?;
+    let (&nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Damaged)?;
     let (wants, have) = (KeyId(id), key.key_id());
     if wants != have {
         return Err(SealError::WrongKey { wants, have });
     }
-    let head = Head {
-        version,
-        key: wants,
-    };
+    let head = Head { version, key: wants };
     let mut opened = Zeroizing::new(sealed.to_vec());
     let len = cipher(key, purpose)?
-        .open_in_place(
-            Nonce::from(&nonce),
-            head.authenticated_with(purpose),
-            &mut opened,
-        )
+        .open_in_place(Nonce::from(&nonce), head.authenticated_with(purpose), &mut opened)
         .map_err(|_| SealError::Damaged)?
         .len();
     opened.truncate(len);

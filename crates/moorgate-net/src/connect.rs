@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -124,6 +124,21 @@ impl Connector {
         }
     }
 
+    /// The address that a destination would see of `plan`, without connecting anywhere.
+    ///
+    /// # Errors
+    /// [`Code::NoEgressLeft`], as a connection would meet it.
+    pub fn would_leave_from(&self, plan: &Plan, loopback_profile: bool) -> Result<IpAddr, Failure> {
+        if plan.egress().is_kernels_choice() {
+            let v4 = IpAddr::from([127, 0, 0, 1]);
+            return Ok(if loopback_profile { v4 } else { kernels_choice().unwrap_or(v4) });
+        }
+        let presence = self.presence.now();
+        let order = |destination| plan.egress().order(plan.account.id.0, &plan.host(), destination);
+        let mut addresses = order(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).chain(order(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+        addresses.find(|address| presence.has(*address)).ok_or_else(|| none_left(plan))
+    }
+
     /// One address, from the pair's addresses in their order, until one is present.
     async fn attempt(&self, plan: &Plan, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
         if plan.egress().is_kernels_choice() {
@@ -148,14 +163,30 @@ impl Connector {
                 Err(error) => return Err(said(&error, address, Some(egress))),
             }
         }
-        Err(Failure::new(
-            Code::NoEgressLeft,
-            format_args!(
-                "no egress address of account {} is present on this gateway; its operator must bring one back",
-                plan.account.name
-            ),
-        ))
+        Err(none_left(plan))
     }
+}
+
+fn none_left(plan: &Plan) -> Failure {
+    Failure::new(
+        Code::NoEgressLeft,
+        format_args!(
+            "no egress address of account {} is present on this gateway; its operator must bring one back",
+            plan.account.name
+        ),
+    )
+}
+
+/// The address that the kernel would leave from toward the internet. Connecting a UDP socket sends nothing.
+fn kernels_choice() -> Option<IpAddr> {
+    let toward = |from: IpAddr, to: IpAddr| {
+        let socket = UdpSocket::bind(SocketAddr::new(from, 0)).ok()?;
+        socket.connect(SocketAddr::new(to, 9)).ok()?;
+        socket.local_addr().ok().map(|local| local.ip())
+    };
+    // Documentation addresses (RFC 5737, RFC 3849): routed by the default route and by nothing else.
+    toward(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
+        .or_else(|| toward(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()))
 }
 
 fn finished(stream: TcpStream, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {

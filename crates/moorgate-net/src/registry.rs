@@ -7,7 +7,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -47,6 +47,8 @@ pub struct Open {
     address: Mutex<Option<IpAddr>>,
     cut: AtomicU8,
     watched: AtomicBool,
+    /// Milliseconds without a byte after which the sweep cuts it; 0: never.
+    idle: AtomicU64,
     waker: AtomicWaker,
 }
 
@@ -74,6 +76,12 @@ impl Open {
     /// Notes which address was dialled: a policy edited with `--cut` may speak of it.
     pub fn dialled(&self, address: IpAddr) {
         *lock(&self.address) = Some(address);
+    }
+
+    /// From now on the sweep cuts it when no byte has moved for `idle`; `None`: never.
+    pub fn idles_after(&self, idle: Option<Duration>) {
+        let millis = idle.map_or(0, |idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX).max(1));
+        self.idle.store(millis, Ordering::Relaxed);
     }
 
     /// Asks the sweep to wake the task: it waits for something that no waker announces.
@@ -109,8 +117,6 @@ struct Entry {
     open: Arc<Open>,
     seen: (u64, u64),
     moved: Instant,
-    /// Exchanges have limits of their own; only tunnels idle out here.
-    idles: bool,
 }
 
 /// Every open flow of the process.
@@ -157,17 +163,18 @@ impl Registry {
     }
 
     /// Enters a flow that `worker` carries.
-    pub fn register(&self, worker: usize, owner: Owner, meter: Arc<Meter>, idles: bool) -> Registered {
+    pub fn register(&self, worker: usize, owner: Owner, meter: Arc<Meter>) -> Registered {
         let open = Arc::new(Open {
             owner,
             meter,
             address: Mutex::default(),
             cut: AtomicU8::new(0),
             watched: AtomicBool::new(false),
+            idle: AtomicU64::new(0),
             waker: AtomicWaker::new(),
         });
         let shard = worker % self.shards.len();
-        let entry = Entry { open: open.clone(), seen: (0, 0), moved: Instant::now(), idles };
+        let entry = Entry { open: open.clone(), seen: (0, 0), moved: Instant::now() };
         let key = self.shards.get(shard).map_or(usize::MAX, |shard| lock(shard).insert(entry));
         self.count.fetch_add(1, Ordering::Relaxed);
         Registered { open, registry: self.clone(), shard, key }
@@ -215,12 +222,14 @@ impl Registry {
         count
     }
 
-    /// Looks through one worker's flows: cuts tunnels in which nothing moved for `idle`, wakes those that asked for it.
-    pub fn sweep(&self, worker: usize, now: Instant, idle: Duration) {
+    /// Looks through one worker's flows: cuts those in which nothing moved for their idle limit, wakes those that asked
+    /// for it.
+    pub fn sweep(&self, worker: usize, now: Instant) {
         let Some(shard) = self.shards.get(worker % self.shards.len()) else { return };
         for (_, entry) in &mut *lock(shard) {
             let seen = entry.open.meter.read();
-            if seen != entry.seen || !entry.idles {
+            let idle = Duration::from_millis(entry.open.idle.load(Ordering::Relaxed));
+            if seen != entry.seen || idle.is_zero() {
                 entry.seen = seen;
                 entry.moved = now;
             } else if now.saturating_duration_since(entry.moved) >= idle {

@@ -1,1 +1,14 @@
-//! Listeners, heads and tails: outbound, inbound, exchange, recorder.
+//! Listeners, heads and tails. A connection lives through accept, peek, decide, connect, relay, record, in this order;
+//! one function per listener shows all of it: [`outbound`] and [`inbound`].
+
+pub mod gateway;
+pub mod recorder;
+pub mod serve;
+
+mod client;
+mod echo;
+mod exchange;
+mod inbound;
+mod outbound;
+mod refuse;
+mod tunnel;

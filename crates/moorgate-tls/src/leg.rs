@@ -25,28 +25,21 @@ impl TlsLeg {
 impl Leg for TlsLeg {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Cut>> {
         let mut buf = ReadBuf::new(buf);
-        Pin::new(&mut self.0).poll_read(cx, &mut buf).map(|read| {
-            read.map(|()| buf.filled().len())
-                .map_err(|error| cut_from(&error))
-        })
+        Pin::new(&mut self.0)
+            .poll_read(cx, &mut buf)
+            .map(|read| read.map(|()| buf.filled().len()).map_err(|error| cut_from(&error)))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, Cut>> {
-        Pin::new(&mut self.0)
-            .poll_write(cx, buf)
-            .map_err(|error| cut_from(&error))
+        Pin::new(&mut self.0).poll_write(cx, buf).map_err(|error| cut_from(&error))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
-        Pin::new(&mut self.0)
-            .poll_flush(cx)
-            .map_err(|error| cut_from(&error))
+        Pin::new(&mut self.0).poll_flush(cx).map_err(|error| cut_from(&error))
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
-        Pin::new(&mut self.0)
-            .poll_shutdown(cx)
-            .map_err(|error| cut_from(&error))
+        Pin::new(&mut self.0).poll_shutdown(cx).map_err(|error| cut_from(&error))
     }
 
     fn poll_cut(&mut self, _: &mut Context<'_>) -> Poll<Cut> {

@@ -48,10 +48,7 @@ pub enum OriginateError {
         roots: TrustRoots,
     },
     /// The certificate is for other names.
-    #[error(
-        "the certificate shown for {name} is for {}: use a name that it is for",
-        Names(presented)
-    )]
+    #[error("the certificate shown for {name} is for {}: use a name that it is for", Names(presented))]
     NameMismatch {
         /// Whom we meant to reach.
         name: String,
@@ -126,16 +123,12 @@ impl Originator {
             .map_err(SetupError::Library)?
             .with_root_certificates(load(&roots)?)
             .with_no_client_auth();
-        Ok(Self {
-            config: Arc::new(config),
-            roots,
-        })
+        Ok(Self { config: Arc::new(config), roots })
     }
 
     /// Offers these protocols, the best first (RFC 7301).
     pub fn with_alpn(mut self, protocols: &[&[u8]]) -> Self {
-        Arc::make_mut(&mut self.config).alpn_protocols =
-            protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::make_mut(&mut self.config).alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         self
     }
 
@@ -146,19 +139,11 @@ impl Originator {
 
     /// Does the handshake with the server at the other end of `stream`, which must prove to be `name`: a DNS name or an
     /// IP address (without brackets). The caller bounds the time it may take.
-    pub async fn connect(
-        &self,
-        stream: TcpStream,
-        name: &str,
-    ) -> Result<TlsStream, OriginateError> {
+    pub async fn connect(&self, stream: TcpStream, name: &str) -> Result<TlsStream, OriginateError> {
         let server =
-            ServerName::try_from(name.to_owned()).map_err(|_| OriginateError::BadName {
-                name: name.to_owned(),
-            })?;
+            ServerName::try_from(name.to_owned()).map_err(|_| OriginateError::BadName { name: name.to_owned() })?;
         TlsConnector::from(self.config.clone())
-            .connect_with(server, stream, |session| {
-                session.set_buffer_limit(Some(BUFFER_LIMIT))
-            })
+            .connect_with(server, stream, |session| session.set_buffer_limit(Some(BUFFER_LIMIT)))
             .await
             .map(TlsStream::new)
             .map_err(|error| self.explain(name.to_owned(), error))
@@ -176,27 +161,21 @@ impl Originator {
         match source {
             // A bad signature is what a CA made anew under its old name looks like to those who trust the old one.
             TlsError::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
-                OriginateError::NotTrusted {
-                    name,
-                    roots: self.roots.clone(),
-                }
+                OriginateError::NotTrusted { name, roots: self.roots.clone() }
             }
-            TlsError::InvalidCertificate(C::NotValidForName) => OriginateError::NameMismatch {
-                name,
-                presented: Vec::new(),
-            },
+            TlsError::InvalidCertificate(C::NotValidForName) => {
+                OriginateError::NameMismatch { name, presented: Vec::new() }
+            }
             TlsError::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
                 OriginateError::NameMismatch { name, presented }
             }
-            TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-                OriginateError::Expired { name }
-            }
+            TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => OriginateError::Expired { name },
             TlsError::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
                 OriginateError::NotYetValid { name }
             }
-            TlsError::InvalidMessage(
-                InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-            ) => OriginateError::NotTls { name },
+            TlsError::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+                OriginateError::NotTls { name }
+            }
             source => OriginateError::Handshake { name, source },
         }
     }
@@ -213,17 +192,11 @@ pub(crate) fn load(roots: &TrustRoots) -> Result<RootCertStore, SetupError> {
             }
         }
         TrustRoots::Pem(path) => {
-            let unreadable = |source| SetupError::RootsUnreadable {
-                path: path.clone(),
-                source,
-            };
+            let unreadable = |source| SetupError::RootsUnreadable { path: path.clone(), source };
             for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
                 store
                     .add(certificate.map_err(unreadable)?)
-                    .map_err(|source| SetupError::BadRoot {
-                        path: path.clone(),
-                        source,
-                    })?;
+                    .map_err(|source| SetupError::BadRoot { path: path.clone(), source })?;
             }
             if store.is_empty() {
                 return Err(SetupError::NoRoots { path: path.clone() });

@@ -11,7 +11,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -67,8 +67,7 @@ impl CertSource {
 }
 
 fn certified(chain: &CertifiedChain) -> Result<CertifiedKey, SetupError> {
-    CertifiedKey::from_der(chain.chain.clone(), chain.key.clone_key(), &PROVIDER)
-        .map_err(SetupError::Certificate)
+    CertifiedKey::from_der(chain.chain.clone(), chain.key.clone_key(), &PROVIDER).map_err(SetupError::Certificate)
 }
 
 impl ResolvesServerCert for CertSource {
@@ -112,8 +111,7 @@ impl Terminator {
             refuse(stream, &DECODE_ERROR).await;
             return Err(TerminateError::NotTls { first });
         }
-        let limited =
-            |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(BUFFER_LIMIT));
+        let limited = |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(BUFFER_LIMIT));
         let (error, stream) = match self.0.accept_with(stream, limited).into_fallible().await {
             Ok(stream) => return Ok(TlsStream::new(stream)),
             Err(failed) => failed,
@@ -132,6 +130,19 @@ impl Terminator {
 
 /// Sends `last` and closes so that it arrives: what is left unread at the close would make it an RST, which overtakes
 /// and destroys what was sent before. A client that is already gone is no matter.
+impl Terminator {
+    /// Does the handshake inside another stream: for a TLS server that lives behind a tunnel in this process.
+    ///
+    /// # Errors
+    /// When the handshake fails or the stream breaks.
+    pub async fn accept_within<S>(&self, stream: S) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.0.accept(stream).await
+    }
+}
+
 async fn refuse(mut stream: TcpStream, last: &[u8]) {
     let _ = timeout(LINGER, async {
         stream.write_all(last).await?;

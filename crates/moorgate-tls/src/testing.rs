@@ -14,10 +14,7 @@ pub(crate) struct Ca {
 
 impl Ca {
     pub(crate) fn new() -> Self {
-        let (ca, dir) = (
-            LocalCa::create("Test CA").unwrap(),
-            tempfile::tempdir().unwrap(),
-        );
+        let (ca, dir) = (LocalCa::create("Test CA").unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(dir.path().join("ca.pem"), ca.cert_pem()).unwrap();
         Self { ca, dir }
     }
@@ -47,24 +44,15 @@ impl Ca {
 /// Both ends of a TCP connection, the client's first.
 pub(crate) async fn tcp_pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (client, accepted) = tokio::join!(
-        TcpStream::connect(listener.local_addr().unwrap()),
-        listener.accept()
-    );
+    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     (client.unwrap(), accepted.unwrap().0)
 }
 
 /// Lets a raw client speak to a terminator.
 pub(crate) async fn accepting(
     terminator: &Terminator,
-) -> (
-    TcpStream,
-    tokio::task::JoinHandle<Result<TlsStream, TerminateError>>,
-) {
+) -> (TcpStream, tokio::task::JoinHandle<Result<TlsStream, TerminateError>>) {
     let (client, accepted) = tcp_pair().await;
     let terminator = terminator.clone();
-    (
-        client,
-        tokio::spawn(async move { terminator.accept(accepted).await }),
-    )
+    (client, tokio::spawn(async move { terminator.accept(accepted).await }))
 }

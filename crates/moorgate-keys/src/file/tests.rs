@@ -36,8 +36,5 @@ fn a_data_directory_is_made_private_and_one_that_others_may_write_to_is_refused(
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o700, 0o700));
     fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
     let error = private_dir(&path).unwrap_err();
-    assert!(
-        matches!(error, KeyError::LooseDirectory { mode: 0o777, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, KeyError::LooseDirectory { mode: 0o777, .. }), "{error}");
 }

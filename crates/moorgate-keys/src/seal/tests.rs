@@ -17,17 +17,8 @@ fn what_was_sealed_opens_again_and_never_looks_the_same_twice() {
 fn a_wrong_master_key_is_refused_and_the_right_one_is_named() {
     let blob = seal(&key("01"), "store", b"secret").unwrap();
     let error = open(&key("02"), "store", &blob).unwrap_err();
-    assert_eq!(
-        error,
-        SealError::WrongKey {
-            wants: key("01").key_id(),
-            have: key("02").key_id()
-        }
-    );
-    assert!(
-        error.to_string().contains(&key("01").key_id().to_string()),
-        "{error}"
-    );
+    assert_eq!(error, SealError::WrongKey { wants: key("01").key_id(), have: key("02").key_id() });
+    assert!(error.to_string().contains(&key("01").key_id().to_string()), "{error}");
 }
 
 #[test]
@@ -44,11 +35,7 @@ fn any_changed_byte_is_refused() {
 fn a_blob_cut_anywhere_is_refused() {
     let blob = seal(&key("01"), "store", b"secret").unwrap();
     for len in 0..blob.len() {
-        assert_eq!(
-            open(&key("01"), "store", &blob[..len]),
-            Err(SealError::Damaged),
-            "{len} bytes"
-        );
+        assert_eq!(open(&key("01"), "store", &blob[..len]), Err(SealError::Damaged), "{len} bytes");
     }
 }
 

@@ -134,12 +134,9 @@ async fn half_close_works_with_openssl_on_the_other_side() {
     let ca = Ca::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    for (first, version) in [
-        ("client", "TLSv1_3"),
-        ("gateway", "TLSv1_3"),
-        ("client", "TLSv1_2"),
-        ("gateway", "TLSv1_2"),
-    ] {
+    for (first, version) in
+        [("client", "TLSv1_3"), ("gateway", "TLSv1_3"), ("client", "TLSv1_2"), ("gateway", "TLSv1_2")]
+    {
         let client = Command::new("python3")
             .args(["-c", OPENSSL_CLIENT, &port])
             .arg(ca.pem())
@@ -159,11 +156,7 @@ async fn half_close_works_with_openssl_on_the_other_side() {
             assert_eq!(read(&mut leg).await.unwrap().len(), MIB, "{version}");
         }
         let output = client.wait_with_output().await.unwrap();
-        assert!(
-            output.status.success(),
-            "{first} {version}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{first} {version}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -223,11 +216,7 @@ async fn an_abort_is_a_reset_at_the_peer_even_after_our_end() {
         leg.abort();
         drop(leg);
         if finished {
-            client
-                .tcp()
-                .ready(tokio::io::Interest::ERROR)
-                .await
-                .unwrap();
+            client.tcp().ready(tokio::io::Interest::ERROR).await.unwrap();
             assert!(client.write_all(&[0; MIB]).await.is_err());
         } else {
             let error = client.read(&mut got).await.unwrap_err();

@@ -9,11 +9,7 @@ use crate::{
     testing::{Ca, accepting, tcp_pair},
 };
 
-async fn connect(
-    originator: &Originator,
-    chain: &CertifiedChain,
-    name: &str,
-) -> Result<TlsStream, OriginateError> {
+async fn connect(originator: &Originator, chain: &CertifiedChain, name: &str) -> Result<TlsStream, OriginateError> {
     let terminator = Terminator::new(CertSource::new(chain).unwrap(), &[b"h2"]).unwrap();
     let (client, accepted) = accepting(&terminator).await;
     let connected = originator.connect(client, name).await;
@@ -36,38 +32,22 @@ async fn a_trusted_server_is_reached_by_name_and_by_address() {
 async fn a_certificate_of_another_ca_is_refused_and_the_variable_to_set_is_named() {
     let (ca, other) = (Ca::new(), Ca::new());
     // Both CAs have one name, as when a data directory was made anew.
-    let error = connect(&other.originator(), &ca.issue(), "localhost")
-        .await
-        .unwrap_err();
+    let error = connect(&other.originator(), &ca.issue(), "localhost").await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        matches!(error, OriginateError::NotTrusted { .. }),
-        "{error:?}"
-    );
-    assert!(
-        text.contains("MOORGATE_CA") && text.contains(&other.pem().display().to_string()),
-        "{text}"
-    );
+    assert!(matches!(error, OriginateError::NotTrusted { .. }), "{error:?}");
+    assert!(text.contains("MOORGATE_CA") && text.contains(&other.pem().display().to_string()), "{text}");
 
     let stranger = moorgate_keys::LocalCa::create("Another CA").unwrap();
     let chain = stranger.issue(&["localhost".parse().unwrap()]).unwrap();
-    let error = connect(&ca.originator(), &chain, "localhost")
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, OriginateError::NotTrusted { .. }),
-        "{error:?}"
-    );
+    let error = connect(&ca.originator(), &chain, "localhost").await.unwrap_err();
+    assert!(matches!(error, OriginateError::NotTrusted { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_certificate_for_other_names_is_refused_and_they_are_named() {
     let ca = Ca::new();
     for name in ["proxy.example.com", "127.0.0.2"] {
-        let text = connect(&ca.originator(), &ca.issue(), name)
-            .await
-            .unwrap_err()
-            .to_string();
+        let text = connect(&ca.originator(), &ca.issue(), name).await.unwrap_err().to_string();
         assert!(text.contains(name) && text.contains("localhost"), "{text}");
     }
 }
@@ -76,31 +56,17 @@ async fn a_certificate_for_other_names_is_refused_and_they_are_named() {
 async fn an_expired_certificate_and_one_of_the_future_are_refused_as_such() {
     let ca = Ca::new();
     let year = Duration::from_secs(365 * 24 * 60 * 60);
-    let issue = |now| {
-        ca.ca
-            .issue_at(&["localhost".parse().unwrap()], now)
-            .unwrap()
-    };
+    let issue = |now| ca.ca.issue_at(&["localhost".parse().unwrap()], now).unwrap();
     let now = SystemTime::now();
-    let error = connect(&ca.originator(), &issue(now - year), "localhost")
-        .await
-        .unwrap_err();
+    let error = connect(&ca.originator(), &issue(now - year), "localhost").await.unwrap_err();
     assert!(matches!(error, OriginateError::Expired { .. }), "{error:?}");
-    let error = connect(&ca.originator(), &issue(now + year), "localhost")
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, OriginateError::NotYetValid { .. }),
-        "{error:?}"
-    );
+    let error = connect(&ca.originator(), &issue(now + year), "localhost").await.unwrap_err();
+    assert!(matches!(error, OriginateError::NotYetValid { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_server_that_speaks_no_tls_or_just_closes_is_told_apart() {
-    for (answer, not_tls) in [
-        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], true),
-        (b"", false),
-    ] {
+    for (answer, not_tls) in [(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], true), (b"", false)] {
         let (client, mut server) = tcp_pair().await;
         let server = tokio::spawn(async move {
             let _ = server.read(&mut [0; 4096]).await;
@@ -108,21 +74,9 @@ async fn a_server_that_speaks_no_tls_or_just_closes_is_told_apart() {
             server.shutdown().await.unwrap();
             let _ = server.read_to_end(&mut Vec::new()).await;
         });
-        let error = Ca::new()
-            .originator()
-            .connect(client, "localhost")
-            .await
-            .unwrap_err();
-        assert_eq!(
-            matches!(error, OriginateError::NotTls { .. }),
-            not_tls,
-            "{error:?}"
-        );
-        assert_eq!(
-            matches!(error, OriginateError::Closed { .. }),
-            !not_tls,
-            "{error:?}"
-        );
+        let error = Ca::new().originator().connect(client, "localhost").await.unwrap_err();
+        assert_eq!(matches!(error, OriginateError::NotTls { .. }), not_tls, "{error:?}");
+        assert_eq!(matches!(error, OriginateError::Closed { .. }), !not_tls, "{error:?}");
         server.await.unwrap();
     }
 }

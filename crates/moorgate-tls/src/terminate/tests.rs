@@ -1,6 +1,4 @@
-use rustls::{
-    AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion,
-};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 use tokio_rustls::{TlsConnector, client::TlsStream as ClientStream};
 
@@ -10,17 +8,12 @@ use crate::{
     testing::{Ca, accepting},
 };
 
-type Outcome = (
-    io::Result<ClientStream<TcpStream>>,
-    Result<TlsStream, TerminateError>,
-);
+type Outcome = (io::Result<ClientStream<TcpStream>>, Result<TlsStream, TerminateError>);
 
 async fn handshake(terminator: &Terminator, config: &Arc<ClientConfig>) -> Outcome {
     let (client, accepted) = accepting(terminator).await;
     let name = ServerName::try_from("localhost").unwrap();
-    let connected = TlsConnector::from(config.clone())
-        .connect(name, client)
-        .await;
+    let connected = TlsConnector::from(config.clone()).connect(name, client).await;
     (connected, accepted.await.unwrap())
 }
 
@@ -29,10 +22,7 @@ async fn raw(bytes: &[u8]) -> (Vec<u8>, TerminateError) {
     let (mut client, accepted) = accepting(&Ca::new().terminator()).await;
     client.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    client
-        .read_to_end(&mut answer)
-        .await
-        .expect("a clean end after the alert");
+    client.read_to_end(&mut answer).await.expect("a clean end after the alert");
     drop(client);
     (answer, accepted.await.unwrap().unwrap_err())
 }
@@ -59,10 +49,7 @@ fn client(ca: &Ca, versions: &[&'static SupportedProtocolVersion]) -> ClientConf
 async fn the_issued_certificate_is_trusted_in_tls_12_and_13_and_key_exchange_is_post_quantum() {
     let ca = Ca::new();
     let terminator = ca.terminator();
-    for (version, expected) in VERSIONS
-        .iter()
-        .zip([ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2])
-    {
+    for (version, expected) in VERSIONS.iter().zip([ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2]) {
         let (client, accepted) = handshake(&terminator, &Arc::new(client(&ca, &[version]))).await;
         let (client, accepted) = (client.unwrap(), accepted.unwrap());
         let session = client.get_ref().1;
@@ -83,11 +70,7 @@ async fn tls_11_and_older_are_refused_with_an_alert() {
     for minor in [0, 1, 2] {
         for (extensions, alert) in [(&signature_algorithms[..], 70), (&[], 40)] {
             let (answer, error) = raw(&old_hello(minor, extensions)).await;
-            assert_eq!(
-                answer.last_chunk(),
-                Some(&[2, alert]),
-                "3.{minor}: {answer:?}"
-            );
+            assert_eq!(answer.last_chunk(), Some(&[2, alert]), "3.{minor}: {answer:?}");
             assert!(matches!(error, TerminateError::Handshake(_)), "{error:?}");
         }
     }
@@ -96,18 +79,10 @@ async fn tls_11_and_older_are_refused_with_an_alert() {
 #[tokio::test]
 async fn what_is_not_tls_gets_decode_error_and_a_clean_close() {
     let big = [b"POST / HTTP/1.1\r\n\r\n".to_vec(), vec![b'x'; 30_000]].concat();
-    for bytes in [
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        &big[..],
-        b"\x05",
-        b"\x05\x01\x02",
-    ] {
+    for bytes in [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", &big[..], b"\x05", b"\x05\x01\x02"] {
         let (answer, error) = raw(bytes).await;
         assert_eq!(answer, DECODE_ERROR);
-        assert!(
-            matches!(error, TerminateError::NotTls { first } if first == bytes[0]),
-            "{error:?}"
-        );
+        assert!(matches!(error, TerminateError::NotTls { first } if first == bytes[0]), "{error:?}");
     }
 }
 
@@ -136,11 +111,9 @@ async fn a_client_that_leaves_is_no_failure_of_ours() {
 async fn a_client_without_a_protocol_of_ours_is_refused_and_one_with_none_is_taken() {
     let ca = Ca::new();
     let terminator = ca.terminator_for(&[b"h2", b"http/1.1"]);
-    for (offered, agreed) in [
-        (vec!["http/1.1"], Some("http/1.1")),
-        (vec!["http/1.1", "h2"], Some("h2")),
-        (vec![], None),
-    ] {
+    for (offered, agreed) in
+        [(vec!["http/1.1"], Some("http/1.1")), (vec!["http/1.1", "h2"], Some("h2")), (vec![], None)]
+    {
         let mut config = client(&ca, VERSIONS);
         config.alpn_protocols = offered.into_iter().map(Into::into).collect();
         let (_client, accepted) = handshake(&terminator, &Arc::new(config)).await;
@@ -150,10 +123,7 @@ async fn a_client_without_a_protocol_of_ours_is_refused_and_one_with_none_is_tak
     config.alpn_protocols = vec![b"smtp".to_vec()];
     let (connected, accepted) = handshake(&terminator, &Arc::new(config)).await;
     let alert = connected.unwrap_err().downcast::<rustls::Error>().unwrap();
-    assert_eq!(
-        alert,
-        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)
-    );
+    assert_eq!(alert, rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol));
     assert!(matches!(accepted, Err(TerminateError::Handshake(_))));
 }
 
@@ -190,9 +160,6 @@ async fn a_replaced_certificate_is_shown_to_new_clients_and_one_with_a_foreign_k
         }
         let (connected, accepted) = handshake(&terminator, &Arc::new(client(&ca, VERSIONS))).await;
         accepted.unwrap();
-        assert_eq!(
-            connected.unwrap().get_ref().1.peer_certificates().unwrap(),
-            shown.chain
-        );
+        assert_eq!(connected.unwrap().get_ref().1.peer_certificates().unwrap(), shown.chain);
     }
 }

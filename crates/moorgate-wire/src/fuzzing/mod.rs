@@ -19,10 +19,9 @@ pub fn socks5_server(data: &[u8]) {
     assert_eq!(whole, server_steps(data, 1), "cut at every byte");
     assert_eq!(whole, server_steps(data, 7), "cut at every seventh byte");
     for step in &whole {
-        if let Step::Authenticate { password, .. } = step
-            && password.len() > 12
-        {
-            assert!(!format!("{step:?}").contains(&password.escape_ascii().to_string()), "a password is shown");
+        if let Step::Authenticate { consumed, username, .. } = step {
+            let other = Step::Authenticate { consumed: *consumed, username: username.clone(), password: [].into() };
+            assert_eq!(format!("{step:?}"), format!("{other:?}"), "a password shows");
         }
     }
 }

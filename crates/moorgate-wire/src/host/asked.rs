@@ -22,7 +22,7 @@ pub struct Asked {
 impl Asked {
     /// From a host and a port that came apart, as in SOCKS5. `host_text` may be IPv6 in brackets or bare.
     pub fn new(host_text: &str, port: u16) -> Self {
-        let bare_v6 = host_text.contains(':') && !host_text.starts_with('[');
+        let bare_v6 = host_text.contains(':') && !host_text.starts_with('[') && !host_text.contains('@');
         let text = if bare_v6 { format!("[{host_text}]:{port}") } else { format!("{host_text}:{port}") };
         Self::build(&text, port, Host::parse(host_text))
     }
@@ -48,7 +48,8 @@ impl Asked {
     pub fn from_authority(text: &str, default: Option<u16>) -> Result<Self, PortError> {
         let parts = authority::split(text)?;
         if parts.unbracketed {
-            let host = if text.contains('@') { NotCanonical::userinfo(text) } else { NotCanonical::brackets_needed(text) };
+            let host =
+                if text.contains('@') { NotCanonical::userinfo(text) } else { NotCanonical::brackets_needed(text) };
             return Ok(Self::build(text, default.unwrap_or_default(), Err(host)));
         }
         // "::1" is read where a host stands alone; here only brackets tell where it ends.

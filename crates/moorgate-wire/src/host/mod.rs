@@ -108,6 +108,18 @@ impl From<IpAddr> for Host {
     }
 }
 
+impl From<Ipv4Addr> for Host {
+    fn from(ip: Ipv4Addr) -> Self {
+        Self::V4(ip)
+    }
+}
+
+impl From<Ipv6Addr> for Host {
+    fn from(ip: Ipv6Addr) -> Self {
+        Self::V6(ip)
+    }
+}
+
 impl From<DomainName> for Host {
     fn from(name: DomainName) -> Self {
         Self::Name(name)

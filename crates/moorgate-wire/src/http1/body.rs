@@ -70,13 +70,26 @@ pub enum BodyError {
 enum State {
     /// Plain bytes, so many left.
     Plain(u64),
-    Size { size: u64, digits: u8 },
-    Extension { size: u64, len: usize },
-    SizeLf { size: u64 },
-    Data { left: u64 },
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    Extension {
+        size: u64,
+        len: usize,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
-    Trailer { part: Part, len: usize },
+    Trailer {
+        part: Part,
+        len: usize,
+    },
     Done,
 }
 
@@ -146,7 +159,9 @@ impl State {
             (Self::Size { size, digits }, _) => return Self::after_size(size, digits, byte),
             (Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
             (Self::Extension { len: MAX_CHUNK_EXTENSION_BYTES.., .. }, _) => return Err(BodyError::ExtensionTooLong),
-            (Self::Extension { .. }, b) if b.is_ascii_control() && b != b'\t' => return Err(BodyError::ExtensionByte(b)),
+            (Self::Extension { .. }, b) if b.is_ascii_control() && b != b'\t' => {
+                return Err(BodyError::ExtensionByte(b));
+            }
             (Self::Extension { size, len }, _) => Self::Extension { size, len: len + 1 },
             (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { part: Part::LineStart, len: 0 },
             (Self::SizeLf { size }, b'\n') => Self::Data { left: size },

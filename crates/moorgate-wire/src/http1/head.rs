@@ -63,8 +63,8 @@ fn read(bytes: &[u8]) -> Result<Option<RequestHead>, HeadError> {
     check_host(&target, version, &headers)?;
     let framing = framing(&method, version, &headers)?;
     let keep_alive = keep_alive(version, &headers)?;
-    let expect_continue = version == Version::Http11
-        && headers.list("expect").any(|member| member.eq_ignore_ascii_case(b"100-continue"));
+    let expect_continue =
+        version == Version::Http11 && headers.list("expect").any(|member| member.eq_ignore_ascii_case(b"100-continue"));
     Ok(Some(RequestHead { method, target, version, headers, framing, keep_alive, expect_continue }))
 }
 

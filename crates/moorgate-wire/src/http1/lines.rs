@@ -9,7 +9,10 @@ pub(super) enum Scan {
     NeedMore,
     TooLong,
     /// Its bytes, with the empty line; what lies before it is one empty line at most.
-    Found { start: usize, end: usize },
+    Found {
+        start: usize,
+        end: usize,
+    },
 }
 
 /// Finds the head's end and checks every byte up to there. Its verdict on a buffer is the same for

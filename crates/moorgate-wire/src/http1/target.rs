@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{HeadError, Headers, Method, Version};
-use crate::host::Asked;
+use crate::host::{Asked, NotCanonical};
 
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq)]
@@ -118,8 +118,7 @@ pub(super) fn parse_target(method: &Method, text: &str) -> Result<Target, HeadEr
         if text.contains(['/', '?']) {
             return Err(HeadError::ConnectTarget);
         }
-        let asked = Asked::from_authority(text, None).map_err(HeadError::Port)?;
-        return if text.starts_with(':') { Err(HeadError::NoTargetHost) } else { Ok(Target::Authority(asked)) };
+        return authority(text, None).map(Target::Authority);
     }
     if text == "*" {
         return if method.is_options() { Ok(Target::Asterisk) } else { Err(HeadError::Target) };
@@ -137,11 +136,8 @@ fn absolute(method: &Method, text: &str) -> Result<Target, HeadError> {
         () if scheme.eq_ignore_ascii_case("https") => Scheme::Https,
         () => return Err(HeadError::Scheme),
     };
-    let (authority, path) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len())).unwrap_or((rest, ""));
-    if authority.is_empty() || authority.starts_with(':') {
-        return Err(HeadError::NoTargetHost);
-    }
-    let asked = Asked::from_authority(authority, Some(scheme.default_port())).map_err(HeadError::Port)?;
+    let (host, path) = rest.split_at_checked(rest.find(['/', '?']).unwrap_or(rest.len())).unwrap_or((rest, ""));
+    let asked = authority(host, Some(scheme.default_port()))?;
     let path = match path {
         "" if method.is_options() => "*".into(),
         "" => "/".into(),
@@ -149,6 +145,11 @@ fn absolute(method: &Method, text: &str) -> Result<Target, HeadError> {
         query => format!("/{query}").into(),
     };
     Ok(Target::Absolute { scheme, asked, path })
+}
+
+fn authority(text: &str, default: Option<u16>) -> Result<Asked, HeadError> {
+    let asked = Asked::from_authority(text, default).map_err(HeadError::Port)?;
+    if asked.host == Err(NotCanonical::Empty) { Err(HeadError::NoTargetHost) } else { Ok(asked) }
 }
 
 /// One Host (HTTP/1.0 may lack it), and the same host as the target's (RFC 9112 §3.2, stricter:
@@ -175,5 +176,6 @@ pub(super) fn check_host(target: &Target, version: Version, headers: &Headers) -
 fn same(asked: &Asked, default: u16, host: &[u8]) -> bool {
     let Ok(canonical) = asked.host.as_ref() else { return true };
     let Ok(text) = str::from_utf8(host) else { return false };
-    Asked::from_authority(text, Some(default)).is_ok_and(|said| said.port == asked.port && said.host.as_ref() == Ok(canonical))
+    Asked::from_authority(text, Some(default))
+        .is_ok_and(|said| said.port == asked.port && said.host.as_ref() == Ok(canonical))
 }

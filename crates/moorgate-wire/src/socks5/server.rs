@@ -5,9 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use super::{
-    AUTH_VERSION, Command, DOMAIN, IPV4, IPV6, NO_METHOD, Reader, SocksError, USERNAME_PASSWORD, VERSION,
-};
+use super::{AUTH_VERSION, Command, DOMAIN, IPV4, IPV6, NO_METHOD, Reader, SocksError, USERNAME_PASSWORD, VERSION};
 use crate::host::Asked;
 
 /// One per connection. It holds no bytes: the caller keeps what is not consumed, and feeds it again

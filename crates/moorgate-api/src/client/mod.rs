@@ -1,0 +1,304 @@
+//! The typed client of the API, as the commands use it: HTTP/1.1 over one connection per call.
+//!
+//! It speaks plain HTTP, which the API has on loopback only.
+
+use std::{net::IpAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use moorgate_contract::flow::FlowId;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::view::{
+    Account, AddAccount, AddToken, ChangeAccount, Credential, EgressAddress, Explained, FlowView, NewCredential, NewToken,
+    PolicyEdit, PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
+};
+
+mod error;
+mod follow;
+mod url;
+
+pub use error::ClientError;
+pub use follow::Follow;
+use url::{Base, Path};
+
+/// A gateway that does not take the connection in this time is not there.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The longest that an answer takes: an edit waits for the store, an explanation for the resolver.
+const ANSWER: Duration = Duration::from_secs(30);
+/// The longest answer that is read, in bytes: 1,000 flows with every field at its limit fit.
+const ANSWER_BYTES: usize = 16 << 20;
+
+/// Speaks to one gateway with one token.
+#[derive(Clone)]
+pub struct Client {
+    base: Base,
+    token: String,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base", &self.base.to_string()).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of the gateway at `base_url` (`http://HOST:PORT`, with or without `/api/v1` behind it).
+    ///
+    /// # Errors
+    /// [`ClientError::BadUrl`]; [`ClientError::BadToken`] when the token can't stand in a header.
+    pub fn new(base_url: &str, token: &str) -> Result<Self, ClientError> {
+        let token = token.trim();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ClientError::BadToken);
+        }
+        Ok(Self { base: Base::parse(base_url)?, token: token.to_owned() })
+    }
+
+    /// Every account that the token may see.
+    ///
+    /// # Errors
+    /// As for every call: [`ClientError`].
+    pub async fn accounts(&self) -> Result<Vec<Account>, ClientError> {
+        self.get(&Path::of(["accounts"])).await
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn account(&self, name: &str) -> Result<Account, ClientError> {
+        self.get(&Path::of(["accounts", name])).await
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn add_account(&self, name: &str) -> Result<Account, ClientError> {
+        self.send(Method::POST, &Path::of(["accounts"]), &AddAccount { name: name.into() }).await
+    }
+
+    /// Sets an account's egress addresses; none: back to the gateway's first two.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn set_egress(&self, account: &str, egress: Vec<IpAddr>) -> Result<Account, ClientError> {
+        self.send(Method::PATCH, &Path::of(["accounts", account]), &ChangeAccount { egress: Some(egress) }).await
+    }
+
+    /// Removes an account with all that it has; its open flows are cut.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn remove_account(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&Path::of(["accounts", name])).await
+    }
+
+    /// An account's credentials.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn credentials(&self, account: &str) -> Result<Vec<Credential>, ClientError> {
+        self.get(&Path::of(["accounts", account, "credentials"])).await
+    }
+
+    /// Makes a credential.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn add_credential(&self, account: &str) -> Result<NewCredential, ClientError> {
+        let path = Path::of(["accounts", account, "credentials"]);
+        self.read(self.request(Method::POST, &path, Bytes::new())?).await
+    }
+
+    /// Gives a credential a new password; the old one works for `overlap` more.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rotate_credential(&self, account: &str, username: &str, overlap: Duration) -> Result<NewCredential, ClientError> {
+        let path = Path::of(["accounts", account, "credentials", username, "rotate"]);
+        self.send(Method::POST, &path, &Rotate { overlap_seconds: overlap.as_secs() }).await
+    }
+
+    /// Revokes a credential; its open flows are cut.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn revoke_credential(&self, account: &str, username: &str) -> Result<(), ClientError> {
+        self.delete(&Path::of(["accounts", account, "credentials", username])).await
+    }
+
+    /// An account's policy.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn policy(&self, account: &str) -> Result<PolicyRules, ClientError> {
+        self.get(&Path::of(["accounts", account, "policy"])).await
+    }
+
+    /// Replaces an account's policy as a whole. `dry_run`: only says what would change. `cut`: open flows that the
+    /// new rules refuse are cut.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn set_policy(&self, account: &str, rules: &PolicyRules, dry_run: bool, cut: bool) -> Result<PolicyEdit, ClientError> {
+        let mut path = Path::of(["accounts", account, "policy"]);
+        path.ask("dry_run", dry_run.then_some("true"));
+        path.ask("cut", cut.then_some("true"));
+        self.send(Method::PUT, &path, rules).await
+    }
+
+    /// The API's tokens, without their secrets.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
+        self.get(&Path::of(["tokens"])).await
+    }
+
+    /// Makes a token; without an account an operator's.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn add_token(&self, account: Option<&str>, scope: Scope) -> Result<NewToken, ClientError> {
+        self.send(Method::POST, &Path::of(["tokens"]), &AddToken { account: account.map(Into::into), scope }).await
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn revoke_token(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&Path::of(["tokens", id])).await
+    }
+
+    /// The egress addresses.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn egress(&self) -> Result<Vec<EgressAddress>, ClientError> {
+        self.get(&Path::of(["egress"])).await
+    }
+
+    /// What traffic of `account` to `host` and `port` would meet. `dns`: the name is resolved as traffic would.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain(&self, account: &str, host: &str, port: u16, dns: bool) -> Result<Explained, ClientError> {
+        let mut path = Path::of(["explain"]);
+        path.ask("account", Some(account));
+        path.ask("host", Some(host));
+        path.ask("port", Some(&port.to_string()));
+        path.ask("dns", Some(if dns { "true" } else { "false" }));
+        self.get(&path).await
+    }
+
+    /// The latest flows, oldest first. At most `limit` (up to 1,000).
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn flows(&self, account: Option<&str>, limit: usize) -> Result<Vec<FlowView>, ClientError> {
+        self.get(&flows_path(account, limit)).await
+    }
+
+    /// One flow and why it ended as it did.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn flow(&self, id: FlowId) -> Result<WhyFlow, ClientError> {
+        self.get(&Path::of(["flows", &id.to_string()])).await
+    }
+
+    /// The latest `limit` flows, oldest first, then each one as it ends.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn follow(&self, account: Option<&str>, limit: usize) -> Result<Follow, ClientError> {
+        let mut path = flows_path(account, limit);
+        path.ask("follow", Some("true"));
+        let response = self.open(self.request(Method::GET, &path, Bytes::new())?).await?;
+        Ok(Follow::new(response.into_body(), self.base.to_string()))
+    }
+
+    /// The gateway's state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get(&Path::of(["status"])).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ClientError> {
+        self.read(self.request(Method::GET, path, Bytes::new())?).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, method: Method, path: &Path, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(ClientError::Unwritable)?;
+        self.read(self.request(method, path, body.into())?).await
+    }
+
+    async fn delete(&self, path: &Path) -> Result<(), ClientError> {
+        let response = self.open(self.request(Method::DELETE, path, Bytes::new())?).await?;
+        self.collect(response).await.map(|_| ())
+    }
+
+    fn request(&self, method: Method, path: &Path, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path.to_string())
+            .header(header::HOST, self.base.authority())
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body)).map_err(ClientError::BadRequest)
+    }
+
+    /// Sends a request and reads the head of its answer; an answer that is a problem is an error.
+    async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        let unreachable = |source| ClientError::Unreachable { gateway: self.base.to_string(), source };
+        let connect = timeout(CONNECT, TcpStream::connect((self.base.host(), self.base.port())));
+        let stream = connect.await.map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
+        let broken = |source| ClientError::Broken { gateway: self.base.to_string(), source };
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Ends with the connection, which ends with the answer's body.
+        tokio::spawn(connection);
+        let answer = timeout(ANSWER, sender.send_request(request));
+        let response = answer.await.map_err(|_| self.too_slow())?.map_err(broken)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = self.collect(response).await?;
+        Err(ClientError::refused(status, &body))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {
+        let response = self.open(request).await?;
+        let body = self.collect(response).await?;
+        serde_json::from_slice(&body).map_err(|source| ClientError::NotOurs { gateway: self.base.to_string(), source })
+    }
+
+    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = timeout(ANSWER, Limited::new(response.into_body(), ANSWER_BYTES).collect());
+        let body = body.await.map_err(|_| self.too_slow())?;
+        let cut = |source| ClientError::CutShort { gateway: self.base.to_string(), source };
+        Ok(body.map_err(cut)?.to_bytes())
+    }
+
+    fn too_slow(&self) -> ClientError {
+        ClientError::TooSlow { gateway: self.base.to_string(), seconds: ANSWER.as_secs() }
+    }
+}
+
+fn flows_path(account: Option<&str>, limit: usize) -> Path {
+    let mut path = Path::of(["flows"]);
+    path.ask("account", account);
+    path.ask("limit", Some(&limit.to_string()));
+    path
+}

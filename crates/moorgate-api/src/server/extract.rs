@@ -1,0 +1,84 @@
+//! Bodies and queries, bounded in bytes and time, whose every unknown field is an error that names it.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::{header, request::Parts};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use moorgate_wire::visible::visible;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use crate::problem::{Case, Problem};
+
+/// The longest body that is read, in bytes.
+pub(super) const BODY_BYTES: usize = 64 << 10;
+/// How long a body may take to come.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// A JSON body. Nothing at all is read as `{}`.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let body = timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect());
+        let slow = |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
+        let body = body.await.map_err(slow)?.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Problem::new(Case::BodyTooLong, format_args!("the body is longer than {BODY_BYTES} bytes"))
+            } else {
+                Problem::new(Case::BadBody, "the body broke off")
+            }
+        })?;
+        let body = body.to_bytes();
+        if body.is_empty() {
+            return read(b"{}").map(Self);
+        }
+        // Pages of other sites can post forms and plain text without asking; not this.
+        if !is_json(&parts) {
+            return Err(Problem::new(Case::NotJson, "send the body as JSON, with Content-Type: application/json"));
+        }
+        read(&body).map(Self)
+    }
+}
+
+fn is_json(parts: &Parts) -> bool {
+    let value = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::new(Case::BadBody, format_args!("the body can't be read: {}", visible(&error.to_string()))))
+}
+
+/// The query of the request's URI.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::try_from_uri(&parts.uri);
+        query
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|error| Problem::new(Case::BadQuery, visible(&error.body_text())))
+    }
+}
+
+/// A switch in a query: `?cut`, `?cut=true`, `?cut=false`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flag(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match &*<std::borrow::Cow<'de, str>>::deserialize(deserializer)? {
+            "" | "true" | "1" => Ok(Self(true)),
+            "false" | "0" => Ok(Self(false)),
+            _ => Err(serde::de::Error::custom("a switch is true or false")),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `explain`: what traffic would meet, by the decision that traffic meets.
+
+use axum::{Extension, extract::State};
+use moorgate_control::Explanation;
+use serde::Deserialize;
+
+use super::Answer;
+use crate::{
+    problem::Problem,
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{Flag, Query},
+    },
+    view::{Explained, ExplainedStep, Refusal},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    account: String,
+    host: String,
+    port: u16,
+    #[serde(default = "yes")]
+    dns: Flag,
+}
+
+fn yes() -> Flag {
+    Flag(true)
+}
+
+/// Says what a connection of an account to a host and port would meet, step by step, without sending traffic.
+#[utoipa::path(get, path = "/api/v1/explain", tag = "explain",
+    params(("account" = String, Query, description = "On whose behalf"), ("host" = String, Query, description = "A name or an address"),
+        ("port" = u16, Query, description = "The port there"),
+        ("dns" = Option<bool>, Query, description = "Resolve the name as traffic would (default), or stop before that")),
+    responses((status = OK, body = Explained), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn explain_target(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Query(target): Query<Target>,
+) -> Answer<Explained> {
+    caller.must_see(&target.account)?;
+    let Target { account, host, port, dns } = target;
+    Ok(axum::Json(view(api.control.explain(&account, &host, port, dns.0).await?)))
+}
+
+/// As the API writes it.
+pub(super) fn view(explanation: Explanation) -> Explained {
+    let steps = explanation.steps.into_iter();
+    Explained {
+        account: explanation.account,
+        target: explanation.target,
+        allowed: explanation.refusal.is_none(),
+        steps: steps.map(|step| ExplainedStep { check: step.check, found: step.found }).collect(),
+        admitted: explanation.admitted,
+        egress: explanation.egress,
+        refusal: explanation.refusal.map(|refusal| Refusal { code: refusal.code, said: refusal.said }),
+    }
+}

@@ -1,0 +1,199 @@
+//! `flows`: what was carried and what was refused.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, header};
+use moorgate_contract::flow::{Flow, FlowId};
+use moorgate_control::{Control, FlowFilter, MAX_FLOWS_READ};
+use serde::Deserialize;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{sleep, timeout},
+};
+
+use super::Answer;
+use crate::{
+    problem::{Case, Problem},
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{Flag, Query},
+        listen::Stopping,
+    },
+    view::{Explained, FlowLine, FlowView, WhyFlow},
+    words,
+};
+
+/// Between two signs of life on a stream where nothing happens: shows the reader that we are here, and us that the
+/// reader is, and bounds how long a revoked token goes on reading silence.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// An explanation waits this long for the resolver, then does without.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    account: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    follow: Flag,
+}
+
+/// Lists the latest flows, oldest first. With `follow` each is a line (NDJSON), and further ones come as they end; an
+/// empty line only says that the gateway is there.
+#[utoipa::path(get, path = "/api/v1/flows", tag = "flows",
+    params(("account" = Option<String>, Query, description = "Only this account's"),
+        ("limit" = Option<usize>, Query, description = "How many at most: up to 1000, which is the default; with `follow` 0 is"),
+        ("follow" = Option<bool>, Query, description = "Go on with flows as they end")),
+    responses((status = OK, body = Vec<FlowView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list_flows(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    stopping: Option<Extension<Stopping>>,
+    Query(which): Query<Which>,
+) -> Result<Response, Problem> {
+    let account = which.account.as_deref().or(caller.account()).map(str::to_owned);
+    if let Some(account) = &account {
+        caller.must_see(account)?;
+    }
+    let limit = which.limit.unwrap_or(if which.follow.0 { 0 } else { MAX_FLOWS_READ });
+    if limit > MAX_FLOWS_READ {
+        return Err(Problem::new(Case::BadQuery, format_args!("limit is at most {MAX_FLOWS_READ}")));
+    }
+    // Subscribed before the stored ones are read, so that none falls between.
+    let receiver = which.follow.0.then(|| api.control.follow());
+    let stored = match limit {
+        0 => Vec::new(),
+        limit => api.control.flows(FlowFilter { account: account.clone(), limit }).await?,
+    };
+    if stored.is_empty()
+        && let Some(account) = &account
+    {
+        // Flows outlive their account; a name that has neither is most likely misspelt.
+        api.control.account(account).await?;
+    }
+    let Some(receiver) = receiver else {
+        return Ok(axum::Json(stored.iter().map(FlowView::from).collect::<Vec<_>>()).into_response());
+    };
+    let following = Following {
+        sent: stored.iter().map(|flow| flow.id).collect(),
+        ready: stored.iter().filter_map(line).collect(),
+        stopping: stopping.map(|Extension(stopping)| stopping),
+        receiver,
+        account,
+        caller,
+        api,
+    };
+    let lines = stream::unfold(following, |mut following| async {
+        let line = following.next().await?;
+        Some((Ok::<_, Infallible>(line), following))
+    });
+    let mut response = Body::from_stream(lines).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    Ok(response)
+}
+
+/// Shows one flow, how it ended, what to do about it, and what would be decided now.
+#[utoipa::path(get, path = "/api/v1/flows/{id}", tag = "flows",
+    params(("id" = String, Path, description = "The flow's id, as listed")),
+    responses((status = OK, body = WhyFlow), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show_flow(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<WhyFlow> {
+    let id: FlowId = id.parse().map_err(|error| Problem::new(Case::NotFound, error))?;
+    let flow = api.control.flow(id).await?;
+    let may_see = |flow: &Flow| caller.is_operator() || flow.account.as_deref() == caller.account();
+    let Some(flow) = flow.filter(may_see) else {
+        let said = format_args!("there is no flow {id}, or it is too old to be kept; moorgate log lists the latest");
+        return Err(Problem::new(Case::NotFound, said));
+    };
+    let now = explain_now(&api.control, &flow).await;
+    let advice = words::advice(&flow).map(str::to_owned);
+    Ok(axum::Json(WhyFlow { ended: words::ended(&flow), advice, now, flow: FlowView::from(&flow) }))
+}
+
+/// `None` where there is nothing to decide on any more.
+async fn explain_now(control: &Control, flow: &Flow) -> Option<Explained> {
+    let (account, target) = (flow.account.as_deref()?, flow.target.as_deref()?);
+    let (host, port) = target.rsplit_once(':')?;
+    let port = port.parse().ok()?;
+    let explained = match timeout(RESOLVE, control.explain(account, host, port, true)).await {
+        Ok(explained) => explained,
+        Err(_) => control.explain(account, host, port, false).await,
+    };
+    explained.ok().map(super::explain::view)
+}
+
+/// A stream of flows for one reader.
+struct Following {
+    ready: VecDeque<Bytes>,
+    sent: HashSet<FlowId>,
+    receiver: Receiver<Arc<Flow>>,
+    account: Option<String>,
+    stopping: Option<Stopping>,
+    caller: Caller,
+    api: ApiState,
+}
+
+impl Following {
+    /// The next line; `None`: the gateway goes down, or the token was revoked.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            let line = tokio::select! {
+                () = stopped(&mut self.stopping) => return None,
+                () = sleep(SIGN_OF_LIFE) => Some(Bytes::from_static(b"\n")),
+                received = self.receiver.recv() => match received {
+                    Ok(flow) if self.wants(&flow) => line(&flow),
+                    Ok(_) => None,
+                    Err(RecvError::Lagged(missed)) => as_line(&FlowLine::Missed { missed }),
+                    Err(RecvError::Closed) => return None,
+                },
+            };
+            let Some(line) = line else { continue };
+            if !self.caller.is_still_valid(&self.api).await {
+                return None;
+            }
+            return Some(line);
+        }
+    }
+
+    fn wants(&mut self, flow: &Flow) -> bool {
+        let is_theirs = self.account.is_none() || self.account.as_deref() == flow.account.as_deref();
+        is_theirs && !self.sent.remove(&flow.id)
+    }
+}
+
+async fn stopped(stopping: &mut Option<Stopping>) {
+    match stopping {
+        Some(stopping) => stopping.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn line(flow: &Flow) -> Option<Bytes> {
+    as_line(&FlowLine::Flow(Box::new(FlowView::from(flow))))
+}
+
+fn as_line(line: &FlowLine) -> Option<Bytes> {
+    let mut line = serde_json::to_vec(line).ok()?;
+    line.push(b'\n');
+    Some(line.into())
+}

@@ -1,0 +1,62 @@
+//! Health, readiness, metrics, state, and the page that says where all of that is.
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+
+use super::Answer;
+use crate::{metrics::MEDIA_TYPE, problem::Problem, server::ApiState, view::Status};
+
+/// Where what is.
+pub(in crate::server) async fn root(State(api): State<ApiState>) -> String {
+    format!(
+        "moorgate {}\n\n\
+         API      /api/v1             with a token: Authorization: Bearer …\n\
+         OpenAPI  {}\n\
+         health   /healthz, /readyz\n\
+         metrics  /metrics            from another machine: with an operator's token\n",
+        api.version,
+        super::OPENAPI
+    )
+}
+
+/// The process lives.
+pub(in crate::server) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// It takes traffic, or why not.
+pub(in crate::server) async fn readyz(State(api): State<ApiState>) -> (StatusCode, String) {
+    match (api.ready)() {
+        Ok(()) => (StatusCode::OK, "ready\n".into()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+/// The metrics.
+pub(in crate::server) async fn metrics(State(api): State<ApiState>) -> Result<Response, Problem> {
+    let text = api.metrics.text().map_err(|_| super::internal("the metrics can't be written"))?;
+    let mut response = text.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    Ok(response)
+}
+
+/// Shows the gateway's state.
+#[utoipa::path(get, path = "/api/v1/status", tag = "status",
+    responses((status = OK, body = Status), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show_status(State(api): State<ApiState>) -> Answer<Status> {
+    let (status, not_ready) = (api.control.status(), (api.ready)().err());
+    Ok(axum::Json(Status {
+        version: api.version.to_owned(),
+        ready: not_ready.is_none(),
+        not_ready,
+        snapshot_version: status.snapshot_version,
+        store_ok: status.store_ok,
+        store_problem: status.store_problem,
+        flows_lost: status.flows_lost,
+        accounts: status.accounts,
+        credentials: status.credentials,
+    }))
+}

@@ -1,0 +1,61 @@
+//! The API, health, metrics: routes, who may call them, and the listener that serves them.
+//!
+//! Plain HTTP on loopback. A request passes: the connection's limits, the Host check, the table of [`access`], the handler.
+
+use std::{fmt, sync::Arc};
+
+use axum::{Router, middleware, routing::get};
+use moorgate_control::Control;
+
+use crate::{metrics::Metrics, problem::Problem};
+
+mod access;
+mod extract;
+mod handlers;
+mod hosts;
+mod listen;
+
+pub use listen::serve;
+
+/// Says whether the gateway takes traffic, and why not.
+pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct ApiState {
+    /// What an operator can do.
+    pub control: Control,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` says.
+    pub ready: Ready,
+    /// The version of the binary.
+    pub version: &'static str,
+}
+
+impl fmt::Debug for ApiState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiState").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Every route, behind the table of who may call it. [`serve`] is what gives it the peer's address; without it nobody
+/// counts as loopback.
+pub fn router(state: ApiState) -> Router {
+    let (api, document) = handlers::api().split_for_parts();
+    let document = Arc::new(handlers::document(document, state.version));
+    api.route(handlers::OPENAPI, get(move || handlers::openapi(document.clone())))
+        .route("/", get(handlers::health::root))
+        .route("/healthz", get(handlers::health::healthz))
+        .route("/readyz", get(handlers::health::readyz))
+        .route("/metrics", get(handlers::health::metrics))
+        .method_not_allowed_fallback(access::method_not_allowed)
+        .route_layer(middleware::from_fn_with_state(state.clone(), access::guard))
+        .fallback(async || Problem::no_page())
+        .layer(middleware::from_fn(hosts::only_ours))
+        .layer(middleware::map_response(access::quiet_headers))
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! What is stored, in memory: the rows as they are in the store, found by what callers know.
+//!
+//! Listings and tokens are answered from here, so they work while the store is down.
+
+use std::collections::{BTreeMap, HashMap};
+
+use moorgate_contract::{
+    account::{AccountId, CredentialId, Secret, SecretHash, SecretId},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::views::Scope;
+
+/// An account as it is stored. Policy and egress stay text here: a row that can't be read must not take others with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccountRow {
+    pub(crate) id: AccountId,
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    /// JSON of a [`Policy`](moorgate_contract::policy::Policy).
+    pub(crate) policy: String,
+    pub(crate) policy_cuts: u64,
+    /// Addresses with commas between; empty: the gateway's first two.
+    pub(crate) egress: String,
+}
+
+/// A credential as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CredentialRow {
+    pub(crate) id: CredentialId,
+    pub(crate) account: AccountId,
+    pub(crate) username: String,
+    pub(crate) created: Timestamp,
+    /// Oldest first.
+    pub(crate) secrets: Vec<Secret>,
+}
+
+/// An API token as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenRow {
+    pub(crate) id: String,
+    /// `None`: an operator's.
+    pub(crate) account: Option<AccountId>,
+    pub(crate) scope: Scope,
+    pub(crate) hash: SecretHash,
+    pub(crate) created: Timestamp,
+}
+
+/// All that is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rows {
+    pub(crate) version: u64,
+    pub(crate) accounts: Vec<AccountRow>,
+    pub(crate) credentials: Vec<CredentialRow>,
+    pub(crate) tokens: Vec<TokenRow>,
+}
+
+/// One change of the rows.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    PutAccount(AccountRow),
+    RemoveAccount(AccountId),
+    PutCredential(CredentialRow),
+    RemoveCredential(AccountId, String),
+    PutToken(TokenRow),
+    RemoveToken(String),
+}
+
+/// A password whose end is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    pub(crate) until: Timestamp,
+    pub(crate) account: AccountId,
+    pub(crate) username: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    version: u64,
+    accounts: BTreeMap<AccountId, AccountRow>,
+    names: HashMap<String, AccountId>,
+    credentials: BTreeMap<AccountId, BTreeMap<String, CredentialRow>>,
+    tokens: BTreeMap<String, TokenRow>,
+    /// By hash: a keyed hash tells nothing through how long it takes to find.
+    bearers: HashMap<[u8; 32], String>,
+    endings: BTreeMap<SecretId, Ending>,
+}
+
+impl Book {
+    pub(crate) fn new(rows: Rows) -> Self {
+        let mut book = Self {
+            version: rows.version,
+            ..Self::default()
+        };
+        let accounts = rows.accounts.into_iter().map(Edit::PutAccount);
+        let credentials = rows.credentials.into_iter().map(Edit::PutCredential);
+        let tokens = rows.tokens.into_iter().map(Edit::PutToken);
+        accounts
+            .chain(credentials)
+            .chain(tokens)
+            .for_each(|edit| book.apply(edit));
+        book
+    }
+
+    pub(crate) fn rows(&self) -> Rows {
+        Rows {
+            version: self.version,
+            accounts: self.accounts.values().cloned().collect(),
+            credentials: self.credentials().cloned().collect(),
+            tokens: self.tokens.values().cloned().collect(),
+        }
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+
+    pub(crate) fn apply(&mut self, edit: Edit) {
+        match edit {
+            Edit::PutAccount(row) => {
+                self.names.insert(row.name.clone(), row.id);
+                self.accounts.insert(row.id, row);
+            }
+            Edit::RemoveAccount(id) => self.remove_account(id),
+            Edit::PutCredential(row) => self.put_credential(row),
+            Edit::RemoveCredential(account, username) => {
+                let removed = self
+                    .credentials
+                    .get_mut(&account)
+                    .and_then(|of| of.remove(&username));
+                removed.iter().for_each(|row| self.forget_endings(row));
+            }
+            Edit::PutToken(row) => {
+                self.bearers.insert(row.hash.0, row.id.clone());
+                self.tokens.insert(row.id.clone(), row);
+            }
+            Edit::RemoveToken(id) => {
+                if let Some(row) = self.tokens.remove(&id) {
+                    self.bearers.remove(&row.hash.0);
+                }
+            }
+        }
+    }
+
+    fn remove_account(&mut self, id: AccountId) {
+        if let Some(row) = self.accounts.remove(&id) {
+            self.names.remove(&row.name);
+        }
+        for row in self
+            .credentials
+            .remove(&id)
+            .into_iter()
+            .flat_map(BTreeMap::into_values)
+        {
+            self.forget_endings(&row);
+        }
+        self.tokens.retain(|_, token| token.account != Some(id));
+        self.bearers
+            .retain(|_, token| self.tokens.contains_key(token));
+    }
+
+    fn put_credential(&mut self, row: CredentialRow) {
+        for secret in &row.secrets {
+            if let Some(until) = secret.until {
+                let (account, username) = (row.account, row.username.clone());
+                self.endings.insert(
+                    secret.id,
+                    Ending {
+                        until,
+                        account,
+                        username,
+                    },
+                );
+            }
+        }
+        let of = self.credentials.entry(row.account).or_default();
+        let kept: Vec<SecretId> = row.secrets.iter().map(|secret| secret.id).collect();
+        if let Some(old) = of.insert(row.username.clone(), row) {
+            for secret in old
+                .secrets
+                .iter()
+                .filter(|secret| !kept.contains(&secret.id))
+            {
+                self.endings.remove(&secret.id);
+            }
+        }
+    }
+
+    fn forget_endings(&mut self, row: &CredentialRow) {
+        for secret in &row.secrets {
+            self.endings.remove(&secret.id);
+        }
+    }
+
+    pub(crate) fn account(&self, name: &str) -> Option<&AccountRow> {
+        self.accounts.get(self.names.get(name)?)
+    }
+
+    pub(crate) fn account_by_id(&self, id: AccountId) -> Option<&AccountRow> {
+        self.accounts.get(&id)
+    }
+
+    pub(crate) fn accounts(&self) -> impl ExactSizeIterator<Item = &AccountRow> {
+        self.accounts.values()
+    }
+
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &CredentialRow> {
+        self.credentials.values().flat_map(BTreeMap::values)
+    }
+
+    pub(crate) fn credentials_of(
+        &self,
+        account: AccountId,
+    ) -> impl Iterator<Item = &CredentialRow> {
+        self.credentials
+            .get(&account)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+    }
+
+    pub(crate) fn count_credentials(&self, account: AccountId) -> usize {
+        self.credentials.get(&account).map_or(0, BTreeMap::len)
+    }
+
+    pub(crate) fn credential(&self, account: AccountId, username: &str) -> Option<&CredentialRow> {
+        self.credentials.get(&account)?.get(username)
+    }
+
+    pub(crate) fn token(&self, id: &str) -> Option<&TokenRow> {
+        self.tokens.get(id)
+    }
+
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = &TokenRow> {
+        self.tokens.values()
+    }
+
+    pub(crate) fn token_by_hash(&self, hash: &SecretHash) -> Option<&TokenRow> {
+        self.tokens.get(self.bearers.get(&hash.0)?)
+    }
+
+    /// Every password whose end is known, in no order of time.
+    pub(crate) fn endings(&self) -> impl Iterator<Item = (SecretId, &Ending)> {
+        self.endings.iter().map(|(id, ending)| (*id, ending))
+    }
+}

@@ -1,0 +1,167 @@
+//! Rows into a snapshot. A row that can't be compiled takes out that one account, loudly, and nothing else.
+
+use std::{
+    net::{AddrParseError, IpAddr},
+    sync::Arc,
+};
+
+use moorgate_contract::{
+    account::{Account, Credential, Pepper},
+    egress::Pair,
+    policy::Policy,
+    snapshot::{Site, Snapshot},
+};
+use thiserror::Error;
+
+use crate::book::{AccountRow, Book, CredentialRow, Edit};
+
+/// Why an account can't be served.
+#[derive(Debug, Error)]
+pub(crate) enum Unservable {
+    #[error("its policy can't be read: {0}")]
+    Policy(#[from] serde_json::Error),
+    #[error("its egress addresses can't be read: {0}")]
+    Egress(#[from] AddrParseError),
+    #[error("none of its egress addresses is configured in [egress] addresses any more")]
+    EgressGone,
+}
+
+/// Compiles rows, given what the gateway's file says.
+pub(crate) struct Compiler {
+    site: Arc<Site>,
+    pepper: Pepper,
+    egress: Vec<IpAddr>,
+}
+
+impl Compiler {
+    pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>) -> Self {
+        Self {
+            site,
+            pepper,
+            egress,
+        }
+    }
+
+    pub(crate) fn pepper(&self) -> &Pepper {
+        &self.pepper
+    }
+
+    /// `[egress] addresses`.
+    pub(crate) fn configured_egress(&self) -> &[IpAddr] {
+        &self.egress
+    }
+
+    pub(crate) fn empty(&self) -> Snapshot {
+        Snapshot::empty(self.site.clone(), self.pepper.clone())
+    }
+
+    /// A snapshot of everything in `book`. Built upon `previous`, so that what is open stays counted.
+    pub(crate) fn all(&self, previous: &Snapshot, book: &Book) -> Snapshot {
+        let mut snapshot = previous.clone();
+        for account in previous.accounts() {
+            if book.account_by_id(account.id).is_none() {
+                snapshot.remove_account(account.id);
+            }
+        }
+        for credential in previous.credentials() {
+            if book
+                .credential(credential.account, &credential.username)
+                .is_none()
+            {
+                snapshot.remove_credential(&credential.username);
+            }
+        }
+        for row in book.accounts() {
+            self.put_account(&mut snapshot, row);
+        }
+        for row in book.credentials() {
+            snapshot.put_credential(credential(row));
+        }
+        snapshot.version = book.version();
+        snapshot
+    }
+
+    /// Carries one edit over to a snapshot. `book` is as it was before the edit.
+    pub(crate) fn edit(&self, snapshot: &mut Snapshot, edit: &Edit, book: &Book) {
+        match edit {
+            Edit::PutAccount(row) => self.put_account(snapshot, row),
+            Edit::RemoveAccount(id) => {
+                for row in book.credentials_of(*id) {
+                    snapshot.remove_credential(&row.username);
+                }
+                snapshot.remove_account(*id);
+            }
+            Edit::PutCredential(row) => snapshot.put_credential(credential(row)),
+            Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
+            Edit::PutToken(_) | Edit::RemoveToken(_) => {}
+        }
+    }
+
+    fn put_account(&self, snapshot: &mut Snapshot, row: &AccountRow) {
+        match self.account(row) {
+            Ok(account) => snapshot.put_account(account),
+            Err(problem) => {
+                tracing::error!(account = %row.name, %problem, "an account can't be served; set its policy and egress addresses anew");
+                snapshot.remove_account(row.id);
+            }
+        }
+    }
+
+    fn account(&self, row: &AccountRow) -> Result<Account, Unservable> {
+        Ok(Account {
+            id: row.id,
+            name: row.name.as_str().into(),
+            policy: policy(row)?,
+            policy_cuts: row.policy_cuts,
+            egress: self.pair(row)?,
+            load: Default::default(),
+        })
+    }
+
+    /// The addresses that an account leaves from.
+    pub(crate) fn pair(&self, row: &AccountRow) -> Result<Pair, Unservable> {
+        let own = own_egress(row)?;
+        if own.is_empty() {
+            return Ok(Pair::first_of(&self.egress));
+        }
+        let configured: Vec<IpAddr> = own
+            .iter()
+            .copied()
+            .filter(|address| self.egress.contains(address))
+            .collect();
+        if configured.len() < own.len() {
+            tracing::error!(account = %row.name, egress = %row.egress, "an account's egress address is not in [egress] addresses any more");
+        }
+        // Leaving from an address that nobody promised would be worse than not leaving at all.
+        if configured.is_empty() {
+            return Err(Unservable::EgressGone);
+        }
+        Ok(Pair::first_of(&configured))
+    }
+}
+
+/// The policy of a row.
+pub(crate) fn policy(row: &AccountRow) -> Result<Policy, serde_json::Error> {
+    serde_json::from_str(&row.policy)
+}
+
+/// The addresses that a row names itself; empty: the gateway's first two.
+pub(crate) fn own_egress(row: &AccountRow) -> Result<Vec<IpAddr>, AddrParseError> {
+    let texts = row.egress.split(',').filter(|text| !text.is_empty());
+    texts.map(str::parse).collect()
+}
+
+/// How addresses stand in a row.
+pub(crate) fn egress_text(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
+    texts.join(",")
+}
+
+fn credential(row: &CredentialRow) -> Credential {
+    Credential {
+        id: row.id,
+        account: row.account,
+        username: row.username.as_str().into(),
+        secrets: row.secrets.clone(),
+    }
+}

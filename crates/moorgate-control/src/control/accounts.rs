@@ -1,0 +1,167 @@
+//! Accounts.
+
+use std::{net::IpAddr, sync::Arc};
+
+use moorgate_contract::{account::AccountId, egress::Pair, policy::Policy, time::Timestamp};
+
+use super::{Control, Inner, now};
+use crate::{
+    book::{AccountRow, Book, Edit},
+    compile,
+    error::{ControlError, Invalid, Result, What},
+    limits::MAX_ACCOUNTS,
+    names::check_account_name,
+    store::Tx,
+    views::{AccountChange, AccountView},
+};
+
+impl Control {
+    /// Makes an account with an empty policy and the gateway's egress addresses.
+    ///
+    /// # Errors
+    /// [`Invalid::AccountName`], [`ControlError::Exists`], [`Invalid::TooMany`], [`ControlError::StoreDown`].
+    pub async fn add_account(&self, name: &str) -> Result<AccountView> {
+        check_account_name(name)?;
+        let name = name.to_owned();
+        let operation = async move |mut session: super::Session| {
+            let inner = session.inner.clone();
+            inner.refuse_new_account(&name)?;
+            let mut tx = session.begin().await?;
+            let row = insert(&mut tx, &name, now()).await?;
+            let version = tx.commit().await?;
+            session.publish(version, vec![Edit::PutAccount(row)]);
+            inner.account_view(&name)
+        };
+        self.write(operation).await
+    }
+
+    /// Every account, by name.
+    pub async fn list_accounts(&self) -> Vec<AccountView> {
+        let book = self.inner.book();
+        let mut views: Vec<AccountView> = book.accounts().map(|row| self.inner.view(&book, row)).collect();
+        views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`].
+    pub async fn account(&self, name: &str) -> Result<AccountView> {
+        self.inner.account_view(name)
+    }
+
+    /// Changes an account. New connections follow within the call; open ones are not touched.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], [`ControlError::Invalid`], [`ControlError::StoreDown`].
+    pub async fn set_account(&self, name: &str, change: AccountChange) -> Result<AccountView> {
+        self.inner.account_row(name)?;
+        let Some(egress) = change.egress else { return self.inner.account_view(name) };
+        check_egress(&egress, self.inner.compiler.configured_egress())?;
+        let name = name.to_owned();
+        let operation = async move |mut session: super::Session| {
+            let inner = session.inner.clone();
+            let mut row = inner.account_row(&name)?;
+            row.egress = compile::egress_text(&egress);
+            let mut tx = session.begin().await?;
+            tx.update_account(&row).await?;
+            let version = tx.commit().await?;
+            session.publish(version, vec![Edit::PutAccount(row)]);
+            inner.account_view(&name)
+        };
+        self.write(operation).await
+    }
+
+    /// Removes an account with its credentials and tokens; its open tunnels are cut.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], [`ControlError::StoreDown`].
+    pub async fn remove_account(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        let operation = async move |mut session: super::Session| {
+            let id = session.inner.account_row(&name)?.id;
+            let mut tx = session.begin().await?;
+            tx.delete_account(id).await?;
+            let version = tx.commit().await?;
+            session.publish(version, vec![Edit::RemoveAccount(id)]);
+            Ok(())
+        };
+        self.write(operation).await
+    }
+}
+
+impl Inner {
+    pub(crate) fn account_row(&self, name: &str) -> Result<AccountRow> {
+        let not_found = || ControlError::not_found(What::Account, name);
+        self.book().account(name).cloned().ok_or_else(not_found)
+    }
+
+    pub(crate) fn account_id(&self, name: &str) -> Result<AccountId> {
+        let not_found = || ControlError::not_found(What::Account, name);
+        self.book().account(name).map(|row| row.id).ok_or_else(not_found)
+    }
+
+    fn refuse_new_account(&self, name: &str) -> Result<()> {
+        let book = self.book();
+        if book.account(name).is_some() {
+            return Err(ControlError::Exists { what: What::Account, name: name.to_owned() });
+        }
+        if book.accounts().len() >= MAX_ACCOUNTS {
+            return Err(Invalid::TooMany { what: What::Account, limit: MAX_ACCOUNTS }.into());
+        }
+        Ok(())
+    }
+
+    fn account_view(self: &Arc<Self>, name: &str) -> Result<AccountView> {
+        let book = self.book();
+        let row = book.account(name).ok_or_else(|| ControlError::not_found(What::Account, name))?;
+        Ok(self.view(&book, row))
+    }
+
+    fn view(&self, book: &Book, row: &AccountRow) -> AccountView {
+        let snapshot = self.current.load();
+        let served = snapshot.account(&row.name).filter(|served| served.id == row.id);
+        let own = compile::own_egress(row).unwrap_or_default();
+        AccountView {
+            name: row.name.clone(),
+            created: row.created,
+            egress: served.map_or_else(|| own.clone(), |served| served.egress.addresses().to_vec()),
+            own_egress: !row.egress.is_empty(),
+            credentials: book.count_credentials(row.id),
+            served: served.is_some(),
+        }
+    }
+}
+
+/// Stores a new account.
+pub(super) async fn insert(tx: &mut Tx<'_>, name: &str, created: Timestamp) -> Result<AccountRow> {
+    let mut row = AccountRow {
+        id: AccountId(0),
+        name: name.to_owned(),
+        created,
+        policy: super::policy::text(&Policy::default()),
+        policy_cuts: 0,
+        egress: String::new(),
+    };
+    row.id = tx.insert_account(&row).await?;
+    Ok(row)
+}
+
+fn check_egress(own: &[IpAddr], configured: &[IpAddr]) -> Result<(), Invalid> {
+    if !own.is_empty() && configured.is_empty() {
+        return Err(Invalid::NoEgressConfigured);
+    }
+    if own.len() > Pair::MAX {
+        return Err(Invalid::TooManyEgress { count: own.len() });
+    }
+    if let Some(address) = own.iter().find(|address| !configured.contains(address)) {
+        return Err(Invalid::NotAnEgressAddress { address: *address });
+    }
+    if let [first, second] = own
+        && first == second
+    {
+        return Err(Invalid::SameEgressTwice { address: *first });
+    }
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! The control plane: one value through which everything an operator does goes.
+
+use std::{
+    fmt,
+    fs::File,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use moorgate_contract::{account::Pepper, flow::Flow, snapshot::Snapshot, time::Timestamp};
+use moorgate_keys::MasterKey;
+use tokio::{
+    sync::{Notify, broadcast},
+    task::AbortHandle,
+};
+
+use crate::{
+    book::{Book, Edit},
+    compile::Compiler,
+    error::{ControlError, StoreError},
+    flows::FlowStore,
+    sealed,
+    settings::Plane,
+    views::{EgressView, Status},
+};
+
+mod accounts;
+mod credentials;
+mod flows;
+mod open;
+mod policy;
+mod session;
+mod tokens;
+
+pub(crate) use session::{Session, Writer};
+
+/// What an operator can do. Cheap to clone; every clone is the same control plane.
+///
+/// A write answers when it is durable and served. Once begun it is finished, whatever becomes of its caller. While the
+/// store is down, writes fail with [`ControlError::StoreDown`] and everything else goes on.
+#[derive(Clone)]
+pub struct Control {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("data_dir", &self.inner.data_dir).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) master_key: MasterKey,
+    pub(crate) plane: Arc<dyn Plane>,
+    pub(crate) compiler: Compiler,
+    token_pepper: Pepper,
+    book: RwLock<Book>,
+    current: ArcSwap<Snapshot>,
+    writer: Arc<tokio::sync::Mutex<Writer>>,
+    /// Why the store can't be used, in words.
+    trouble: Mutex<Option<String>>,
+    /// One at a time, so that an older copy never replaces a newer one.
+    sealing: Mutex<()>,
+    pub(crate) signals: Arc<Signals>,
+    pub(crate) flows: FlowStore,
+    follow: broadcast::Sender<Arc<Flow>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+    /// Keeps other processes out of the data directory. `None` once closed.
+    lock: Mutex<Option<File>>,
+}
+
+/// What wakes the background work.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// There is something to seal.
+    pub(crate) seal: Notify,
+    /// The ends of passwords may have changed.
+    pub(crate) reap: Notify,
+    /// The store wants looking after.
+    pub(crate) mend: Notify,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop_tasks();
+    }
+}
+
+impl Control {
+    /// The snapshot that is served.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.current.load_full()
+    }
+
+    /// The configured egress addresses, whether they are present, and who leaves from them.
+    pub fn egress(&self) -> Vec<EgressView> {
+        let (presence, snapshot) = (self.inner.plane.presence(), self.snapshot());
+        let view = |address: &IpAddr| {
+            let users = snapshot.accounts().filter(|account| account.egress.addresses().contains(address));
+            let mut accounts: Vec<String> = users.map(|account| account.name.to_string()).collect();
+            accounts.sort_unstable();
+            EgressView { address: *address, present: presence.has(*address), accounts }
+        };
+        self.inner.compiler.configured_egress().iter().map(view).collect()
+    }
+
+    /// How the control plane is.
+    pub fn status(&self) -> Status {
+        let store_problem = self.inner.trouble().clone();
+        let book = self.inner.book();
+        Status {
+            snapshot_version: book.version(),
+            store_ok: store_problem.is_none(),
+            store_problem,
+            accounts: book.accounts().len(),
+            credentials: book.credentials().count(),
+            flows_lost: self.inner.flows.lost(),
+        }
+    }
+
+    /// Ends it in good order: background work stops, the last snapshot is sealed, the store is written out and closed.
+    /// Later writes fail with [`ControlError::StoreDown`]; what is in memory can still be read.
+    pub async fn close(&self) {
+        self.inner.stop_tasks();
+        let mut writer = self.inner.writer.clone().lock_owned().await;
+        let store = writer.close();
+        self.inner.clone().seal().await;
+        self.inner.flows.close().await;
+        if let Some(store) = store
+            && let Err(error) = store.close().await
+        {
+            tracing::error!(error = crate::error::chain(&error), "the store was not closed well");
+        }
+        *lock(&self.inner.lock) = None;
+    }
+}
+
+impl Inner {
+    pub(crate) fn book(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn book_mut(&self) -> RwLockWriteGuard<'_, Book> {
+        self.book.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        lock(&self.trouble)
+    }
+
+    /// Takes note of a store that can't be used, and has it looked after.
+    pub(crate) fn note_trouble(&self, error: &ControlError) {
+        let said = match error {
+            ControlError::StoreDown(cause) => crate::error::chain(cause),
+            error => crate::error::chain(error),
+        };
+        let mut trouble = self.trouble();
+        if trouble.as_ref() != Some(&said) {
+            tracing::error!(problem = %said, "the store can't be used; traffic goes on by what was last known");
+        }
+        *trouble = Some(said);
+        drop(trouble);
+        self.signals.mend.notify_one();
+    }
+
+    pub(crate) fn note_health(&self) {
+        if self.trouble().take().is_some() {
+            tracing::info!("the store can be used again");
+        }
+    }
+
+    /// Serves what was just committed. Called under the writer's lock, so versions are published in order.
+    fn publish(&self, version: u64, edits: Vec<Edit>) {
+        let mut snapshot = Snapshot::clone(&self.current.load());
+        let mut book = self.book_mut();
+        for edit in edits {
+            self.compiler.edit(&mut snapshot, &edit, &book);
+            book.apply(edit);
+        }
+        book.set_version(version);
+        drop(book);
+        snapshot.version = version;
+        self.serve(snapshot);
+    }
+
+    /// Serves `book` instead of everything that was known.
+    fn replace(&self, book: Book) {
+        let snapshot = self.compiler.all(&self.current.load(), &book);
+        *self.book_mut() = book;
+        self.serve(snapshot);
+    }
+
+    fn serve(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        self.current.store(snapshot.clone());
+        self.plane.publish(snapshot);
+        self.signals.seal.notify_one();
+        self.signals.reap.notify_one();
+    }
+
+    /// Writes the sealed copy. Says whether it is there.
+    pub(crate) async fn seal(self: Arc<Self>) -> bool {
+        let write = move || {
+            let _turn = lock(&self.sealing);
+            let rows = self.book().rows();
+            let written = sealed::write(&self.data_dir, &self.master_key, &rows);
+            if let Err(error) = &written {
+                let path = sealed::path(&self.data_dir);
+                tracing::error!(path = %path.display(), error = crate::error::chain(error), "no sealed copy: a restart needs the store");
+            }
+            written.is_ok()
+        };
+        tokio::task::spawn_blocking(write).await.unwrap_or(false)
+    }
+
+    fn stop_tasks(&self) {
+        lock(&self.tasks).drain(..).for_each(|task| task.abort());
+    }
+
+    fn store_path(&self) -> PathBuf {
+        store_path(&self.data_dir)
+    }
+}
+
+fn store_path(data_dir: &Path) -> PathBuf {
+    crate::store::sqlite::path(data_dir)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+impl From<StoreError> for ControlError {
+    fn from(error: StoreError) -> Self {
+        Self::StoreDown(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Policies.
+
+use moorgate_contract::policy::{MAX_RULES, Policy};
+
+use super::{Control, Session};
+use crate::{
+    book::Edit,
+    compile,
+    error::{ControlError, Invalid, Result},
+};
+
+impl Control {
+    /// An account's policy.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`]; [`ControlError::NotServed`] when what is stored can't be read.
+    pub async fn policy(&self, account: &str) -> Result<Policy> {
+        let row = self.inner.account_row(account)?;
+        compile::policy(&row).map_err(|_| ControlError::NotServed { account: row.name })
+    }
+
+    /// Replaces an account's policy. Open tunnels are kept; with `cut`, those that the new rules refuse are cut.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], [`Invalid::TooManyRules`], [`ControlError::StoreDown`].
+    pub async fn set_policy(&self, account: &str, policy: Policy, cut: bool) -> Result<()> {
+        let count = policy.rules().len();
+        if count > MAX_RULES {
+            return Err(Invalid::TooManyRules { count }.into());
+        }
+        let account = account.to_owned();
+        let operation = async move |mut session: Session| {
+            let mut row = session.inner.account_row(&account)?;
+            row.policy = text(&policy);
+            row.policy_cuts += u64::from(cut);
+            let mut tx = session.begin().await?;
+            tx.update_account(&row).await?;
+            let version = tx.commit().await?;
+            session.publish(version, vec![Edit::PutAccount(row)]);
+            Ok(())
+        };
+        self.write(operation).await
+    }
+}
+
+/// How a policy stands in a row.
+pub(super) fn text(policy: &Policy) -> String {
+    // Rules are texts and two-valued effects: nothing in them can fail to be JSON. What could not be read again would
+    // take out the account rather than open it.
+    serde_json::to_string(policy).unwrap_or_default()
+}

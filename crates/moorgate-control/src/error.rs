@@ -1,0 +1,310 @@
+//! What can go wrong, on what, and what to do.
+
+use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
+
+use moorgate_contract::policy::MAX_RULES;
+use moorgate_keys::{KeyError, KeyId, SealError};
+use thiserror::Error;
+
+use crate::names::MAX_ACCOUNT_NAME;
+
+/// The result of what an operator does.
+pub type Result<T, E = ControlError> = std::result::Result<T, E>;
+
+/// Why an operation failed. `Display` says what failed, on what and what to do; the cause is the `source`.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// There is no such thing.
+    #[error("there is no {what} {name:?}; `{}` lists them", what.listed_by())]
+    NotFound {
+        /// What was looked for.
+        what: What,
+        /// By which name.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("there is already a {what} {name:?}; choose another name")]
+    Exists {
+        /// What was to be made.
+        what: What,
+        /// Under which name.
+        name: String,
+    },
+    /// The request itself can't be fulfilled.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The account exists, but its row can't be compiled, so no traffic is served for it.
+    #[error(
+        "account {account} is not served: what is stored of it can't be used (the log says why); \
+         set its policy and egress addresses anew"
+    )]
+    NotServed {
+        /// The account.
+        account: String,
+    },
+    /// The store can't be read or written now. Traffic goes on by what was last known.
+    #[error(
+        "the store can't be used now, so nothing was acknowledged; traffic goes on; try again when it is back"
+    )]
+    StoreDown(#[source] StoreError),
+    /// The store can't be opened, and there is no sealed copy that could be served instead.
+    #[error("the store can't be opened and there is no usable sealed copy ({sealed})")]
+    Unstartable {
+        /// Why the store can't be opened.
+        source: StoreError,
+        /// Why there is no copy.
+        sealed: SealedProblem,
+    },
+    /// The store, or its sealed copy, was made under another master key. Nothing was changed.
+    #[error(
+        "{} was made under master key {wants}, and this one is {have}: start with the master key it was made under",
+        path.display()
+    )]
+    WrongMasterKey {
+        /// The file.
+        path: PathBuf,
+        /// The key it was made under.
+        wants: KeyId,
+        /// The key we have.
+        have: KeyId,
+    },
+    /// The store was written by a newer version. Nothing was changed.
+    #[error(
+        "{} was written by a newer Moorgate (schema {found}, this one knows up to {known}): start that version, or restore a backup made before the update",
+        path.display()
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// The schema it has.
+        found: i64,
+        /// The newest schema that we know.
+        known: i64,
+    },
+    /// Another process has the data directory.
+    #[error("another gateway is running on data directory {}: stop it, or use another --data-dir", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A kind of store that this version doesn't have.
+    #[error("[store] url {url:?} is no store this version has; write \"sqlite\"")]
+    UnsupportedStore {
+        /// As configured, without anything that could be a password.
+        url: String,
+    },
+    /// A file of the data directory could not be had.
+    #[error("cannot use a file of the data directory")]
+    File(#[source] KeyError),
+    /// The lock file of the data directory could not be had.
+    #[error("cannot lock data directory {}", path.display())]
+    Lock {
+        /// The data directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system's random generator failed.
+    #[error("the system's random generator gives no bytes, so no secret can be made")]
+    Random,
+    /// The task that did the work died; always a defect. Whether the change was made shows in a listing.
+    #[error("the operation ended before it was done; list what there is, then try again")]
+    Interrupted,
+}
+
+impl ControlError {
+    pub(crate) fn not_found(what: What, name: &str) -> Self {
+        Self::NotFound {
+            what,
+            name: short(name),
+        }
+    }
+}
+
+/// Things that have a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An account.
+    Account,
+    /// A credential of an account.
+    Credential,
+    /// An API token.
+    Token,
+}
+
+impl What {
+    fn listed_by(self) -> &'static str {
+        match self {
+            Self::Account => "moorgate account list",
+            Self::Credential => "moorgate credential list ACCOUNT",
+            Self::Token => "moorgate token list",
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Account => "account",
+            Self::Credential => "credential",
+            Self::Token => "token",
+        })
+    }
+}
+
+/// What is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Invalid {
+    /// Not a name for an account.
+    #[error(
+        "{name:?} is no name for an account: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -"
+    )]
+    AccountName {
+        /// As given.
+        name: String,
+    },
+    /// No egress addresses are configured, so none can be given to an account.
+    #[error(
+        "no egress addresses are configured; list them in [egress] addresses of the gateway's file first"
+    )]
+    NoEgressConfigured,
+    /// An address that the gateway doesn't leave from.
+    #[error("{address} is none of the gateway's egress addresses; `moorgate egress list` lists them")]
+    NotAnEgressAddress {
+        /// As given.
+        address: IpAddr,
+    },
+    /// The same address twice.
+    #[error("egress address {address} is named twice; name two different ones, or one")]
+    SameEgressTwice {
+        /// As given.
+        address: IpAddr,
+    },
+    /// More addresses than a pair has.
+    #[error("an account leaves from one or two egress addresses, not {count}")]
+    TooManyEgress {
+        /// How many were given.
+        count: usize,
+    },
+    /// More rules than a policy may have.
+    #[error("a policy has at most {MAX_RULES} rules, this one has {count}; use wildcards or CIDRs")]
+    TooManyRules {
+        /// How many were given.
+        count: usize,
+    },
+    /// An overlap that is no rotation any more.
+    #[error("an overlap of {} h is too long; at most {} h", .overlap.as_secs() / 3600, crate::MAX_OVERLAP.as_secs() / 3600)]
+    OverlapTooLong {
+        /// As given.
+        overlap: Duration,
+    },
+    /// There are as many as there may be.
+    #[error("there are already {limit} {what}s, the most there can be; remove one first")]
+    TooMany {
+        /// Of what.
+        what: What,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+/// Why the store can't be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database said no.
+    #[error("cannot {action} {}", path.display())]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("cannot bring the schema of {} up to date", path.display())]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// What the database said.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// The file system said no.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file fails the database's own check.
+    #[error("{} is damaged: restore a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is gone or empty, yet a sealed copy shows that there was something in it.
+    #[error(
+        "{} is gone or empty, but the sealed copy beside it is not: restore a backup; to begin anew, remove snapshot.sealed too",
+        path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that was opened is not the file that is there now.
+    #[error("{} was removed or replaced while the gateway ran", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It did not answer in time.
+    #[error("the store did not answer within {} s", limit.as_secs())]
+    TooSlow {
+        /// The limit.
+        limit: Duration,
+    },
+    /// It is not open: it could not be opened since the start, or has been closed.
+    #[error("the store is not open")]
+    NotOpen,
+}
+
+/// Why a sealed copy can't be served.
+#[derive(Debug, Error)]
+pub enum SealedProblem {
+    /// There is none.
+    #[error("there is none")]
+    Missing,
+    /// It can't be read.
+    #[error("it can't be read: {0}")]
+    Io(io::Error),
+    /// It can't be opened.
+    #[error("{0}")]
+    Seal(SealError),
+    /// Its contents are not what this version writes.
+    #[error("its contents are of another version")]
+    Format,
+}
+
+/// An error and its causes in one line, for a log or a status.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push_str(": ");
+        said.push_str(&error.to_string());
+        cause = error.source();
+    }
+    said
+}
+
+/// The beginning of a text that someone gave us, for an error: long enough to be recognised.
+pub(crate) fn short(text: &str) -> String {
+    const MOST: usize = 80;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    text.chars().take(MOST).chain(['…']).collect()
+}

@@ -1,0 +1,33 @@
+//! Bounds on what can grow.
+
+use std::time::Duration;
+
+/// The most accounts of a gateway: each is held in memory.
+pub const MAX_ACCOUNTS: usize = 100_000;
+/// The most credentials of one account.
+pub const MAX_CREDENTIALS: usize = 1_000;
+/// The most API tokens of one account, and of the operators together.
+pub const MAX_TOKENS: usize = 1_000;
+/// The longest overlap of a rotation: an old password that lives longer was not rotated.
+pub const MAX_OVERLAP: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How many flows are kept; the oldest make room.
+pub const FLOWS_KEPT: u64 = 100_000;
+/// The most flows that one call reads.
+pub const MAX_FLOWS_READ: usize = 1_000;
+
+/// How long one write or one reading of the store may take, waiting for its turn included.
+pub(crate) const STORE_TIME: Duration = Duration::from_secs(10);
+/// How long SQLite waits for another process that holds the file.
+pub(crate) const BUSY_TIME: Duration = Duration::from_secs(5);
+/// How long an `open` waits for the process before it to let go of the data directory.
+pub(crate) const LOCK_TIME: Duration = Duration::from_secs(2);
+/// Between a change and its sealed copy, so that a burst of changes is sealed once.
+pub(crate) const SEAL_DELAY: Duration = Duration::from_millis(250);
+/// Between two tries of something that failed.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
+/// The longest sleep of the background work; the wall clock may have been set meanwhile.
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// Flows that a slow follower may lag behind before it misses some.
+pub(crate) const FOLLOW_BUFFER: usize = 4_096;
+/// The longest bearer token that is looked at, in bytes; ours have 44.
+pub(crate) const MAX_BEARER: usize = 128;

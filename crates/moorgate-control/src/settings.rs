@@ -1,0 +1,67 @@
+//! What a control plane is opened with, and what it says of its start.
+
+use std::{net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
+
+use moorgate_contract::{
+    egress::Presence,
+    failure::Failure,
+    snapshot::{Site, Snapshot},
+};
+use moorgate_keys::MasterKey;
+use moorgate_wire::name::DomainName;
+
+use crate::views::{NewCredential, NewToken};
+
+/// What [`Control::open`](crate::Control::open) needs to know.
+pub struct Settings {
+    /// Where store and sealed copy live. Made (0700) when it is missing.
+    pub data_dir: PathBuf,
+    /// `[store] url`; `sqlite` is the one this version has.
+    pub store_url: String,
+    /// Seals the copy; pepper of every hash in the store.
+    pub master_key: MasterKey,
+    /// What the gateway's file says of traffic.
+    pub site: Arc<Site>,
+    /// `[egress] addresses` in the operator's order; may be empty.
+    pub egress: Vec<IpAddr>,
+    /// Whether a first start makes the account `default` with a credential.
+    pub make_default_account: bool,
+    /// What serves the snapshots.
+    pub plane: Arc<dyn Plane>,
+}
+
+/// What control asks of the data plane.
+pub trait Plane: Send + Sync + 'static {
+    /// Serves this snapshot from now on. When it returns, every new decision is made by it and what it revoked is
+    /// being cut. Fast, and never waits for control.
+    fn publish(&self, snapshot: Arc<Snapshot>);
+
+    /// Which addresses this machine has right now.
+    fn presence(&self) -> Arc<Presence>;
+
+    /// Resolves a name as traffic does.
+    ///
+    /// # Errors
+    /// The failure that a client would be told.
+    fn resolve(
+        &self,
+        name: DomainName,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>>;
+}
+
+/// How a start went.
+#[derive(Debug)]
+pub struct Start {
+    /// Whether the store was made by it.
+    pub first: bool,
+    /// The account made by it and that account's credential.
+    pub created_account: Option<(String, NewCredential)>,
+    /// The operator's token, made by a first start.
+    pub operator_token: Option<NewToken>,
+    /// Why the sealed copy is served and not the store; `None` when all is well.
+    pub degraded: Option<String>,
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// The version of the snapshot that is served.
+    pub snapshot_version: u64,
+}

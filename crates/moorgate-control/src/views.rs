@@ -1,0 +1,179 @@
+//! What callers are shown. These are the API's JSON; times are microseconds since the Unix epoch.
+
+use std::net::{IpAddr, SocketAddr};
+
+use moorgate_contract::{failure::Code, time::Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::secret::{Password, Token};
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The addresses that its connections leave from; empty: the kernel chooses.
+    pub egress: Vec<IpAddr>,
+    /// Whether it has egress addresses of its own rather than the gateway's first two.
+    pub own_egress: bool,
+    /// How many credentials it has.
+    pub credentials: usize,
+    /// Whether traffic is served for it: not so when its row can't be compiled.
+    pub served: bool,
+}
+
+/// What to change of an account; `None` leaves a thing as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountChange {
+    /// Its own one or two egress addresses; an empty list goes back to the gateway's first two.
+    #[serde(default)]
+    pub egress: Option<Vec<IpAddr>>,
+}
+
+/// A credential that was just made or rotated. Its password is never shown again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewCredential {
+    /// The proxy username.
+    pub username: String,
+    /// The proxy password.
+    pub password: Password,
+}
+
+/// A credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialView {
+    /// The proxy username.
+    pub username: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// How many passwords are valid: 2 while a rotation overlaps.
+    pub passwords: usize,
+    /// When the old password of a rotation ends.
+    pub overlap_until: Option<Timestamp>,
+}
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Look.
+    Read,
+    /// Look and change.
+    Write,
+}
+
+impl Scope {
+    /// `read` or `write`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Read, Self::Write]
+            .into_iter()
+            .find(|scope| scope.name() == name)
+    }
+}
+
+/// A token that was just made. Its text is never shown again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NewToken {
+    /// The name by which it is listed and revoked.
+    pub id: String,
+    /// The bearer token.
+    pub token: Token,
+}
+
+/// A token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// The name by which it is revoked.
+    pub id: String,
+    /// Whose it is; `None`: an operator's.
+    pub account: Option<String>,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// Who calls the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account that the token belongs to; `None`: an operator.
+    pub account: Option<String>,
+    /// What the token may do.
+    pub scope: Scope,
+    /// Which token it is.
+    pub token_id: String,
+}
+
+/// An egress address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressView {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether the kernel lets us bind it.
+    pub present: bool,
+    /// Whose connections leave from it, by name.
+    pub accounts: Vec<String>,
+}
+
+/// What traffic would meet, step by step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The account it was asked for.
+    pub account: String,
+    /// The target as asked, `host:port`. A caller's bytes: shown through `visible`.
+    pub target: String,
+    /// Each check in order.
+    pub steps: Vec<ExplainStep>,
+    /// The addresses that may be dialled, in order; empty for a refusal, for the echo and where the name was not
+    /// resolved.
+    pub admitted: Vec<SocketAddr>,
+    /// The addresses it would leave from, in the order in which they are tried; empty: the kernel chooses.
+    pub egress: Vec<IpAddr>,
+    /// The refusal, if it is refused.
+    pub refusal: Option<RefusalView>,
+}
+
+/// One check on the way to a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainStep {
+    /// Which check.
+    pub check: String,
+    /// What it found.
+    pub found: String,
+}
+
+/// A refusal as a client would be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalView {
+    /// Its one code.
+    pub code: Code,
+    /// The line.
+    pub said: String,
+}
+
+/// How the control plane is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the snapshot that is served.
+    pub snapshot_version: u64,
+    /// Whether the store can be used.
+    pub store_ok: bool,
+    /// Why not.
+    pub store_problem: Option<String>,
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// How many credentials there are.
+    pub credentials: usize,
+    /// Flows that could not be kept since the start.
+    pub flows_lost: u64,
+}

@@ -1,0 +1,104 @@
+//! The client's side before it becomes a leg: bare TCP or TLS, and the bytes that were read of it.
+
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use moorgate_net::leg::{Leg, TcpLeg, reset_on_drop};
+use moorgate_tls::{TlsLeg, TlsStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::TcpStream,
+};
+
+/// A stream that a head is read from and that may become a leg.
+pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// What it becomes.
+    type Leg: Leg;
+
+    /// Becomes a leg of a tunnel.
+    fn into_leg(self) -> Self::Leg;
+
+    /// Makes its end an abort instead of an orderly close.
+    fn abort(&self);
+}
+
+impl ClientStream for TcpStream {
+    type Leg = TcpLeg;
+
+    fn into_leg(self) -> TcpLeg {
+        TcpLeg::new(self)
+    }
+
+    fn abort(&self) {
+        reset_on_drop(self);
+    }
+}
+
+impl ClientStream for TlsStream {
+    type Leg = TlsLeg;
+
+    fn into_leg(self) -> TlsLeg {
+        TlsLeg::new(self)
+    }
+
+    fn abort(&self) {
+        reset_on_drop(self.tcp());
+    }
+}
+
+/// A client's stream with what was read of it and not yet used.
+pub(crate) struct Client<S> {
+    pub(crate) stream: S,
+    pub(crate) buffer: BytesMut,
+}
+
+/// One read's worth.
+const READ: usize = 4 * 1024;
+
+impl<S: AsyncRead + Unpin> Client<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    /// Reads once more; 0 is the end.
+    pub(crate) async fn read_more(&mut self) -> io::Result<usize> {
+        self.buffer.reserve(READ);
+        self.stream.read_buf(&mut self.buffer).await
+    }
+
+    /// Waits for the first byte of the next request. Holds no buffer while it waits.
+    pub(crate) async fn wait_for_more(&mut self) -> io::Result<usize> {
+        if !self.buffer.is_empty() {
+            return Ok(self.buffer.len());
+        }
+        self.buffer = BytesMut::new();
+        let mut first = [0; 1];
+        let read = self.stream.read(&mut first).await?;
+        self.buffer.extend_from_slice(first.get(..read).unwrap_or_default());
+        Ok(read)
+    }
+
+    /// Throws away what was used.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.buffer.advance(bytes.min(self.buffer.len()));
+    }
+
+    /// What came after the head: it belongs to the tunnel.
+    pub(crate) fn take_early(&mut self) -> Box<[u8]> {
+        std::mem::take(&mut self.buffer).as_ref().into()
+    }
+}
+
+/// Resolves when the client breaks off while it waits for its answer; what it sends meanwhile is kept, up to `most` bytes.
+pub(crate) async fn broken<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut BytesMut, most: usize) -> io::Error {
+    while buffer.len() < most {
+        buffer.reserve(READ);
+        match reader.read_buf(buffer).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+    // It finished its side, or has sent as much as we keep: it may still wait for the answer.
+    std::future::pending().await
+}

@@ -1,0 +1,108 @@
+//! The second tail: one HTTP request and its response. Toward the target it is always HTTP/1.1, by hyper's client;
+//! toward the client it is HTTP/1 ([`http1`]) or one stream of h2 ([`http2`]).
+
+mod body;
+pub(crate) mod http1;
+pub(crate) mod http2;
+mod target;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use moorgate_contract::{
+    failure::{Code, Failure},
+    outcome::Ending,
+};
+use moorgate_wire::{host::Asked, http1::Headers};
+
+pub(crate) use body::Body;
+
+/// Why an exchange stopped before its response was whole.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The client broke off.
+    Client,
+    /// Revoked, idle or drained.
+    Cut(Ending),
+    /// A failure that the client is told, if nothing of a response was sent yet.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// The entry that this gateway adds to Via (RFC 9110 §7.6.3), and knows its own requests by.
+pub(crate) fn via(gateway: &str) -> String {
+    format!("1.1 {gateway}")
+}
+
+/// A request whose Via names this gateway has been here before.
+pub(crate) fn check_loop(headers: &Headers, gateway: &str, asked: &Asked) -> Result<(), Failure> {
+    let ours = |entry: &[u8]| entry.split(|byte| *byte == b' ').any(|part| part == gateway.as_bytes());
+    if headers.list("via").any(ours) {
+        let text = moorgate_wire::visible::visible(asked.text());
+        return Err(Failure::new(
+            Code::Loop,
+            format_args!("the request for {text} has been through this gateway before"),
+        ));
+    }
+    Ok(())
+}
+
+/// The request as the target gets it: everything written anew from parsed values.
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    asked: &Asked,
+    mut headers: Headers,
+    gateway: &str,
+    body: Body,
+) -> Result<Request<Body>, Failure> {
+    headers.strip_hop_by_hop();
+    for ours in ["host", "content-length", "transfer-encoding"] {
+        headers.remove(ours);
+    }
+    let malformed =
+        |what: &str| Failure::new(Code::Malformed, format_args!("{what} of the request can't be forwarded"));
+    let mut map = HeaderMap::with_capacity(headers.len() + 3);
+    let authority = authority(asked).ok_or_else(|| malformed("the host"))?;
+    map.insert(http::header::HOST, HeaderValue::try_from(authority).map_err(|_| malformed("the host"))?);
+    for (name, value) in headers.iter() {
+        let name = HeaderName::try_from(name).map_err(|_| malformed("a field name"))?;
+        map.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed("a field value"))?);
+    }
+    map.append(http::header::VIA, HeaderValue::try_from(via(gateway)).map_err(|_| malformed("Via"))?);
+    if let Some(length) = body.length() {
+        map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = method.parse().map_err(|_| malformed("the method"))?;
+    *request.uri_mut() = path.parse::<Uri>().map_err(|_| malformed("the path"))?;
+    *request.headers_mut() = map;
+    Ok(request)
+}
+
+/// The Host field: without the port where it is HTTP's own.
+fn authority(asked: &Asked) -> Option<String> {
+    let target = asked.canonical()?;
+    let text = target.to_string();
+    Some(if target.port == 80 { text.trim_end_matches(":80").to_owned() } else { text })
+}
+
+/// The response's fields as the client gets them, without framing: that is ours to write.
+pub(crate) fn response_fields(headers: &HeaderMap, gateway: &str) -> Headers {
+    let mut fields = Headers::new();
+    for (name, value) in headers {
+        fields.push(name.as_str(), value.as_bytes());
+    }
+    fields.strip_hop_by_hop();
+    fields.remove("transfer-encoding");
+    fields.push("via", via(gateway));
+    fields
+}
+
+/// Whether a response to this request has a body at all (RFC 9112 §6.3).
+pub(crate) fn has_body(method: &str, status: u16) -> bool {
+    method != "HEAD" && status >= 200 && status != 204 && status != 304
+}

@@ -1,0 +1,226 @@
+//! The HTTPS proxy's conversation over h2: each stream is a CONNECT or an exchange, decided by itself.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{Method, Request, Response};
+use moorgate_contract::{
+    decide::Destination,
+    failure::{Code, Failure},
+    flow::OpenFlow,
+    limits::{H2_CONNECTION_WINDOW, H2_RESETS, H2_STREAM_WINDOW, H2_STREAMS, HEAD_BYTES},
+    outcome::{Ending, Outcome},
+};
+use moorgate_net::leg::{Cut, Leg, TcpLeg};
+use moorgate_tls::TlsStream;
+use moorgate_wire::{host::Asked, http1::Headers};
+use tokio::time::{interval, timeout};
+
+use super::http1::ask;
+use crate::{
+    echo, exchange,
+    gateway::Visit,
+    refuse::{self, Refusal},
+    tunnel,
+};
+
+/// Bytes of one stream that wait for a slow client.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// The life of an h2 connection: its streams live by themselves, side by side.
+pub(super) async fn converse(visit: Arc<Visit>, stream: TlsStream) {
+    let limits = &visit.gateway.limits;
+    let handshake = h2::server::Builder::new()
+        .max_concurrent_streams(H2_STREAMS)
+        .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(H2_RESETS)
+        .max_local_error_reset_streams(Some(H2_RESETS))
+        .handshake(stream);
+    let flow = visit.open_flow(visit.accepted);
+    let mut connection = match timeout(limits.head, handshake).await {
+        Ok(Ok(connection)) => {
+            flow.forget();
+            connection
+        }
+        Ok(Err(error)) => return flow.fail(&Failure::new(Code::Malformed, format_args!("the h2 preface: {error}"))),
+        Err(_) => return flow.fail(&refuse::too_slow("the h2 preface", limits.head)),
+    };
+    let streams = Arc::new(());
+    let mut idle_ticks = interval(limits.idle_request);
+    let (mut was_idle, mut draining) = (false, false);
+    loop {
+        tokio::select! {
+            biased;
+            () = visit.gateway.drain.cancelled(), if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+            }
+            accepted = connection.accept() => match accepted {
+                Some(Ok((request, respond))) => {
+                    was_idle = false;
+                    let (visit, running) = (visit.clone(), streams.clone());
+                    tokio::spawn(async move {
+                        one_stream(visit, request, respond).await;
+                        drop(running);
+                    });
+                }
+                // The end, or an error that ends every stream: each of them sees it by itself.
+                Some(Err(_)) | None => return,
+            },
+            _ = idle_ticks.tick() => {
+                let idle = Arc::strong_count(&streams) == 1;
+                if idle && was_idle {
+                    connection.graceful_shutdown();
+                }
+                was_idle = idle;
+            }
+        }
+    }
+}
+
+/// One stream: its head has been read by the h2 library; decide, connect, relay or exchange, record.
+async fn one_stream(visit: Arc<Visit>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let flow = visit.open_flow(Instant::now());
+    if request.method() != Method::CONNECT {
+        return exchange::http2::run(&visit, request, respond, flow).await;
+    }
+    let mut flow = flow;
+    let (parts, body) = request.into_parts();
+    let prepared = prepare(&visit, &parts, &mut flow);
+    let (decided, entered) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return say_no(respond, flow, &failure, true).await,
+    };
+    if decided.plan.destination == Destination::Echo {
+        let Some(leg) = established(&mut respond, body, &mut flow) else {
+            return flow.end(Outcome::Cut(Ending::ClientLeft));
+        };
+        return echo::serve_tunnel(visit, flow, entered, decided, leg, Box::default()).await;
+    }
+    let connected = tokio::select! {
+        connected = visit.connect(&decided, &entered, &mut flow) => connected,
+        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return flow.end(Outcome::Cut(Ending::ClientLeft)),
+    };
+    let connected = match connected {
+        Ok(connected) => connected,
+        Err(failure) => return say_no(respond, flow, &failure, true).await,
+    };
+    let Some(leg) = established(&mut respond, body, &mut flow) else {
+        return flow.end(Outcome::Cut(Ending::ClientLeft));
+    };
+    tunnel::run(visit, flow, entered, leg, TcpLeg::new(connected.stream), Box::default());
+}
+
+fn prepare(
+    visit: &Visit,
+    parts: &http::request::Parts,
+    flow: &mut OpenFlow,
+) -> Result<(crate::gateway::Decided, crate::gateway::Entered), Failure> {
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let asked = Asked::from_authority(authority, None).map_err(|why| Failure::new(Code::Malformed, why))?;
+    let decided = ask(visit, &fields(&parts.headers), &asked, flow)?;
+    let entered = visit.enter(&decided, flow)?;
+    Ok((decided, entered))
+}
+
+/// The header fields as the rest of the proxy knows them. h2 has checked names and values (RFC 9113 §8.2).
+pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in map {
+        headers.push(name.as_str(), value.as_bytes());
+    }
+    headers
+}
+
+fn established(respond: &mut SendResponse<Bytes>, body: RecvStream, flow: &mut OpenFlow) -> Option<H2Leg> {
+    let send = respond.send_response(Response::new(()), false).ok()?;
+    flow.record.status = Some(200);
+    Some(H2Leg { send, receive: body, rest: Bytes::new() })
+}
+
+/// Records the refusal and says it on this stream alone.
+pub(crate) async fn say_no(mut respond: SendResponse<Bytes>, mut flow: OpenFlow, failure: &Failure, with_body: bool) {
+    let refusal = Refusal::of(failure);
+    flow.record.status = Some(refusal.status);
+    flow.fail(failure);
+    let mut response = Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    for (name, value) in &refusal.fields {
+        if let Ok(value) = http::HeaderValue::try_from(value) {
+            response.headers_mut().insert(*name, value);
+        }
+    }
+    // The stream may be gone by now; its flow is recorded.
+    if let Ok(mut stream) = respond.send_response(response, !with_body)
+        && with_body
+    {
+        let _ = stream.send_data(Bytes::from(refusal.body), true);
+    }
+}
+
+/// A CONNECT stream of h2 as a leg (RFC 9113 §8.5): END_STREAM is Fin, RST_STREAM is Reset.
+pub(crate) struct H2Leg {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    rest: Bytes,
+}
+
+impl Leg for H2Leg {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Cut>> {
+        while self.rest.is_empty() {
+            match self.receive.poll_data(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(Ok(0)),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Cut::Reset)),
+                Poll::Ready(Some(Ok(data))) => self.rest = data,
+            }
+        }
+        let taken = self.rest.split_to(self.rest.len().min(buf.len()));
+        if let Some(space) = buf.get_mut(..taken.len()) {
+            space.copy_from_slice(&taken);
+        }
+        // The client may send as much again as was taken: a slow target holds it back.
+        let _ = self.receive.flow_control().release_capacity(taken.len());
+        Poll::Ready(Ok(taken.len()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, Cut>> {
+        loop {
+            let room = self.send.capacity().min(buf.len());
+            if let Some(data) = buf.get(..room).filter(|data| !data.is_empty()) {
+                let sent = self.send.send_data(Bytes::copy_from_slice(data), false);
+                return Poll::Ready(sent.map(|()| room).map_err(|_| Cut::Reset));
+            }
+            self.send.reserve_capacity(buf.len().min(SEND_BUFFER));
+            match self.send.poll_capacity(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Cut::Reset)),
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(|_| Cut::Reset))
+    }
+
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        self.send.poll_reset(cx).map(|_| Cut::Reset)
+    }
+
+    fn abort(&mut self) {
+        self.send.send_reset(Reason::CONNECT_ERROR);
+    }
+}

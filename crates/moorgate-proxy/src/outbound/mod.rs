@@ -1,0 +1,67 @@
+//! Outbound: apps that we serve. Four listeners, two conversations, and TLS opened before the head or not at all.
+
+pub(crate) mod http1;
+pub(crate) mod http2;
+mod socks;
+
+use std::sync::Arc;
+
+use moorgate_contract::{
+    failure::{Code, Failure},
+    outcome::{Ending, Outcome},
+};
+use moorgate_tls::{TerminateError, Terminator, TlsStream};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{client::Client, gateway::Visit, refuse};
+
+pub(crate) use socks::refuse_full as refuse_full_socks;
+
+/// The HTTP proxy (Static): the head is the first thing on the wire.
+pub(crate) async fn http(visit: Arc<Visit>, stream: TcpStream) {
+    http1::converse(visit, Client::new(stream)).await;
+}
+
+/// The HTTPS proxy (Shield): TLS to the proxy, then the same head, over HTTP/1.1 or h2.
+pub(crate) async fn https(visit: Arc<Visit>, stream: TcpStream) {
+    let Some(stream) = terminate(&visit, &visit.gateway.terminators.https, stream).await else { return };
+    if stream.alpn() == Some(b"h2") {
+        http2::converse(visit, stream).await;
+    } else {
+        http1::converse(visit, Client::new(stream)).await;
+    }
+}
+
+/// SOCKS5 (Static): the greeting is the first thing on the wire.
+pub(crate) async fn socks(visit: Arc<Visit>, stream: TcpStream) {
+    socks::converse(visit, Client::new(stream)).await;
+}
+
+/// SOCKS5 over TLS (Shield).
+pub(crate) async fn socks_tls(visit: Arc<Visit>, stream: TcpStream) {
+    let Some(stream) = terminate(&visit, &visit.gateway.terminators.socks_tls, stream).await else { return };
+    socks::converse(visit, Client::new(stream)).await;
+}
+
+/// Opens TLS within its limit. A handshake that fails is a flow of its own: there will be no other.
+async fn terminate(visit: &Visit, terminator: &Terminator, stream: TcpStream) -> Option<TlsStream> {
+    let flow = visit.open_flow(visit.accepted);
+    let limit = visit.gateway.limits.handshake;
+    match timeout(limit, terminator.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            flow.forget();
+            return Some(stream);
+        }
+        Ok(Err(TerminateError::Left)) => flow.forget(),
+        Ok(Err(TerminateError::Io(_))) => flow.end(Outcome::Cut(Ending::ClientLeft)),
+        Ok(Err(error @ (TerminateError::NotTls { .. } | TerminateError::Handshake(_)))) => {
+            flow.fail(&Failure::new(Code::HandshakeFailed, with_cause(&error)));
+        }
+        Err(_) => flow.fail(&refuse::too_slow("the TLS handshake", limit)),
+    }
+    None
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}

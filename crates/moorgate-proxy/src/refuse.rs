@@ -1,0 +1,95 @@
+//! Saying no over HTTP/1 so that the client can read it: status, Proxy-Status, and one line with what to do.
+
+use std::time::Duration;
+
+use moorgate_contract::{
+    failure::{Code, Failure},
+    limits::{REFUSAL_BYTES, REFUSAL_LINGER},
+};
+use moorgate_wire::{
+    http1::{ResponseHead, Version},
+    proxy_status::ProxyStatus,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+/// What a client should wait before it tries again, in seconds.
+const RETRY_AFTER: &str = "1";
+
+/// The header fields and the body of a refusal, the same for HTTP/1 and h2.
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+impl Refusal {
+    pub(crate) fn of(failure: &Failure) -> Self {
+        let row = failure.code.row();
+        let proxy_status = ProxyStatus {
+            error: Some(row.proxy_status),
+            details: Some(&failure.said),
+            extra: &[("code", row.code)],
+            ..ProxyStatus::default()
+        };
+        let body = format!("moorgate: {failure}\n");
+        let mut fields = vec![
+            ("content-type", "text/plain; charset=utf-8".to_owned()),
+            ("content-length", body.len().to_string()),
+            ("proxy-status", proxy_status.encode()),
+        ];
+        match row.http {
+            407 => fields.push(("proxy-authenticate", "Basic realm=\"moorgate\", charset=\"UTF-8\"".to_owned())),
+            429 | 503 => fields.push(("retry-after", RETRY_AFTER.to_owned())),
+            _ => {}
+        }
+        Self { status: row.http, fields, body }
+    }
+
+    /// The response as bytes of HTTP/1.1; without its body where the request was a HEAD.
+    pub(crate) fn encode(&self, keep_alive: bool, with_body: bool) -> Vec<u8> {
+        let mut head = ResponseHead::new(self.status);
+        for (name, value) in &self.fields {
+            head.headers.push(name, value);
+        }
+        if !keep_alive {
+            head.headers.push("connection", "close");
+        }
+        let mut bytes = head.encode(Version::Http11);
+        if with_body {
+            bytes.extend_from_slice(self.body.as_bytes());
+        }
+        bytes
+    }
+}
+
+/// Sends a last answer and closes so that the client can read it: what it still sends is read and thrown away for a
+/// moment, because closing on unread bytes would turn into an RST that overtakes the answer.
+pub(crate) async fn send_and_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]) {
+    // A client that does not take its refusal is beyond help: the outcome is recorded already.
+    let _ = timeout(REFUSAL_LINGER, async {
+        stream.write_all(answer).await?;
+        stream.flush().await?;
+        stream.shutdown().await?;
+        let mut sink = [0; 4096];
+        let mut budget = REFUSAL_BYTES;
+        while budget > 0 {
+            match stream.read(&mut sink).await? {
+                0 => break,
+                read => budget = budget.saturating_sub(read),
+            }
+        }
+        std::io::Result::Ok(())
+    })
+    .await;
+}
+
+/// The failure of a phase that took too long.
+pub(crate) fn too_slow(what: &str, limit: Duration) -> Failure {
+    Failure::new(
+        Code::HeadTooSlow,
+        format_args!("{what} was not whole within {} s; send it faster, or raise the limit", limit.as_secs_f32()),
+    )
+}

@@ -1,0 +1,93 @@
+//! Accept: one loop for each listener on each worker, and the sweep beside them.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use moorgate_contract::{limits::SWEEP, listener::Listener};
+use moorgate_net::listener::accept;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+use crate::{
+    gateway::{Gateway, Visit, now},
+    inbound, outbound, refuse,
+};
+
+/// Serves `listeners` on the runtime it runs on, which is worker `worker`, until the gateway drains and its last
+/// connection is gone.
+pub async fn serve(gateway: Arc<Gateway>, worker: usize, listeners: Vec<(Listener, std::net::TcpListener)>) {
+    let mut loops = JoinSet::new();
+    for (listener, socket) in listeners {
+        match TcpListener::from_std(socket) {
+            Ok(socket) => {
+                loops.spawn(accept_all(gateway.clone(), worker, listener, socket));
+            }
+            Err(error) => tracing::error!(%error, listener = listener.name(), "this worker can't serve a listener"),
+        }
+    }
+    let sweep = tokio::spawn(sweep(gateway.clone(), worker));
+    gateway.drain.cancelled().await;
+    // Dropping the sockets refuses whoever connects from now on.
+    loops.shutdown().await;
+    gateway.connections.wait().await;
+    sweep.abort();
+}
+
+async fn sweep(gateway: Arc<Gateway>, worker: usize) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    loop {
+        ticks.tick().await;
+        gateway.registry.sweep(worker, Instant::now());
+        if worker == 0 {
+            gateway.end_overlaps(now());
+        }
+    }
+}
+
+async fn accept_all(gateway: Arc<Gateway>, worker: usize, listener: Listener, socket: TcpListener) {
+    loop {
+        let (stream, client) = accept(&socket).await;
+        // An IPv4 client of a dual-stack socket is an IPv4 client.
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let place = gateway.places.clone().try_acquire_owned().ok();
+        match place.and_then(|place| gateway.welcome(listener, client, worker, place)) {
+            Some(visit) => drop(tokio::spawn(visited(Arc::new(visit), stream))),
+            // Beyond what is refused at once, the kernel's queue waits: the loop must not take descriptors that are not there.
+            None => {
+                if let Ok(refusing) = gateway.refusing.clone().acquire_owned().await {
+                    let gateway = gateway.clone();
+                    tokio::spawn(async move {
+                        refuse_full(&gateway, listener, client, stream).await;
+                        drop(refusing);
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn visited(visit: Arc<Visit>, stream: TcpStream) {
+    match visit.listener {
+        Listener::InboundHttp => inbound::http(visit, stream).await,
+        Listener::InboundTls => inbound::tls(visit, stream).await,
+        Listener::OutboundHttp => outbound::http(visit, stream).await,
+        Listener::OutboundHttps => outbound::https(visit, stream).await,
+        Listener::OutboundSocks => outbound::socks(visit, stream).await,
+        Listener::OutboundSocksTls => outbound::socks_tls(visit, stream).await,
+    }
+}
+
+/// The gateway has no place left: said in the listener's own language, and recorded.
+async fn refuse_full(gateway: &Gateway, listener: Listener, client: SocketAddr, mut stream: TcpStream) {
+    let failure = gateway.record_full(listener, client);
+    match listener {
+        Listener::InboundHttp | Listener::OutboundHttp => {
+            let answer = refuse::Refusal::of(&failure).encode(false, true);
+            refuse::send_and_close(&mut stream, &answer).await;
+        }
+        Listener::OutboundSocks => outbound::refuse_full_socks(stream, &failure).await,
+        // Without a place there is no handshake either.
+        Listener::InboundTls | Listener::OutboundHttps | Listener::OutboundSocksTls => {}
+    }
+}

@@ -1,0 +1,39 @@
+mod body;
+mod captures;
+mod property;
+mod response;
+mod strict;
+
+use super::{HeadError, HeadStep, RequestHead, parse_request};
+
+/// Lines into a head with its empty line.
+fn lines(lines: &[&str]) -> Vec<u8> {
+    let mut out = lines.join("\r\n").into_bytes();
+    out.extend(b"\r\n\r\n");
+    out
+}
+
+/// The verdict, which must be the same however the bytes arrive.
+fn verdict(bytes: &[u8]) -> HeadStep {
+    let whole = parse_request(bytes);
+    let used = if let HeadStep::Head { consumed, .. } = &whole { *consumed } else { bytes.len() };
+    for cut in 0..used {
+        let early = parse_request(&bytes[..cut]);
+        assert!(early == HeadStep::NeedMore || early == whole, "{} cut at {cut}: {early:?}", bytes.escape_ascii());
+    }
+    whole
+}
+
+fn good(bytes: &[u8]) -> RequestHead {
+    match verdict(bytes) {
+        HeadStep::Head { head, .. } => head,
+        other => panic!("{}: {other:?}", bytes.escape_ascii()),
+    }
+}
+
+fn bad(bytes: &[u8]) -> HeadError {
+    match verdict(bytes) {
+        HeadStep::Malformed(why) => why,
+        other => panic!("{}: {other:?}", bytes.escape_ascii()),
+    }
+}

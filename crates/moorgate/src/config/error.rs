@@ -1,0 +1,198 @@
+//! What can be wrong with a gateway's settings.
+
+use std::{fmt, io, net::SocketAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use moorgate_wire::visible::visible;
+use thiserror::Error;
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In the gateway's file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// In the environment.
+    Env {
+        /// The variable's name.
+        variable: String,
+    },
+    /// Nowhere: it is the default of a profile.
+    Default,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line } => write!(f, "{} line {line}", path.display()),
+            Self::Env { variable } => write!(f, "environment variable {variable}"),
+            Self::Default => f.write_str("defaults"),
+        }
+    }
+}
+
+/// What would have been right.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Wanted {
+    /// One text.
+    #[error("one text in quotes")]
+    Text,
+    /// A list.
+    #[error("a list in brackets, such as [\"127.0.0.1:9293\"]")]
+    List,
+    /// A section.
+    #[error("a section: write [{0}] on a line of its own and its keys below")]
+    Section(Box<str>),
+    /// An address to listen on.
+    #[error("an address and a port, such as 127.0.0.1:9293 or [::]:9293")]
+    Listen,
+    /// An egress address.
+    #[error("an IP address of this gateway, such as 203.0.113.10")]
+    Egress,
+    /// A resolver.
+    #[error("a resolver's IP address, such as 192.0.2.53 or 192.0.2.53:5353")]
+    Resolver,
+    /// `true`, `false` or networks.
+    #[error("true, false or a list of networks, such as [\"10.0.0.0/8\"]")]
+    Networks,
+    /// A network whose host bits are zero.
+    #[error("a network; the one around it is {0}")]
+    Trunk(IpNet),
+    /// A name.
+    #[error("a domain name or an IP address, such as proxy.example.com")]
+    Hostname,
+    /// A time.
+    #[error("a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero")]
+    Time,
+    /// A time that may be none.
+    #[error("a time with its unit, such as 500ms, 10s, 5m, 1h or 7d; 0s for none")]
+    TimeOrZero,
+    /// A count.
+    #[error("a whole number, at least 1")]
+    Count,
+    /// A path.
+    #[error("the path of a file or directory")]
+    Path,
+    /// A log format.
+    #[error("text or json")]
+    LogFormat,
+    /// Where flows go.
+    #[error("stdout, off or a file's path with a slash in it, such as /var/log/moorgate/flows.log")]
+    Flows,
+    /// The only store there is.
+    #[error("sqlite")]
+    Store,
+}
+
+/// Why the settings can't be used. One line each, with what to do.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    /// The file can't be read.
+    #[error("cannot read the gateway's file {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{place} is not valid TOML: {}", visible(message))]
+    Syntax {
+        /// Where it stops being TOML.
+        place: Place,
+        /// What the parser said.
+        message: Box<str>,
+    },
+    /// A key or section that does not exist.
+    #[error("{place}: there is no {what} {}; did you mean {nearest}?", visible(written))]
+    Unknown {
+        /// Where.
+        place: Place,
+        /// `key` or `section`.
+        what: &'static str,
+        /// As written, `section.name`.
+        written: Box<str>,
+        /// The nearest right one.
+        nearest: Box<str>,
+    },
+    /// A key of a later version.
+    #[error("{place}: {key} is not supported by this version; leave it out")]
+    Later {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: Box<str>,
+    },
+    /// PostgreSQL is a later version's. The URL may hold a password, so it is not shown.
+    #[error("{place}: a PostgreSQL store is not supported by this version; write store.url = \"sqlite\" or leave it out")]
+    Postgres {
+        /// Where.
+        place: Place,
+    },
+    /// A value that the key can't have.
+    #[error("{place}: {key} is {}, but must be {wanted}", visible(value))]
+    Wrong {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: Box<str>,
+        /// The value or, in a list, the member that is wrong.
+        value: Box<str>,
+        /// What would be right.
+        wanted: Wanted,
+    },
+    /// An address twice in one list.
+    #[error("{place}: {key} has {value} twice; once is enough")]
+    Twice {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: Box<str>,
+        /// What is there twice.
+        value: Box<str>,
+    },
+    /// Two listeners on one address.
+    #[error("{first} and {second} both want {address}; give one of them another port")]
+    Clash {
+        /// A key.
+        first: Box<str>,
+        /// Another key.
+        second: Box<str>,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A console that others could read along with.
+    #[error(
+        "{place}: console.listen is {address}, but the console speaks plain HTTP and so opens on loopback only in this version; \
+         write 127.0.0.1:{} and reach it through an SSH tunnel", address.port()
+    )]
+    ConsoleOffLoopback {
+        /// Where.
+        place: Place,
+        /// What was given.
+        address: SocketAddr,
+    },
+    /// A secret given in two ways.
+    #[error("both {variable} and {variable}_FILE are set; unset one of them")]
+    TwoSecrets {
+        /// The variable.
+        variable: Box<str>,
+    },
+    /// A secret's file can't be read.
+    #[error("cannot read {}, which {variable} names", path.display())]
+    SecretUnreadable {
+        /// The variable.
+        variable: Box<str>,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No directory to keep things in.
+    #[error("no data directory: neither HOME nor XDG_STATE_HOME is set; give one with --data-dir")]
+    NoDataDir,
+}

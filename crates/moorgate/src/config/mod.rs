@@ -1,0 +1,334 @@
+//! The gateway's settings: the file, over it the environment, under both the defaults of one of two profiles.
+//!
+//! Everything is parsed and checked here; nobody validates a second time.
+
+mod env;
+mod error;
+mod file;
+mod given;
+mod keys;
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use ipnet::IpNet;
+use moorgate_contract::{guard::Guard, limits::Limits, listener::Listener};
+use moorgate_wire::{host::Host, name::DomainName};
+
+pub(crate) use error::ConfigError;
+use error::Place;
+pub(crate) use given::duration;
+use given::{Bad, Given, Value};
+use keys::{Key, Kind};
+
+/// Where a gateway with a file keeps its things.
+const SYSTEM_DATA_DIR: &str = "/var/lib/moorgate";
+/// A systemd credential of this name is the master key (systemd.exec(5), LoadCredential=).
+const CREDENTIAL: &str = "master.key";
+
+/// Which defaults hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// No `--config`: everything on loopback, and loopback destinations are allowed.
+    Loopback,
+    /// With `--config`: production.
+    File,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where ended flows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FlowLog {
+    /// Standard output.
+    Stdout,
+    /// Nowhere; `moorgate log` still has them.
+    Off,
+    /// The end of this file.
+    File(PathBuf),
+}
+
+/// A gateway's settings, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Which defaults held.
+    pub(crate) profile: Profile,
+    /// Absolute.
+    pub(crate) data_dir: PathBuf,
+    /// `sqlite`, the one store of this version.
+    pub(crate) store_url: Box<str>,
+    /// `None`: `data_dir/master.key`, made when missing.
+    pub(crate) master_key_file: Option<PathBuf>,
+    /// Each list may be empty: then that listener is not opened. Port 0 is the kernel's choice.
+    pub(crate) inbound_http: Vec<SocketAddr>,
+    /// As [`Config::inbound_http`].
+    pub(crate) inbound_tls: Vec<SocketAddr>,
+    /// As [`Config::inbound_http`].
+    pub(crate) outbound_http: Vec<SocketAddr>,
+    /// As [`Config::inbound_http`].
+    pub(crate) outbound_socks: Vec<SocketAddr>,
+    /// As [`Config::inbound_http`].
+    pub(crate) outbound_https: Vec<SocketAddr>,
+    /// As [`Config::inbound_http`].
+    pub(crate) outbound_socks_tls: Vec<SocketAddr>,
+    /// The host of the proxy URLs, and the name in the TLS listeners' certificate. `localhost` when none was given, in
+    /// either profile: then the certificate carries the bound addresses too, and clients use one of these.
+    pub(crate) hostname: Host,
+    /// In the operator's order. Empty: the kernel chooses.
+    pub(crate) egress: Vec<IpAddr>,
+    /// Special networks that destinations may be in; those of the profile included.
+    pub(crate) allowed_networks: Vec<IpNet>,
+    /// Empty: the system's.
+    pub(crate) resolvers: Vec<SocketAddr>,
+    /// The limits.
+    pub(crate) limits: Limits,
+    /// Always a loopback address.
+    pub(crate) console: SocketAddr,
+    /// How log lines are written.
+    pub(crate) log_format: LogFormat,
+    /// Where flows are written.
+    pub(crate) log_flows: FlowLog,
+}
+
+impl Config {
+    /// Every address of every traffic listener.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (Listener, SocketAddr)> + '_ {
+        Listener::ALL.into_iter().flat_map(|listener| self.addresses(listener).iter().map(move |address| (listener, *address)))
+    }
+
+    /// The addresses of one listener.
+    pub(crate) fn addresses(&self, listener: Listener) -> &[SocketAddr] {
+        match listener {
+            Listener::InboundHttp => &self.inbound_http,
+            Listener::InboundTls => &self.inbound_tls,
+            Listener::OutboundHttp => &self.outbound_http,
+            Listener::OutboundSocks => &self.outbound_socks,
+            Listener::OutboundHttps => &self.outbound_https,
+            Listener::OutboundSocksTls => &self.outbound_socks_tls,
+        }
+    }
+
+    /// Whether another machine could connect. Possible in the loopback profile too, by the environment.
+    pub(crate) fn is_reachable_from_outside(&self) -> bool {
+        self.listeners().any(|(_, address)| !address.ip().is_loopback())
+    }
+}
+
+/// The variable that sets a listener's addresses, for whoever finds its port taken: `MOORGATE_OUTBOUND_HTTP`.
+pub(crate) fn variable_of(listener: Listener) -> String {
+    format!("MOORGATE_{}", listener.name().to_uppercase())
+}
+
+/// The variable that sets the console's address.
+pub(crate) const CONSOLE_VARIABLE: &str = "MOORGATE_CONSOLE_LISTEN";
+
+/// Reads the settings: `file` is `--config`, `data_dir` is `--data-dir`, `env` looks a variable up.
+///
+/// # Errors
+/// The first thing that is wrong, from the top of the file, then the environment.
+pub(crate) fn load(
+    file: Option<&Path>,
+    data_dir: Option<PathBuf>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let mut given = match file {
+        Some(path) => file::read(path)?,
+        None => HashMap::new(),
+    };
+    given.extend(env::read(env)?);
+    let profile = if file.is_some() { Profile::File } else { Profile::Loopback };
+    Settings { profile, given }.build(data_dir, env)
+}
+
+/// Checks a file by itself, without the environment: `moorgate config check FILE`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn check(path: &Path) -> Result<Config, ConfigError> {
+    load(Some(path), None, &|_| None)
+}
+
+/// `$XDG_STATE_HOME/moorgate`, else `~/.local/state/moorgate`; `None` when neither variable says anything.
+pub(crate) fn default_data_dir(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    // A relative path there is to be ignored (XDG Base Directory Specification).
+    let absolute = |variable| env(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("moorgate"))
+}
+
+/// What was given, to be read key by key.
+struct Settings {
+    profile: Profile,
+    given: HashMap<Key, Given>,
+}
+
+impl Settings {
+    fn given(&self, section: &str, name: &str) -> Option<(Key, &Given)> {
+        let key = keys::find(section, name)?;
+        self.given.get(&key).map(|given| (key, given))
+    }
+
+    /// Reads one key, or takes its default.
+    fn get<T>(&self, section: &str, name: &str, default: T, read: impl Fn(&Value) -> Result<T, Bad>) -> Result<T, ConfigError> {
+        let Some((key, given)) = self.given(section, name) else { return Ok(default) };
+        read(&given.value).map_err(|Bad { value, wanted }| ConfigError::Wrong {
+            place: given.place.clone(),
+            key: key.dotted().into(),
+            // A mistyped secret is still one.
+            value: if key.kind == Kind::Secret { "…".into() } else { value.into() },
+            wanted,
+        })
+    }
+
+    /// As [`Settings::get`], for a list whose members must differ.
+    fn list<T: Eq + std::hash::Hash + std::fmt::Display>(
+        &self,
+        section: &str,
+        name: &str,
+        default: Vec<T>,
+        read: impl Fn(&Value) -> Result<Vec<T>, Bad>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let list = self.get(section, name, default, read)?;
+        let mut seen = HashSet::new();
+        match list.iter().find(|member| !seen.insert(*member)) {
+            None => Ok(list),
+            Some(twice) => Err(ConfigError::Twice {
+                place: self.place(section, name),
+                key: format!("{section}.{name}").into(),
+                value: twice.to_string().into(),
+            }),
+        }
+    }
+
+    fn place(&self, section: &str, name: &str) -> Place {
+        self.given(section, name).map_or(Place::Default, |(_, given)| given.place.clone())
+    }
+
+    fn build(self, data_dir: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigError> {
+        let config = Config {
+            profile: self.profile,
+            data_dir: self.data_dir(data_dir, env)?,
+            store_url: self.store()?,
+            master_key_file: self.master_key_file(env)?,
+            inbound_http: self.listener("inbound", "http", 80, 8080)?,
+            inbound_tls: self.listener("inbound", "tls", 443, 8443)?,
+            outbound_http: self.listener("outbound", "http", 9293, 9293)?,
+            outbound_socks: self.listener("outbound", "socks", 1080, 1080)?,
+            outbound_https: self.listener("outbound", "https", 9294, 9294)?,
+            outbound_socks_tls: self.listener("outbound", "socks_tls", 1081, 1081)?,
+            hostname: self.get("outbound", "hostname", None, given::hostname)?.unwrap_or_else(localhost),
+            egress: self.list("egress", "addresses", Vec::new(), given::egress)?,
+            allowed_networks: self.allowed_networks()?,
+            resolvers: self.list("resolver", "servers", Vec::new(), given::resolvers)?,
+            limits: self.limits()?,
+            console: self.console()?,
+            log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
+            log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,
+        };
+        clash(&config)?;
+        Ok(config)
+    }
+
+    fn data_dir(&self, flag: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, ConfigError> {
+        let path = match (flag, self.profile) {
+            (Some(flag), _) => flag,
+            (None, _) if self.given("", "data_dir").is_some() => self.get("", "data_dir", PathBuf::new(), given::path)?,
+            (None, Profile::File) => SYSTEM_DATA_DIR.into(),
+            (None, Profile::Loopback) => default_data_dir(env).ok_or(ConfigError::NoDataDir)?,
+        };
+        // Fails only for an empty path or without a working directory; then the path says it best itself.
+        Ok(std::path::absolute(&path).unwrap_or(path))
+    }
+
+    fn store(&self) -> Result<Box<str>, ConfigError> {
+        match self.given("store", "url") {
+            Some((_, given)) if given::is_postgres(&given.value) => Err(ConfigError::Postgres { place: given.place.clone() }),
+            _ => self.get("store", "url", "sqlite".into(), given::store),
+        }
+    }
+
+    fn master_key_file(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, ConfigError> {
+        let named = self.get("secrets", "master_key_file", None, given::optional_path)?;
+        let credential = || env("CREDENTIALS_DIRECTORY").map(|directory| Path::new(&directory).join(CREDENTIAL));
+        Ok(named.or_else(|| credential().filter(|path| path.is_file())))
+    }
+
+    fn listener(&self, section: &str, name: &str, port: u16, loopback_port: u16) -> Result<Vec<SocketAddr>, ConfigError> {
+        let default = match self.profile {
+            Profile::Loopback => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, loopback_port))],
+            Profile::File => vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()],
+        };
+        self.list(section, name, default, given::listeners)
+    }
+
+    fn allowed_networks(&self) -> Result<Vec<IpNet>, ConfigError> {
+        let mut allowed = match self.profile {
+            Profile::Loopback => Guard::loopback_profile(),
+            Profile::File => Vec::new(),
+        };
+        allowed.extend(self.list("egress", "allow_private_destinations", Vec::new(), given::networks)?);
+        Ok(allowed)
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        let default = Limits::default();
+        let time = |name, default| self.get("limits", name, default, given::time);
+        let count = |name, default| self.get("limits", name, default, given::count);
+        Ok(Limits {
+            head: time("head", default.head)?,
+            handshake: time("handshake", default.handshake)?,
+            resolve: time("resolve", default.resolve)?,
+            connect: time("connect", default.connect)?,
+            response: time("response", default.response)?,
+            body: time("body", default.body)?,
+            idle_request: time("idle_request", default.idle_request)?,
+            idle_tunnel: time("idle_tunnel", default.idle_tunnel)?,
+            drain: self.get("limits", "drain", default.drain, given::time_or_zero)?,
+            connections: self.get("limits", "connections", default.connections, |value| given::count(value).map(Some))?,
+            connections_per_account: count("connections_per_account", default.connections_per_account)?,
+            unauthenticated_per_client: count("unauthenticated_per_client", default.unauthenticated_per_client)?,
+        })
+    }
+
+    fn console(&self) -> Result<SocketAddr, ConfigError> {
+        let address = self.get("console", "listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), given::listen)?;
+        if address.ip().is_loopback() {
+            return Ok(address);
+        }
+        Err(ConfigError::ConsoleOffLoopback { place: self.place("console", "listen"), address })
+    }
+}
+
+fn localhost() -> Host {
+    // "localhost" is a name; the address stands in only to keep this free of a panic.
+    DomainName::parse("localhost").map_or(Host::V4(Ipv4Addr::LOCALHOST), Host::Name)
+}
+
+/// Two listeners on one address are a mistake that bind(2) would report in poorer words.
+fn clash(config: &Config) -> Result<(), ConfigError> {
+    let dotted = |listener: Listener| listener.name().replacen('_', ".", 1);
+    let named = config.listeners().map(|(listener, address)| (dotted(listener), address));
+    let mut seen: HashMap<SocketAddr, String> = HashMap::new();
+    for (key, address) in named.chain([("console.listen".to_owned(), config.console)]) {
+        if address.port() == 0 {
+            continue;
+        }
+        if let Some(first) = seen.insert(address, key.clone()) {
+            return Err(ConfigError::Clash { first: first.into(), second: key.into(), address });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
