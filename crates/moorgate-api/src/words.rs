@@ -52,7 +52,9 @@ fn after_cut(ending: Ending) -> Option<&'static str> {
         }
         Ending::Revoked => Some("give the client a valid credential: moorgate credential add ACCOUNT"),
         Ending::Idle => Some("send keep-alives, or raise [limits] idle_tunnel in the gateway's file"),
-        Ending::Drained => Some("connect again; to let long tunnels finish, raise [limits] drain in the gateway's file"),
+        Ending::Drained => {
+            Some("connect again; to let long tunnels finish, raise [limits] drain in the gateway's file")
+        }
         Ending::Lost => Some("look for \"panicked\" in the gateway's log and report it"),
     }
 }
@@ -60,15 +62,25 @@ fn after_cut(ending: Ending) -> Option<&'static str> {
 fn after_failure(code: Code) -> &'static str {
     match code {
         Code::CredentialsMissing => "put the username and password into the client's proxy URL",
-        Code::CredentialsWrong => "compare the proxy URL with: moorgate credential list ACCOUNT; a lost password is replaced by rotate",
-        Code::PolicyDenied => "see the rules with: moorgate policy show ACCOUNT; replace them with: moorgate policy set ACCOUNT …",
-        Code::GuardDenied => "an operator can open that network with [egress] allow_private_destinations in the gateway's file",
+        Code::CredentialsWrong => {
+            "compare the proxy URL with: moorgate credential list ACCOUNT; a lost password is replaced by rotate"
+        }
+        Code::PolicyDenied => {
+            "see the rules with: moorgate policy show ACCOUNT; replace them with: moorgate policy set ACCOUNT …"
+        }
+        Code::GuardDenied => {
+            "an operator can open that network with [egress] allow_private_destinations in the gateway's file"
+        }
         Code::HostNotCanonical => "write the host as a plain name or address",
         Code::NameNotResolved => "check the spelling, and what the gateway's resolver answers ([resolver] servers)",
-        Code::NoAddressOfFamily => "give the account an egress address of that family: moorgate account set ACCOUNT --egress A,B",
+        Code::NoAddressOfFamily => {
+            "give the account an egress address of that family: moorgate account set ACCOUNT --egress A,B"
+        }
         Code::ConnectionRefused => "check that the target listens on that port and lets the egress address in",
         Code::NetworkUnreachable | Code::HostUnreachable => "check the route from the gateway's machine to the target",
-        Code::ConnectTimeout => "check that the target is up and that its firewall lets the egress address in (moorgate egress list)",
+        Code::ConnectTimeout => {
+            "check that the target is up and that its firewall lets the egress address in (moorgate egress list)"
+        }
         Code::ResponseIncomplete => "ask whoever runs the target: it closed before its response was whole",
         Code::ResponseMalformed => "check that the target speaks HTTP on that port; for TLS use CONNECT",
         Code::ResponseTimeout => "ask whoever runs the target: it took the request and did not begin to answer in time",
@@ -81,8 +93,12 @@ fn after_failure(code: Code) -> &'static str {
         Code::Malformed => "look at what the client sends: it is not well-formed for this listener",
         Code::NotSupported => "use CONNECT, an absolute http:// target, or SOCKS5 CONNECT",
         Code::AddressTypeNotSupported => "let the SOCKS5 client send a domain, IPv4 or IPv6",
-        Code::HandshakeFailed => "check that the client speaks TLS to this port and trusts the gateway's certificate (MOORGATE_CA)",
-        Code::HeadTooSlow => "look at the client or the network to it: its request did not arrive in time ([limits] head)",
+        Code::HandshakeFailed => {
+            "check that the client speaks TLS to this port and trusts the gateway's certificate (MOORGATE_CA)"
+        }
+        Code::HeadTooSlow => {
+            "look at the client or the network to it: its request did not arrive in time ([limits] head)"
+        }
         Code::HeadTooLong => "let the client send fewer or shorter header fields",
         Code::BodyTooSlow => "look at the client or the network to it: its body stalled",
         Code::Full => "raise the gateway's limits (file descriptors, [limits]) or close connections",

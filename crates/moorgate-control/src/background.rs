@@ -47,7 +47,10 @@ async fn reap(inner: Weak<Inner>, signals: Arc<Signals>) {
         let Some(control) = inner.upgrade().map(|inner| Control { inner }) else { return };
         if let Err(error) = control.reap(now()).await {
             drop(control);
-            tracing::warn!(error = chain(&error), "ended passwords stay in the store for now; they are refused all the same");
+            tracing::debug!(
+                error = chain(&error),
+                "ended passwords stay in the store for now; they are refused all the same"
+            );
             sleep(RETRY).await;
         }
     }

@@ -89,17 +89,11 @@ pub(crate) struct Book {
 
 impl Book {
     pub(crate) fn new(rows: Rows) -> Self {
-        let mut book = Self {
-            version: rows.version,
-            ..Self::default()
-        };
+        let mut book = Self { version: rows.version, ..Self::default() };
         let accounts = rows.accounts.into_iter().map(Edit::PutAccount);
         let credentials = rows.credentials.into_iter().map(Edit::PutCredential);
         let tokens = rows.tokens.into_iter().map(Edit::PutToken);
-        accounts
-            .chain(credentials)
-            .chain(tokens)
-            .for_each(|edit| book.apply(edit));
+        accounts.chain(credentials).chain(tokens).for_each(|edit| book.apply(edit));
         book
     }
 
@@ -129,10 +123,7 @@ impl Book {
             Edit::RemoveAccount(id) => self.remove_account(id),
             Edit::PutCredential(row) => self.put_credential(row),
             Edit::RemoveCredential(account, username) => {
-                let removed = self
-                    .credentials
-                    .get_mut(&account)
-                    .and_then(|of| of.remove(&username));
+                let removed = self.credentials.get_mut(&account).and_then(|of| of.remove(&username));
                 removed.iter().for_each(|row| self.forget_endings(row));
             }
             Edit::PutToken(row) => {
@@ -151,41 +142,24 @@ impl Book {
         if let Some(row) = self.accounts.remove(&id) {
             self.names.remove(&row.name);
         }
-        for row in self
-            .credentials
-            .remove(&id)
-            .into_iter()
-            .flat_map(BTreeMap::into_values)
-        {
+        for row in self.credentials.remove(&id).into_iter().flat_map(BTreeMap::into_values) {
             self.forget_endings(&row);
         }
         self.tokens.retain(|_, token| token.account != Some(id));
-        self.bearers
-            .retain(|_, token| self.tokens.contains_key(token));
+        self.bearers.retain(|_, token| self.tokens.contains_key(token));
     }
 
     fn put_credential(&mut self, row: CredentialRow) {
         for secret in &row.secrets {
             if let Some(until) = secret.until {
                 let (account, username) = (row.account, row.username.clone());
-                self.endings.insert(
-                    secret.id,
-                    Ending {
-                        until,
-                        account,
-                        username,
-                    },
-                );
+                self.endings.insert(secret.id, Ending { until, account, username });
             }
         }
         let of = self.credentials.entry(row.account).or_default();
         let kept: Vec<SecretId> = row.secrets.iter().map(|secret| secret.id).collect();
         if let Some(old) = of.insert(row.username.clone(), row) {
-            for secret in old
-                .secrets
-                .iter()
-                .filter(|secret| !kept.contains(&secret.id))
-            {
+            for secret in old.secrets.iter().filter(|secret| !kept.contains(&secret.id)) {
                 self.endings.remove(&secret.id);
             }
         }
@@ -213,14 +187,8 @@ impl Book {
         self.credentials.values().flat_map(BTreeMap::values)
     }
 
-    pub(crate) fn credentials_of(
-        &self,
-        account: AccountId,
-    ) -> impl Iterator<Item = &CredentialRow> {
-        self.credentials
-            .get(&account)
-            .into_iter()
-            .flat_map(BTreeMap::values)
+    pub(crate) fn credentials_of(&self, account: AccountId) -> impl Iterator<Item = &CredentialRow> {
+        self.credentials.get(&account).into_iter().flat_map(BTreeMap::values)
     }
 
     pub(crate) fn count_credentials(&self, account: AccountId) -> usize {

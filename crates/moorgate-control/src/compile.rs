@@ -35,11 +35,7 @@ pub(crate) struct Compiler {
 
 impl Compiler {
     pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>) -> Self {
-        Self {
-            site,
-            pepper,
-            egress,
-        }
+        Self { site, pepper, egress }
     }
 
     pub(crate) fn pepper(&self) -> &Pepper {
@@ -64,10 +60,7 @@ impl Compiler {
             }
         }
         for credential in previous.credentials() {
-            if book
-                .credential(credential.account, &credential.username)
-                .is_none()
-            {
+            if book.credential(credential.account, &credential.username).is_none() {
                 snapshot.remove_credential(&credential.username);
             }
         }
@@ -124,11 +117,7 @@ impl Compiler {
         if own.is_empty() {
             return Ok(Pair::first_of(&self.egress));
         }
-        let configured: Vec<IpAddr> = own
-            .iter()
-            .copied()
-            .filter(|address| self.egress.contains(address))
-            .collect();
+        let configured: Vec<IpAddr> = own.iter().copied().filter(|address| self.egress.contains(address)).collect();
         if configured.len() < own.len() {
             tracing::error!(account = %row.name, egress = %row.egress, "an account's egress address is not in [egress] addresses any more");
         }

@@ -43,9 +43,7 @@ pub enum ControlError {
         account: String,
     },
     /// The store can't be read or written now. Traffic goes on by what was last known.
-    #[error(
-        "the store can't be used now, so nothing was acknowledged; traffic goes on; try again when it is back"
-    )]
+    #[error("the store can't be used now, so nothing was acknowledged; traffic goes on; try again when it is back")]
     StoreDown(#[source] StoreError),
     /// The store can't be opened, and there is no sealed copy that could be served instead.
     #[error("the store can't be opened and there is no usable sealed copy ({sealed})")]
@@ -114,10 +112,7 @@ pub enum ControlError {
 
 impl ControlError {
     pub(crate) fn not_found(what: What, name: &str) -> Self {
-        Self::NotFound {
-            what,
-            name: short(name),
-        }
+        Self::NotFound { what, name: short(name) }
     }
 }
 
@@ -156,17 +151,13 @@ impl fmt::Display for What {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Invalid {
     /// Not a name for an account.
-    #[error(
-        "{name:?} is no name for an account: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -"
-    )]
+    #[error("{name:?} is no name for an account: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]
     AccountName {
         /// As given.
         name: String,
     },
     /// No egress addresses are configured, so none can be given to an account.
-    #[error(
-        "no egress addresses are configured; list them in [egress] addresses of the gateway's file first"
-    )]
+    #[error("no egress addresses are configured; list them in [egress] addresses of the gateway's file first")]
     NoEgressConfigured,
     /// An address that the gateway doesn't leave from.
     #[error("{address} is none of the gateway's egress addresses; `moorgate egress list` lists them")]

@@ -70,7 +70,10 @@ impl Control {
                 addresses
             }
             Destination::Name(name) => {
-                steps.saw("resolve", format_args!("{name} was not resolved, as asked; its addresses are still to be judged"));
+                steps.saw(
+                    "resolve",
+                    format_args!("{name} was not resolved, as asked; its addresses are still to be judged"),
+                );
                 let egress = leave(&plan, &presence, [V4, V6].into_iter(), steps)?;
                 return Ok(Found { admitted: Vec::new(), egress });
             }
@@ -130,3 +133,6 @@ fn list(addresses: &[IpAddr]) -> String {
     let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
     texts.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,9 +128,8 @@ impl FlowStore {
         let statement = match wanted.account {
             None => query_scalar("SELECT body FROM flow ORDER BY seq DESC LIMIT ?").bind(limit),
             Some((name, since)) => {
-                let statement = query_scalar(
-                    "SELECT body FROM flow WHERE account = ? AND started >= ? ORDER BY seq DESC LIMIT ?",
-                );
+                let statement =
+                    query_scalar("SELECT body FROM flow WHERE account = ? AND started >= ? ORDER BY seq DESC LIMIT ?");
                 statement.bind(name).bind(i64::try_from(since.0).unwrap_or(i64::MAX)).bind(limit)
             }
         };

@@ -19,18 +19,18 @@ mod sealed;
 mod secret;
 mod settings;
 mod store;
+#[cfg(test)]
+mod testing;
 mod views;
 
 pub use control::Control;
 pub use error::{ControlError, Invalid, Result, SealedProblem, StoreError, What};
 pub use flows::FlowFilter;
-pub use limits::{
-    FLOWS_KEPT, MAX_ACCOUNTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_OVERLAP, MAX_TOKENS,
-};
+pub use limits::{FLOWS_KEPT, MAX_ACCOUNTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_OVERLAP, MAX_TOKENS};
 pub use names::MAX_ACCOUNT_NAME;
 pub use secret::{Password, Token};
 pub use settings::{Plane, Settings, Start};
 pub use views::{
-    AccountChange, AccountView, Caller, CredentialView, EgressView, ExplainStep, Explanation,
-    NewCredential, NewToken, RefusalView, Scope, Status, TokenView,
+    AccountChange, AccountView, Caller, CredentialView, EgressView, ExplainStep, Explanation, NewCredential, NewToken,
+    RefusalView, Scope, Status, TokenView,
 };

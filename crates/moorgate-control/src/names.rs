@@ -13,9 +13,7 @@ pub(crate) fn check_account_name(name: &str) -> Result<(), Invalid> {
     if starts_well && bytes.len() <= MAX_ACCOUNT_NAME && bytes.iter().all(good) {
         return Ok(());
     }
-    Err(Invalid::AccountName {
-        name: crate::error::short(name),
-    })
+    Err(Invalid::AccountName { name: crate::error::short(name) })
 }
 
 #[cfg(test)]
@@ -27,22 +25,9 @@ mod tests {
         for good in ["a", "acme", "0", "a-b-", &"x".repeat(63)] {
             assert!(check_account_name(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "-a",
-            "Acme",
-            "a_b",
-            "a.b",
-            "a/b",
-            "ä",
-            "a\n",
-            &"x".repeat(64),
-        ] {
+        for bad in ["", "-a", "Acme", "a_b", "a.b", "a/b", "ä", "a\n", &"x".repeat(64)] {
             let error = check_account_name(bad).unwrap_err().to_string();
-            assert!(
-                error.contains("a-z") && !error.contains('\n'),
-                "{bad}: {error}"
-            );
+            assert!(error.contains("a-z") && !error.contains('\n'), "{bad}: {error}");
         }
     }
 }

@@ -33,10 +33,7 @@ pub(crate) fn exists(data_dir: &Path) -> bool {
 
 /// Replaces the copy. Blocks until it is on the disk.
 pub(crate) fn write(data_dir: &Path, key: &MasterKey, rows: &Rows) -> Result<(), WriteProblem> {
-    let copy = Copy {
-        format: FORMAT,
-        rows,
-    };
+    let copy = Copy { format: FORMAT, rows };
     let plain = Zeroizing::new(serde_json::to_vec(&copy)?);
     file::write_private(&path(data_dir), &seal(key, PURPOSE, &plain)?)?;
     Ok(())
@@ -61,10 +58,7 @@ pub(crate) fn read(data_dir: &Path, key: &MasterKey) -> Result<Rows, SealedProbl
     })?;
     let plain = open(key, PURPOSE, &sealed).map_err(SealedProblem::Seal)?;
     match serde_json::from_slice::<Copy<Rows>>(&plain) {
-        Ok(Copy {
-            format: FORMAT,
-            rows,
-        }) => Ok(rows),
+        Ok(Copy { format: FORMAT, rows }) => Ok(rows),
         _ => Err(SealedProblem::Format),
     }
 }

@@ -116,14 +116,8 @@ mod tests {
     #[test]
     fn no_secret_is_printed() {
         let password = Password::random().unwrap();
-        let shown = crate::NewCredential {
-            username: "mg_a".into(),
-            password: password.clone(),
-        };
+        let shown = crate::NewCredential { username: "mg_a".into(), password: password.clone() };
         assert!(!format!("{shown:?}").contains(password.reveal()));
-        assert_eq!(
-            format!("{:?}", Token::random().unwrap()),
-            "Token(…)".to_owned()
-        );
+        assert_eq!(format!("{:?}", Token::random().unwrap()), "Token(…)".to_owned());
     }
 }

@@ -43,10 +43,7 @@ pub trait Plane: Send + Sync + 'static {
     ///
     /// # Errors
     /// The failure that a client would be told.
-    fn resolve(
-        &self,
-        name: DomainName,
-    ) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>>;
+    fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>>;
 }
 
 /// How a start went.

@@ -75,9 +75,7 @@ impl Scope {
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        [Self::Read, Self::Write]
-            .into_iter()
-            .find(|scope| scope.name() == name)
+        [Self::Read, Self::Write].into_iter().find(|scope| scope.name() == name)
     }
 }
 

@@ -22,7 +22,7 @@ impl Workers {
     ///
     /// # Errors
     /// When a thread or its runtime can't be had.
-    pub fn start<F>(count: usize, main: impl Fn(usize) -> F) -> io::Result<Self>
+    pub fn start<F>(count: usize, mut main: impl FnMut(usize) -> F) -> io::Result<Self>
     where
         F: Future<Output = ()> + Send + 'static,
     {

@@ -1,2 +1,26 @@
 //! The moorgate binary: commands, the gateway's file, wiring.
-fn main() {}
+
+mod agent;
+mod cli;
+mod commands;
+mod config;
+mod output;
+mod proxy_urls;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Wrong usage ends in here, with 2.
+    let cli = cli::Cli::parse();
+    commands::run(cli).unwrap_or_else(|error| {
+        if error.is_closed_pipe() {
+            // Whoever read our output has seen enough.
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("moorgate: {}", output::chain(&error));
+        ExitCode::FAILURE
+    })
+}

@@ -41,7 +41,9 @@ pub enum ClientError {
         seconds: u64,
     },
     /// The answer is not what this version of the API says.
-    #[error("what answers at {gateway} is no gateway of this version; compare moorgate --version with the gateway's first line")]
+    #[error(
+        "what answers at {gateway} is no gateway of this version; compare moorgate --version with the gateway's first line"
+    )]
     NotOurs {
         /// The base URL.
         gateway: String,

@@ -14,8 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::view::{
-    Account, AddAccount, AddToken, ChangeAccount, Credential, EgressAddress, Explained, FlowView, NewCredential, NewToken,
-    PolicyEdit, PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
+    Account, AddAccount, AddToken, ChangeAccount, Credential, EgressAddress, Explained, FlowView, NewCredential,
+    NewToken, PolicyEdit, PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
 };
 
 mod error;
@@ -120,7 +120,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn rotate_credential(&self, account: &str, username: &str, overlap: Duration) -> Result<NewCredential, ClientError> {
+    pub async fn rotate_credential(
+        &self,
+        account: &str,
+        username: &str,
+        overlap: Duration,
+    ) -> Result<NewCredential, ClientError> {
         let path = Path::of(["accounts", account, "credentials", username, "rotate"]);
         self.send(Method::POST, &path, &Rotate { overlap_seconds: overlap.as_secs() }).await
     }
@@ -146,7 +151,13 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn set_policy(&self, account: &str, rules: &PolicyRules, dry_run: bool, cut: bool) -> Result<PolicyEdit, ClientError> {
+    pub async fn set_policy(
+        &self,
+        account: &str,
+        rules: &PolicyRules,
+        dry_run: bool,
+        cut: bool,
+    ) -> Result<PolicyEdit, ClientError> {
         let mut path = Path::of(["accounts", account, "policy"]);
         path.ask("dry_run", dry_run.then_some("true"));
         path.ask("cut", cut.then_some("true"));
@@ -237,7 +248,12 @@ impl Client {
         self.read(self.request(Method::GET, path, Bytes::new())?).await
     }
 
-    async fn send<T: DeserializeOwned>(&self, method: Method, path: &Path, body: &impl Serialize) -> Result<T, ClientError> {
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &Path,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).map_err(ClientError::Unwritable)?;
         self.read(self.request(method, path, body.into())?).await
     }
@@ -263,9 +279,11 @@ impl Client {
     async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |source| ClientError::Unreachable { gateway: self.base.to_string(), source };
         let connect = timeout(CONNECT, TcpStream::connect((self.base.host(), self.base.port())));
-        let stream = connect.await.map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
+        let stream =
+            connect.await.map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
         let broken = |source| ClientError::Broken { gateway: self.base.to_string(), source };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends with the connection, which ends with the answer's body.
         tokio::spawn(connection);
         let answer = timeout(ANSWER, sender.send_request(request));

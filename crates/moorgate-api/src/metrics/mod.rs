@@ -130,9 +130,12 @@ impl Collector for Now {
         let panics = ConstCounter::new((sources.panics)());
         one(&mut encoder, "panics", "Tasks that died of a defect", panics)?;
 
-        let open = (sources.open_connections)().into_iter().map(|(listener, count)| ([("listener", listener.name().into())], count));
+        let open = (sources.open_connections)()
+            .into_iter()
+            .map(|(listener, count)| ([("listener", listener.name().into())], count));
         gauges(&mut encoder, "open_connections", "Connections that are open, by listener", open)?;
-        let egress = (sources.egress)().into_iter().map(|(address, up)| ([("address", address.to_string())], u64::from(up)));
+        let egress =
+            (sources.egress)().into_iter().map(|(address, up)| ([("address", address.to_string())], u64::from(up)));
         gauges(&mut encoder, "egress_address_up", "1 when the kernel lets us leave from the address", egress)?;
         let build = [([("version", sources.version.to_owned())], 1)];
         gauges(&mut encoder, "build_info", "The version of this gateway", build)
@@ -160,4 +163,4 @@ fn gauges(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -152,7 +152,8 @@ fn is_from_here(parts: &Parts) -> bool {
 
 async fn authenticate(api: &ApiState, headers: &HeaderMap) -> Result<Caller, Problem> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
-        let said = "this needs a token: Authorization: Bearer …; an operator's is in operator.token of the data directory";
+        let said =
+            "this needs a token: Authorization: Bearer …; an operator's is in operator.token of the data directory";
         return Err(Problem::new(Case::TokenMissing, said));
     };
     let unknown = || Problem::new(Case::TokenUnknown, "no such token, or it was revoked; moorgate token add makes one");

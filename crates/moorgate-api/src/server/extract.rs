@@ -25,7 +25,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let body = timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect());
-        let slow = |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
+        let slow =
+            |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
         let body = body.await.map_err(slow)?.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 Problem::new(Case::BodyTooLong, format_args!("the body is longer than {BODY_BYTES} bytes"))
@@ -51,8 +52,9 @@ fn is_json(parts: &Parts) -> bool {
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::new(Case::BadBody, format_args!("the body can't be read: {}", visible(&error.to_string()))))
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(Case::BadBody, format_args!("the body can't be read: {}", visible(&error.to_string())))
+    })
 }
 
 /// The query of the request's URI.

@@ -73,7 +73,12 @@ pub async fn serve(listener: TcpListener, state: ApiState, shutdown: impl Future
     serve_within(listener, router(state), Limits::default(), shutdown).await;
 }
 
-pub(super) async fn serve_within(listener: TcpListener, router: Router, limits: Limits, shutdown: impl Future<Output = ()>) {
+pub(super) async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
     let (stop, stopping) = watch::channel(false);
     let places = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
@@ -90,7 +95,14 @@ pub(super) async fn serve_within(listener: TcpListener, router: Router, limits: 
         };
         match places.clone().try_acquire_owned() {
             Ok(place) => {
-                connections.spawn(connection(stream, Peer(peer), place, router.clone(), limits, Stopping(stopping.clone())));
+                connections.spawn(connection(
+                    stream,
+                    Peer(peer),
+                    place,
+                    router.clone(),
+                    limits,
+                    Stopping(stopping.clone()),
+                ));
             }
             Err(_) => turn_away(&stream),
         }

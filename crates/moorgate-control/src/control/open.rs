@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use moorgate_contract::{account::Pepper, time::Timestamp};
+use moorgate_contract::account::Pepper;
 use moorgate_keys::{MasterKey, SealError, file};
 use tokio::{
     sync::broadcast,
@@ -33,10 +33,9 @@ const CREDENTIAL_PEPPER: &str = "credential pepper";
 const TOKEN_PEPPER: &str = "token pepper";
 
 /// What a first start makes.
-#[derive(Default)]
 struct Made {
     account: Option<(String, NewCredential)>,
-    token: Option<NewToken>,
+    token: NewToken,
 }
 
 impl Control {
@@ -60,27 +59,11 @@ impl Control {
         let compiler = Compiler::new(site, Pepper::new(*master_key.derive(CREDENTIAL_PEPPER)), egress);
         let token_pepper = Pepper::new(*master_key.derive(TOKEN_PEPPER));
 
-        let peppers = (compiler.pepper(), &token_pepper);
-        let default = settings.make_default_account.then_some(DEFAULT_ACCOUNT);
-        let opening = async {
-            let mut store = open_store(&data_dir, &master_key).await?;
-            let made = if store.is_new() {
-                Some(first_start(&mut store, &master_key, peppers, default).await?)
-            } else {
-                None
-            };
-            Ok((load(&mut store, &data_dir, &master_key).await?, store, made))
+        let first = FirstStart {
+            peppers: (compiler.pepper(), &token_pepper),
+            account: settings.make_default_account.then_some(DEFAULT_ACCOUNT),
         };
-        let too_slow = StoreError::TooSlow { limit: STORE_TIME };
-        let opened = timeout(STORE_TIME, opening).await.unwrap_or(Err(too_slow.into()));
-        let (rows, store, made, trouble) = match opened {
-            Ok((rows, store, made)) => (rows, Some(store), made, None),
-            Err(ControlError::StoreDown(source)) => {
-                let trouble = chain(&source);
-                (unseal(&data_dir, &master_key, source)?, None, None, Some(trouble))
-            }
-            Err(error) => return Err(error),
-        };
+        let Opened { rows, store, made, trouble } = store_or_copy(&data_dir, &master_key, first).await?;
 
         let inner = Arc::new(Inner {
             flows: FlowStore::new(&data_dir),
@@ -108,17 +91,41 @@ impl Control {
         *super::lock(&inner.tasks) = background::spawn(&inner);
         let control = Self { inner };
         let status = control.status();
-        let first = made.is_some();
-        let Made { account, token } = made.unwrap_or_default();
         let start = Start {
-            first,
-            created_account: account,
-            operator_token: token,
+            first: made.is_some(),
+            created_account: made.as_ref().and_then(|made| made.account.clone()),
+            operator_token: made.map(|made| made.token),
             degraded: trouble,
             accounts: status.accounts,
             snapshot_version: status.snapshot_version,
         };
         Ok((control, start))
+    }
+}
+
+/// What a start has to serve, and from where.
+struct Opened {
+    rows: Rows,
+    /// `None`: the rows come from the sealed copy, because of the trouble.
+    store: Option<Store>,
+    made: Option<Made>,
+    trouble: Option<String>,
+}
+
+async fn store_or_copy(data_dir: &Path, key: &MasterKey, first: FirstStart<'_>) -> Result<Opened> {
+    let opening = async {
+        let mut store = open_store(data_dir, key).await?;
+        let made = if store.is_new() { Some(first.make(&mut store, key).await?) } else { None };
+        let rows = load(&mut store, data_dir, key).await?;
+        Ok(Opened { rows, store: Some(store), made, trouble: None })
+    };
+    let too_slow = StoreError::TooSlow { limit: STORE_TIME };
+    match timeout(STORE_TIME, opening).await.unwrap_or(Err(too_slow.into())) {
+        Err(ControlError::StoreDown(source)) => {
+            let trouble = Some(chain(&source));
+            Ok(Opened { rows: unseal(data_dir, key, source)?, store: None, made: None, trouble })
+        }
+        opened => opened,
     }
 }
 
@@ -128,26 +135,29 @@ async fn open_store(data_dir: &Path, key: &MasterKey) -> Result<Store> {
     Store::open(&store_path(data_dir), key.key_id(), opening).await
 }
 
-/// One transaction: a start that is killed half-way has not been the first.
-async fn first_start(
-    store: &mut Store,
-    key: &MasterKey,
-    (pepper, token_pepper): (&Pepper, &Pepper),
-    default: Option<&str>,
-) -> Result<Made> {
-    let at: Timestamp = now();
-    let mut made = Made::default();
-    let mut tx = store.begin().await?;
-    tx.initialise(key.key_id()).await?;
-    if let Some(name) = default {
-        let account = accounts::insert(&mut tx, name, at).await?;
-        let (_, credential) = credentials::insert(&mut tx, pepper, account.id, at).await?;
-        made.account = Some((name.to_owned(), credential));
+/// What a first start is to make, and with what.
+struct FirstStart<'a> {
+    /// Of credentials and of tokens.
+    peppers: (&'a Pepper, &'a Pepper),
+    account: Option<&'static str>,
+}
+
+impl FirstStart<'_> {
+    /// One transaction: a start that is killed half-way has not been the first.
+    async fn make(&self, store: &mut Store, key: &MasterKey) -> Result<Made> {
+        let (at, (pepper, token_pepper)) = (now(), self.peppers);
+        let mut tx = store.begin().await?;
+        tx.initialise(key.key_id()).await?;
+        let mut account = None;
+        if let Some(name) = self.account {
+            let row = accounts::insert(&mut tx, name, at).await?;
+            let (_, credential) = credentials::insert(&mut tx, pepper, row.id, at).await?;
+            account = Some((name.to_owned(), credential));
+        }
+        let (_, token) = tokens::insert(&mut tx, token_pepper, None, Scope::Write, at).await?;
+        tx.commit().await?;
+        Ok(Made { account, token })
     }
-    let (_, token) = tokens::insert(&mut tx, token_pepper, None, Scope::Write, at).await?;
-    made.token = Some(token);
-    tx.commit().await?;
-    Ok(made)
 }
 
 async fn load(store: &mut Store, data_dir: &Path, key: &MasterKey) -> Result<Rows> {

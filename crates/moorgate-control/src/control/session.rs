@@ -120,7 +120,11 @@ impl Inner {
         };
         let mut rows = store.load().await?;
         if rows.version < known {
-            tracing::warn!(stored = rows.version, known, "the store is older than what was served: a backup was restored");
+            tracing::warn!(
+                stored = rows.version,
+                known,
+                "the store is older than what was served: a backup was restored"
+            );
             store.raise_version(known).await?;
             rows = store.load().await?;
         }

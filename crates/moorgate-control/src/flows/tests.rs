@@ -1,0 +1,97 @@
+use moorgate_contract::{flow::FlowId, time::Timestamp};
+
+use super::*;
+use crate::testing::{House, flow};
+
+fn arcs(flows: impl IntoIterator<Item = Flow>) -> Vec<Arc<Flow>> {
+    flows.into_iter().map(Arc::new).collect()
+}
+
+fn filter(account: Option<&str>, limit: usize) -> FlowFilter {
+    FlowFilter { account: account.map(str::to_owned), limit }
+}
+
+fn ids(flows: &[Flow]) -> Vec<FlowId> {
+    flows.iter().map(|flow| flow.id).collect()
+}
+
+#[tokio::test]
+async fn the_oldest_flows_make_room_for_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FlowStore::keeping(dir.path(), 100);
+    let all: Vec<Flow> = (0..250).map(|n| flow(n, Timestamp(n * 1_000), None)).collect();
+    for batch in all.chunks(30) {
+        store.record(&arcs(batch.to_vec())).await;
+    }
+    let kept = store.last(Wanted { account: None, limit: 1_000 }).await.unwrap();
+    assert_eq!(kept, all[150..]);
+    assert!(store.find(all[0].id).await.unwrap().is_none());
+    assert_eq!(store.find(all[249].id).await.unwrap().as_ref(), Some(&all[249]));
+    assert_eq!(store.lost(), 0);
+}
+
+#[tokio::test]
+async fn flows_are_known_after_a_restart_in_the_order_in_which_they_ended() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let now = crate::control::now();
+    let flows: Vec<Flow> = (0..10).rev().map(|n| flow(n, now, (n % 2 == 0).then_some("default"))).collect();
+    let mut follower = control.follow();
+    control.record_flows(flows.clone()).await;
+    assert_eq!(*follower.recv().await.unwrap(), flows[0]);
+    control.close().await;
+    drop(control);
+
+    let (control, _) = house.open().await.unwrap();
+    assert_eq!(control.flows(FlowFilter::default()).await.unwrap(), flows);
+    assert_eq!(ids(&control.flows(filter(None, 3)).await.unwrap()), ids(&flows[7..]));
+    let own = control.flows(filter(Some("default"), 1_000)).await.unwrap();
+    assert!(own.len() == 5 && own.iter().all(|flow| flow.account.as_deref() == Some("default")));
+    assert_eq!(control.flow(flows[4].id).await.unwrap().as_ref(), Some(&flows[4]));
+    assert!(control.flows(filter(Some("nobody"), 10)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_new_account_never_sees_the_flows_of_one_that_had_its_name() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    control.add_account("acme").await.unwrap();
+    let before = flow(1, crate::control::now(), Some("acme"));
+    control.record_flows(vec![before.clone()]).await;
+    assert_eq!(control.flows(filter(Some("acme"), 10)).await.unwrap().len(), 1);
+    control.remove_account("acme").await.unwrap();
+    control.add_account("acme").await.unwrap();
+    assert!(control.flows(filter(Some("acme"), 10)).await.unwrap().is_empty());
+    assert_eq!(control.flow(before.id).await.unwrap().unwrap().account, None);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_and_flows_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("flows.sqlite"), "no database at all ".repeat(100)).unwrap();
+    let store = FlowStore::new(dir.path());
+    store.record(&arcs([flow(1, Timestamp(1_000), None)])).await;
+    assert_eq!(store.last(Wanted { account: None, limit: 10 }).await.unwrap().len(), 1);
+    assert!(dir.path().join("flows.sqlite.damaged").exists());
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_counted_and_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("flows.sqlite")).unwrap();
+    let store = FlowStore::new(dir.path());
+    store.record(&arcs([flow(1, Timestamp(1_000), None), flow(2, Timestamp(1_000), None)])).await;
+    store.record(&arcs([flow(3, Timestamp(1_000), None)])).await;
+    assert_eq!(store.lost(), 3);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_text_of_a_peer_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FlowStore::new(dir.path());
+    let mut odd = flow(1, Timestamp(1_000), Some("a\"b"));
+    odd.target = Some("evil\u{1b}[2J'; DROP TABLE flow; --\u{0}:443".into());
+    store.record(&arcs([odd.clone()])).await;
+    assert_eq!(store.find(odd.id).await.unwrap(), Some(odd));
+}

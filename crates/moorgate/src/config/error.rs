@@ -38,9 +38,6 @@ impl fmt::Display for Place {
 /// What would have been right.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Wanted {
-    /// One text.
-    #[error("one text in quotes")]
-    Text,
     /// A list.
     #[error("a list in brackets, such as [\"127.0.0.1:9293\"]")]
     List,
@@ -100,7 +97,7 @@ pub(crate) enum ConfigError {
         source: io::Error,
     },
     /// The file is no TOML.
-    #[error("{place} is not valid TOML: {}", visible(message))]
+    #[error("{place} is not valid TOML: {}", visible(&**message))]
     Syntax {
         /// Where it stops being TOML.
         place: Place,
@@ -108,7 +105,7 @@ pub(crate) enum ConfigError {
         message: Box<str>,
     },
     /// A key or section that does not exist.
-    #[error("{place}: there is no {what} {}; did you mean {nearest}?", visible(written))]
+    #[error("{place}: there is no {what} {}; did you mean {nearest}?", visible(&**written))]
     Unknown {
         /// Where.
         place: Place,
@@ -128,13 +125,15 @@ pub(crate) enum ConfigError {
         key: Box<str>,
     },
     /// PostgreSQL is a later version's. The URL may hold a password, so it is not shown.
-    #[error("{place}: a PostgreSQL store is not supported by this version; write store.url = \"sqlite\" or leave it out")]
+    #[error(
+        "{place}: a PostgreSQL store is not supported by this version; write store.url = \"sqlite\" or leave it out"
+    )]
     Postgres {
         /// Where.
         place: Place,
     },
     /// A value that the key can't have.
-    #[error("{place}: {key} is {}, but must be {wanted}", visible(value))]
+    #[error("{place}: {key} is {}, but must be {wanted}", visible(&**value))]
     Wrong {
         /// Where.
         place: Place,

@@ -204,7 +204,7 @@ pub(super) fn flow_log(value: &Value) -> Result<FlowLog, Bad> {
 }
 
 /// Reads `500ms`, `10s`, `5m`, `1h` or `7d`. `None` for all else, and for more than 100 years.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+fn duration(text: &str) -> Option<Duration> {
     const CENTURY_MS: u64 = 100 * 365 * 86_400_000;
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(unit_at)?;

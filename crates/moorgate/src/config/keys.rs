@@ -110,13 +110,13 @@ pub(crate) fn is_section(section: &str) -> bool {
     !section.is_empty() && KEYS.iter().any(|key| key.section == section)
 }
 
-/// The key that somebody who wrote `name` in `section` most likely meant.
+/// The key that somebody who wrote `name` in `section` most likely meant; never one that this version refuses.
 pub(crate) fn nearest_key(section: &str, name: &str) -> String {
     let distance = |key: &&Key| {
         let sections = damerau_levenshtein(key.section, section).min(MOST_SECTION_DISTANCE);
         damerau_levenshtein(key.name, name) + sections
     };
-    KEYS.iter().min_by_key(distance).map(Key::dotted).unwrap_or_default()
+    KEYS.iter().filter(|key| key.kind != Kind::Later).min_by_key(distance).map(Key::dotted).unwrap_or_default()
 }
 
 /// The section that somebody who wrote `section` most likely meant.

@@ -20,7 +20,6 @@ use moorgate_wire::{host::Host, name::DomainName};
 
 pub(crate) use error::ConfigError;
 use error::Place;
-pub(crate) use given::duration;
 use given::{Bad, Given, Value};
 use keys::{Key, Kind};
 
@@ -103,7 +102,9 @@ pub(crate) struct Config {
 impl Config {
     /// Every address of every traffic listener.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = (Listener, SocketAddr)> + '_ {
-        Listener::ALL.into_iter().flat_map(|listener| self.addresses(listener).iter().map(move |address| (listener, *address)))
+        Listener::ALL
+            .into_iter()
+            .flat_map(|listener| self.addresses(listener).iter().map(move |address| (listener, *address)))
     }
 
     /// The addresses of one listener.
@@ -179,7 +180,13 @@ impl Settings {
     }
 
     /// Reads one key, or takes its default.
-    fn get<T>(&self, section: &str, name: &str, default: T, read: impl Fn(&Value) -> Result<T, Bad>) -> Result<T, ConfigError> {
+    fn get<T>(
+        &self,
+        section: &str,
+        name: &str,
+        default: T,
+        read: impl Fn(&Value) -> Result<T, Bad>,
+    ) -> Result<T, ConfigError> {
         let Some((key, given)) = self.given(section, name) else { return Ok(default) };
         read(&given.value).map_err(|Bad { value, wanted }| ConfigError::Wrong {
             place: given.place.clone(),
@@ -242,7 +249,9 @@ impl Settings {
     fn data_dir(&self, flag: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, ConfigError> {
         let path = match (flag, self.profile) {
             (Some(flag), _) => flag,
-            (None, _) if self.given("", "data_dir").is_some() => self.get("", "data_dir", PathBuf::new(), given::path)?,
+            (None, _) if self.given("", "data_dir").is_some() => {
+                self.get("", "data_dir", PathBuf::new(), given::path)?
+            }
             (None, Profile::File) => SYSTEM_DATA_DIR.into(),
             (None, Profile::Loopback) => default_data_dir(env).ok_or(ConfigError::NoDataDir)?,
         };
@@ -252,7 +261,9 @@ impl Settings {
 
     fn store(&self) -> Result<Box<str>, ConfigError> {
         match self.given("store", "url") {
-            Some((_, given)) if given::is_postgres(&given.value) => Err(ConfigError::Postgres { place: given.place.clone() }),
+            Some((_, given)) if given::is_postgres(&given.value) => {
+                Err(ConfigError::Postgres { place: given.place.clone() })
+            }
             _ => self.get("store", "url", "sqlite".into(), given::store),
         }
     }
@@ -263,7 +274,13 @@ impl Settings {
         Ok(named.or_else(|| credential().filter(|path| path.is_file())))
     }
 
-    fn listener(&self, section: &str, name: &str, port: u16, loopback_port: u16) -> Result<Vec<SocketAddr>, ConfigError> {
+    fn listener(
+        &self,
+        section: &str,
+        name: &str,
+        port: u16,
+        loopback_port: u16,
+    ) -> Result<Vec<SocketAddr>, ConfigError> {
         let default = match self.profile {
             Profile::Loopback => vec![SocketAddr::from((Ipv4Addr::LOCALHOST, loopback_port))],
             Profile::File => vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()],
@@ -294,7 +311,8 @@ impl Settings {
             idle_request: time("idle_request", default.idle_request)?,
             idle_tunnel: time("idle_tunnel", default.idle_tunnel)?,
             drain: self.get("limits", "drain", default.drain, given::time_or_zero)?,
-            connections: self.get("limits", "connections", default.connections, |value| given::count(value).map(Some))?,
+            connections: self
+                .get("limits", "connections", default.connections, |value| given::count(value).map(Some))?,
             connections_per_account: count("connections_per_account", default.connections_per_account)?,
             unauthenticated_per_client: count("unauthenticated_per_client", default.unauthenticated_per_client)?,
         })

@@ -33,15 +33,19 @@ fn without_a_file_everything_is_on_loopback() {
     let config = bare(&[]).unwrap();
     assert_eq!(config.profile, Profile::Loopback);
     assert_eq!(config.data_dir, Path::new("/home/ada/.local/state/moorgate"));
-    let listeners: Vec<_> = config.listeners().map(|(listener, address)| format!("{} {address}", listener.name())).collect();
-    assert_eq!(listeners, [
-        "inbound_http 127.0.0.1:8080",
-        "inbound_tls 127.0.0.1:8443",
-        "outbound_http 127.0.0.1:9293",
-        "outbound_socks 127.0.0.1:1080",
-        "outbound_https 127.0.0.1:9294",
-        "outbound_socks_tls 127.0.0.1:1081",
-    ]);
+    let listeners: Vec<_> =
+        config.listeners().map(|(listener, address)| format!("{} {address}", listener.name())).collect();
+    assert_eq!(
+        listeners,
+        [
+            "inbound_http 127.0.0.1:8080",
+            "inbound_tls 127.0.0.1:8443",
+            "outbound_http 127.0.0.1:9293",
+            "outbound_socks 127.0.0.1:1080",
+            "outbound_https 127.0.0.1:9294",
+            "outbound_socks_tls 127.0.0.1:1081",
+        ]
+    );
     assert_eq!(config.console, "127.0.0.1:7070".parse().unwrap());
     assert_eq!(config.hostname.to_string(), "localhost");
     assert_eq!(config.allowed_networks, Guard::loopback_profile());
@@ -115,14 +119,17 @@ fn every_key_of_the_documentation_is_read() {
     let networks: Vec<_> = config.allowed_networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.168.7.7/32"]);
     assert_eq!(config.resolvers, addresses(&["192.0.2.53:53", "[2001:db8::53]:5353"]));
-    assert_eq!(config.limits, Limits {
-        head: Duration::from_millis(500),
-        idle_tunnel: Duration::from_secs(7200),
-        drain: Duration::ZERO,
-        connections: Some(250),
-        connections_per_account: 1000,
-        ..Limits::default()
-    });
+    assert_eq!(
+        config.limits,
+        Limits {
+            head: Duration::from_millis(500),
+            idle_tunnel: Duration::from_secs(7200),
+            drain: Duration::ZERO,
+            connections: Some(250),
+            connections_per_account: 1000,
+            ..Limits::default()
+        }
+    );
     assert_eq!(config.console, "[::1]:7071".parse().unwrap());
     assert_eq!((config.log_format, config.log_flows), (LogFormat::Json, FlowLog::File("/var/log/flows".into())));
 }
@@ -130,21 +137,27 @@ fn every_key_of_the_documentation_is_read() {
 #[test]
 fn the_environment_wins_over_the_file_and_leaves_the_profile() {
     let file = "[outbound]\nhttp = [\"0.0.0.0:9293\"]\n[limits]\nhead = \"10s\"\nconnections = 5";
-    let config = read(file, &[
-        ("MOORGATE_OUTBOUND_HTTP", "127.0.0.1:19293, [::1]:19293"),
-        ("MOORGATE_INBOUND_TLS", ""),
-        ("MOORGATE_LIMITS_HEAD", ""),
-        ("MOORGATE_LIMITS_CONNECTIONS", "7"),
-        ("MOORGATE_EGRESS_ALLOW_PRIVATE_DESTINATIONS", "true"),
-        ("MOORGATE_STATIC_URL", "http://user:pass@localhost:9293"),
-    ]);
+    let config = read(
+        file,
+        &[
+            ("MOORGATE_OUTBOUND_HTTP", "127.0.0.1:19293, [::1]:19293"),
+            ("MOORGATE_INBOUND_TLS", ""),
+            ("MOORGATE_LIMITS_HEAD", ""),
+            ("MOORGATE_LIMITS_CONNECTIONS", "7"),
+            ("MOORGATE_EGRESS_ALLOW_PRIVATE_DESTINATIONS", "true"),
+            ("MOORGATE_STATIC_URL", "http://user:pass@localhost:9293"),
+        ],
+    );
     let config = config.unwrap();
     assert_eq!(config.profile, Profile::File);
     assert_eq!(config.outbound_http, addresses(&["127.0.0.1:19293", "[::1]:19293"]));
     assert_eq!((config.inbound_tls.len(), config.limits.head.as_secs(), config.limits.connections), (0, 10, Some(7)));
     assert_eq!(config.allowed_networks, Guard::private_networks());
 
-    let config = bare(&[("MOORGATE_OUTBOUND_HTTP", "0.0.0.0:9293"), ("MOORGATE_EGRESS_ALLOW_PRIVATE_DESTINATIONS", "10.9.0.0/16")]);
+    let config = bare(&[
+        ("MOORGATE_OUTBOUND_HTTP", "0.0.0.0:9293"),
+        ("MOORGATE_EGRESS_ALLOW_PRIVATE_DESTINATIONS", "10.9.0.0/16"),
+    ]);
     let config = config.unwrap();
     assert_eq!((config.profile, config.is_reachable_from_outside()), (Profile::Loopback, true));
     assert!(config.allowed_networks.starts_with(&Guard::loopback_profile()) && config.allowed_networks.len() == 3);
@@ -153,14 +166,18 @@ fn the_environment_wins_over_the_file_and_leaves_the_profile() {
 #[test]
 fn the_data_directory_comes_from_the_flag_then_the_environment_then_the_file() {
     let with = |flag: Option<&str>, variables: &[(&str, &str)]| {
-        let env = |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+        let env =
+            |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
         load(None, flag.map(PathBuf::from), &env).map(|config| config.data_dir).map_err(|error| error.to_string())
     };
     let variables = [("MOORGATE_DATA_DIR", "/env"), ("XDG_STATE_HOME", "/state"), ("HOME", "/home/ada")];
     assert_eq!(with(Some("/flag"), &variables), Ok("/flag".into()));
     assert_eq!(with(None, &variables), Ok("/env".into()));
     assert_eq!(with(None, &variables[1..]), Ok("/state/moorgate".into()));
-    assert_eq!(with(None, &[("XDG_STATE_HOME", "state"), ("HOME", "/home/ada")]), Ok("/home/ada/.local/state/moorgate".into()));
+    assert_eq!(
+        with(None, &[("XDG_STATE_HOME", "state"), ("HOME", "/home/ada")]),
+        Ok("/home/ada/.local/state/moorgate".into())
+    );
     assert!(with(None, &[]).unwrap_err().contains("--data-dir"));
     assert_eq!(read("data_dir = \"/file\"", &[("MOORGATE_DATA_DIR", "/env")]).unwrap().data_dir, Path::new("/env"));
     assert!(with(Some("relative"), &[]).unwrap().is_absolute());
@@ -180,7 +197,7 @@ fn a_mistake_is_answered_with_file_line_and_the_nearest_right_key() {
         ("[outbound]\nsocks-tls = []", "line 2: there is no key outbound.socks-tls; did you mean outbound.socks_tls?"),
         ("datadir = \"/x\"", "line 1: there is no key datadir; did you mean data_dir?"),
         ("[limit]", "line 1: there is no section [limit]; did you mean [limits]?"),
-        ("[z]\nb = 1\n[log]\nfromat = \"x\"", "line 2: there is no key z.b; did you mean dns.zone?"),
+        ("[z]\nb = 1\n[log]\nfromat = \"x\"", "line 2: there is no key z.b; did you mean store.url?"),
     ] {
         check_error(text, &format!("{FILE} {said}"));
     }
@@ -189,11 +206,23 @@ fn a_mistake_is_answered_with_file_line_and_the_nearest_right_key() {
 #[test]
 fn a_wrong_value_is_answered_with_what_would_be_right() {
     for (text, said) in [
-        ("limits = 3", "line 1: limits is a single value, but must be a section: write [limits] on a line of its own and its keys below"),
-        ("[limits]\nhead = 10", "line 2: limits.head is 10, but must be a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero"),
-        ("[limits]\nhead = \"0s\"", "line 2: limits.head is \"0s\", but must be a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero"),
+        (
+            "limits = 3",
+            "line 1: limits is a single value, but must be a section: write [limits] on a line of its own and its keys below",
+        ),
+        (
+            "[limits]\nhead = 10",
+            "line 2: limits.head is 10, but must be a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero",
+        ),
+        (
+            "[limits]\nhead = \"0s\"",
+            "line 2: limits.head is \"0s\", but must be a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero",
+        ),
         ("[limits]\nconnections = 0", "line 2: limits.connections is 0, but must be a whole number, at least 1"),
-        ("[limits]\nconnections = \"9\"", "line 2: limits.connections is \"9\", but must be a whole number, at least 1"),
+        (
+            "[limits]\nconnections = \"9\"",
+            "line 2: limits.connections is \"9\", but must be a whole number, at least 1",
+        ),
         (
             "[outbound]\nhttp = \"127.0.0.1:1\"",
             "line 2: outbound.http is \"127.0.0.1:1\", but must be a list in brackets, such as [\"127.0.0.1:9293\"]",
@@ -202,12 +231,18 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
             "[outbound]\nhttp = [\"127.1:80\"]",
             "line 2: outbound.http is \"127.1:80\", but must be an address and a port, such as 127.0.0.1:9293 or [::]:9293",
         ),
-        ("[outbound]\nhttp = [\"[::1]:80\",\n\"[::1]:80\"]", "line 2: outbound.http has [::1]:80 twice; once is enough"),
+        (
+            "[outbound]\nhttp = [\"[::1]:80\",\n\"[::1]:80\"]",
+            "line 2: outbound.http has [::1]:80 twice; once is enough",
+        ),
         (
             "[egress]\nallow_private_destinations = [\"10.1.2.3/8\"]",
             "line 2: egress.allow_private_destinations is \"10.1.2.3/8\", but must be a network; the one around it is 10.0.0.0/8",
         ),
-        ("[egress]\naddresses = [\"0.0.0.0\"]", "line 2: egress.addresses is \"0.0.0.0\", but must be an IP address of this gateway, such as 203.0.113.10"),
+        (
+            "[egress]\naddresses = [\"0.0.0.0\"]",
+            "line 2: egress.addresses is \"0.0.0.0\", but must be an IP address of this gateway, such as 203.0.113.10",
+        ),
         ("[log]\nformat = \"xml\"", "line 2: log.format is \"xml\", but must be text or json"),
         (
             "[log]\nflows = \"sdtout\"",
@@ -226,7 +261,10 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         ("[dns]\nzone = \"edge.example.com\"", "line 2: dns.zone is not supported by this version; leave it out"),
         ("[cluster]\nname = \"a\"", "line 2: cluster.name is not supported by this version; leave it out"),
         ("[cluster]\nanything = \"a\"", "line 2: cluster.anything is not supported by this version; leave it out"),
-        ("[inbound]\ntrust_proxy_protocol_from = [\"10.0.0.0/8\"]", "line 2: inbound.trust_proxy_protocol_from is not supported by this version; leave it out"),
+        (
+            "[inbound]\ntrust_proxy_protocol_from = [\"10.0.0.0/8\"]",
+            "line 2: inbound.trust_proxy_protocol_from is not supported by this version; leave it out",
+        ),
     ] {
         check_error(text, &format!("{FILE} {said}"));
     }

@@ -32,10 +32,13 @@ fn view(api: &ApiState, account: AccountView) -> Account {
 /// Lists the accounts that the token may see, by name.
 #[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts",
     responses((status = OK, body = Vec<Account>), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list_accounts(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Vec<Account>> {
+pub(super) async fn list_accounts(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Vec<Account>> {
     let accounts = match caller.account() {
         Some(own) => vec![api.control.account(own).await?],
-        None => api.control.list_accounts().await?,
+        None => api.control.list_accounts().await,
     };
     Ok(axum::Json(accounts.into_iter().map(|account| view(&api, account)).collect()))
 }
@@ -77,7 +80,10 @@ pub(super) async fn change_account(
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}", tag = "accounts",
     params(("account" = String, Path, description = "The account's name")),
     responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn remove_account(State(api): State<ApiState>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove_account(
+    State(api): State<ApiState>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
     api.control.remove_account(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -17,7 +17,10 @@ use crate::{
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/credentials", tag = "credentials",
     params(("account" = String, Path, description = "The account's name")),
     responses((status = OK, body = Vec<Credential>), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list_credentials(State(api): State<ApiState>, Path(account): Path<String>) -> Answer<Vec<Credential>> {
+pub(super) async fn list_credentials(
+    State(api): State<ApiState>,
+    Path(account): Path<String>,
+) -> Answer<Vec<Credential>> {
     let credentials = api.control.list_credentials(&account).await?;
     let view = credentials.into_iter().map(|credential| Credential {
         username: credential.username,

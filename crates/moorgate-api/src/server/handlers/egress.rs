@@ -12,7 +12,10 @@ use crate::{
 /// Lists the egress addresses, whether each is there, and who leaves from it. An account sees its own addresses.
 #[utoipa::path(get, path = "/api/v1/egress", tag = "egress",
     responses((status = OK, body = Vec<EgressAddress>), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list_egress(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Vec<EgressAddress>> {
+pub(super) async fn list_egress(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Vec<EgressAddress>> {
     let addresses = api.control.egress().into_iter().map(|egress| EgressAddress {
         address: egress.address,
         present: egress.present,

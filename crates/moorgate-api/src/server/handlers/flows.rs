@@ -117,8 +117,16 @@ pub(super) async fn show_flow(
 ) -> Answer<WhyFlow> {
     let id: FlowId = id.parse().map_err(|error| Problem::new(Case::NotFound, error))?;
     let flow = api.control.flow(id).await?;
-    let may_see = |flow: &Flow| caller.is_operator() || flow.account.as_deref() == caller.account();
-    let Some(flow) = flow.filter(may_see) else {
+    let may_see = match caller.account() {
+        None => None,
+        // Flows outlive their account: those of one that had the same name before are another's.
+        Some(own) => Some((own, api.control.account(own).await?.created)),
+    };
+    let is_theirs = |flow: &Flow| match may_see {
+        None => true,
+        Some((own, since)) => flow.account.as_deref() == Some(own) && flow.started >= since,
+    };
+    let Some(flow) = flow.filter(is_theirs) else {
         let said = format_args!("there is no flow {id}, or it is too old to be kept; moorgate log lists the latest");
         return Err(Problem::new(Case::NotFound, said));
     };

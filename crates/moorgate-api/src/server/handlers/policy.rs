@@ -83,7 +83,11 @@ async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Resu
             refused.entry(target.clone()).or_insert((0, said)).0 += 1;
         }
     }
-    let targets = refused.into_iter().map(|(target, (flows, said))| RefusedTarget { target: target.into(), flows, said: said.into() });
+    let targets = refused.into_iter().map(|(target, (flows, said))| RefusedTarget {
+        target: target.into(),
+        flows,
+        said: said.into(),
+    });
     let mut targets: Vec<RefusedTarget> = targets.collect();
     targets.sort_by(|a, b| b.flows.cmp(&a.flows).then_with(|| a.target.cmp(&b.target)));
     targets.truncate(NAMED_TARGETS);

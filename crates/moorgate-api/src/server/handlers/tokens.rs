@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use moorgate_control::{self as control, ControlError, NewToken, TokenView, What};
+use moorgate_control::{self as control, ControlError, NewToken, What};
 
 use super::Answer;
 use crate::{
@@ -17,8 +17,11 @@ use crate::{
 /// Lists the tokens that the caller may see, without their secrets: an operator all, an account its own.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
     responses((status = OK, body = Vec<Token>), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list_tokens(State(api): State<ApiState>, Extension(caller): Extension<Caller>) -> Answer<Vec<Token>> {
-    let tokens = visible(&api, &caller).await?.into_iter().map(|token| Token {
+pub(super) async fn list_tokens(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Vec<Token>> {
+    let tokens = api.control.list_tokens(caller.account()).await?.into_iter().map(|token| Token {
         id: token.id,
         account: token.account,
         scope: match token.scope {
@@ -59,13 +62,14 @@ pub(super) async fn revoke_token(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    if !caller.is_operator() && visible(&api, &caller).await?.iter().all(|token| token.id != id) {
-        return Err(ControlError::NotFound { what: What::Token, name: id.chars().take(80).collect() }.into());
+    let is_theirs = match api.control.token(&id).await?.account {
+        Some(account) => caller.sees(&account),
+        None => caller.is_operator(),
+    };
+    if !is_theirs {
+        // As of one that does not exist.
+        return Err(ControlError::NotFound { what: What::Token, name: id }.into());
     }
     api.control.revoke_token(&id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-async fn visible(api: &ApiState, caller: &Caller) -> Result<Vec<TokenView>, Problem> {
-    Ok(api.control.list_tokens(caller.account()).await?)
 }

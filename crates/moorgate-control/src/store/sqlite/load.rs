@@ -54,9 +54,7 @@ async fn accounts(connection: &mut SqliteConnection) -> Result<Vec<AccountRow>, 
 async fn credentials(connection: &mut SqliteConnection) -> Result<Vec<CredentialRow>, sqlx::Error> {
     let mut secrets = secrets(connection).await?;
     let rows: Vec<(i64, i64, String, i64)> =
-        query_as("SELECT id, account, username, created FROM credential ORDER BY id")
-            .fetch_all(connection)
-            .await?;
+        query_as("SELECT id, account, username, created FROM credential ORDER BY id").fetch_all(connection).await?;
     let credential = |(id, account, username, created)| CredentialRow {
         id: CredentialId(number(id)),
         account: AccountId(number(account)),
@@ -70,9 +68,7 @@ async fn credentials(connection: &mut SqliteConnection) -> Result<Vec<Credential
 /// By credential, oldest first.
 async fn secrets(connection: &mut SqliteConnection) -> Result<HashMap<u64, Vec<Secret>>, sqlx::Error> {
     let rows: Vec<(i64, i64, Vec<u8>, Option<i64>)> =
-        query_as("SELECT id, credential, hash, until FROM secret ORDER BY id")
-            .fetch_all(connection)
-            .await?;
+        query_as("SELECT id, credential, hash, until FROM secret ORDER BY id").fetch_all(connection).await?;
     let mut secrets: HashMap<u64, Vec<Secret>> = HashMap::new();
     for (id, credential, hash, until) in rows {
         let Ok(hash) = hash.try_into() else {
@@ -85,12 +81,13 @@ async fn secrets(connection: &mut SqliteConnection) -> Result<HashMap<u64, Vec<S
     Ok(secrets)
 }
 
+/// Id, account, scope, hash and when it was made.
+type StoredToken = (String, Option<i64>, String, Vec<u8>, i64);
+
 async fn tokens(connection: &mut SqliteConnection) -> Result<Vec<TokenRow>, sqlx::Error> {
-    let rows: Vec<(String, Option<i64>, String, Vec<u8>, i64)> =
-        query_as("SELECT id, account, scope, hash, created FROM token ORDER BY id")
-            .fetch_all(connection)
-            .await?;
-    let token = |(id, account, scope, hash, created): (String, Option<i64>, String, Vec<u8>, i64)| {
+    let rows: Vec<StoredToken> =
+        query_as("SELECT id, account, scope, hash, created FROM token ORDER BY id").fetch_all(connection).await?;
+    let token = |(id, account, scope, hash, created): StoredToken| {
         let (Some(scope), Ok(hash)) = (Scope::from_name(&scope), hash.try_into()) else {
             tracing::error!(token = %id, "a stored token can't be read; revoke it");
             return None;

@@ -59,9 +59,11 @@ impl Store {
     pub(crate) async fn open(path: &Path, key: KeyId, opening: Opening) -> Result<Self, ControlError> {
         let down = ControlError::StoreDown;
         let identity = prepare(path, opening).map_err(down)?;
-        let database = |action| move |source| {
-            let path = path.to_owned();
-            ControlError::StoreDown(StoreError::Database { action, path, source })
+        let database = |action| {
+            move |source| {
+                let path = path.to_owned();
+                ControlError::StoreDown(StoreError::Database { action, path, source })
+            }
         };
         let options = options(path).synchronous(SqliteSynchronous::Full);
         let mut connection = options.connect().await.map_err(database("open"))?;
@@ -139,6 +141,3 @@ pub(crate) fn prepare(path: &Path, opening: Opening) -> Result<(u64, u64), Store
 fn identify(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
-
-#[cfg(test)]
-mod tests;

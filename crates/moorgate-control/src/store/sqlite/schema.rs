@@ -11,8 +11,7 @@ use sqlx::{
 
 use crate::error::{ControlError, StoreError};
 
-const CONTROL: &[(i64, &str, &str)] =
-    &[(1, "control", include_str!("../../../migrations/control/0001_control.sql"))];
+const CONTROL: &[(i64, &str, &str)] = &[(1, "control", include_str!("../../../migrations/control/0001_control.sql"))];
 
 /// The newest schema that this version knows.
 const KNOWN: i64 = 1;
@@ -29,20 +28,15 @@ pub(crate) fn migrator(list: &[(i64, &'static str, &'static str)]) -> Migrator {
 
 /// Refuses a store that a newer version has migrated, before anything is changed.
 pub(super) async fn refuse_newer(connection: &mut SqliteConnection, path: &Path) -> Result<(), ControlError> {
-    let database = |source| {
-        ControlError::StoreDown(StoreError::Database { action: "read", path: path.to_owned(), source })
-    };
+    let database =
+        |source| ControlError::StoreDown(StoreError::Database { action: "read", path: path.to_owned(), source });
     if !has_table(connection, "_sqlx_migrations").await.map_err(database)? {
         return Ok(());
     }
-    let found: Option<i64> = query_scalar("SELECT max(version) FROM _sqlx_migrations")
-        .fetch_one(connection)
-        .await
-        .map_err(database)?;
+    let found: Option<i64> =
+        query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(connection).await.map_err(database)?;
     match found {
-        Some(found) if found > KNOWN => {
-            Err(ControlError::NewerSchema { path: path.to_owned(), found, known: KNOWN })
-        }
+        Some(found) if found > KNOWN => Err(ControlError::NewerSchema { path: path.to_owned(), found, known: KNOWN }),
         _ => Ok(()),
     }
 }
@@ -52,8 +46,7 @@ pub(super) async fn key_id(connection: &mut SqliteConnection) -> Result<Option<K
     if !has_table(connection, "gateway").await? {
         return Ok(None);
     }
-    let id: Option<Vec<u8>> =
-        query_scalar("SELECT key_id FROM gateway").fetch_optional(connection).await?;
+    let id: Option<Vec<u8>> = query_scalar("SELECT key_id FROM gateway").fetch_optional(connection).await?;
     // An id of another length is no key we could have.
     Ok(id.map(|id| KeyId(id.try_into().unwrap_or_default())))
 }
@@ -67,14 +60,11 @@ async fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool
 
 /// SQLite's own check of the whole file; it is small.
 pub(super) async fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let answer: Result<String, _> =
-        query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await;
+    let answer: Result<String, _> = query_scalar("PRAGMA quick_check(1)").fetch_one(connection).await;
     match answer {
         Ok(answer) if answer == "ok" => Ok(()),
         Ok(_) => Err(StoreError::Damaged { path: path.to_owned() }),
-        Err(source) => {
-            Err(StoreError::Database { action: "check", path: path.to_owned(), source })
-        }
+        Err(source) => Err(StoreError::Database { action: "check", path: path.to_owned(), source }),
     }
 }
 

@@ -98,14 +98,13 @@ impl Tx<'_> {
         username: &str,
         created: Timestamp,
     ) -> Result<CredentialId, StoreError> {
-        let id: i64 =
-            query_scalar("INSERT INTO credential (account, username, created) VALUES (?, ?, ?) RETURNING id")
-                .bind(stored(account.0))
-                .bind(username)
-                .bind(stored(created.0))
-                .fetch_one(&mut *self.inner)
-                .await
-                .map_err(&self.failed)?;
+        let id: i64 = query_scalar("INSERT INTO credential (account, username, created) VALUES (?, ?, ?) RETURNING id")
+            .bind(stored(account.0))
+            .bind(username)
+            .bind(stored(created.0))
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(&self.failed)?;
         Ok(CredentialId(number(id)))
     }
 

@@ -1,1 +1,0 @@
-//! Against a real control plane, through real sockets.

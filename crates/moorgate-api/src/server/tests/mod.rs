@@ -1,0 +1,170 @@
+//! Against a real control plane, through real sockets.
+
+mod access;
+mod limits;
+mod resources;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use moorgate_contract::{
+    egress::Presence,
+    failure::{Code, Failure},
+    flow::{Flow, FlowId, FlowSink, OpenFlow},
+    listener::Listener,
+    outcome::Outcome,
+    snapshot::{Site, Snapshot},
+    time::Timestamp,
+};
+use moorgate_control::{Control, Plane, Settings};
+use moorgate_keys::MasterKey;
+use moorgate_wire::name::DomainName;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
+
+use super::{ApiState, listen::Limits, listen::serve_within, router};
+use crate::client::Client;
+
+/// A data plane that serves nobody and knows one name.
+#[derive(Default)]
+struct Double {
+    published: Mutex<Vec<u64>>,
+}
+
+impl Plane for Double {
+    fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.published.lock().unwrap().push(snapshot.version);
+    }
+
+    fn presence(&self) -> Arc<Presence> {
+        Arc::new(Presence { local: vec![], absent: vec![ip("203.0.113.11")] })
+    }
+
+    fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>> {
+        Box::pin(async move {
+            match name.as_str() {
+                "four.example" => Ok(vec![ip("8.8.8.8")]),
+                _ => Err(Failure::new(Code::NameNotResolved, format_args!("{name} does not exist"))),
+            }
+        })
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A gateway's API on a port of its own, with accounts `acme` and `other` beside `default`.
+struct House {
+    _dir: TempDir,
+    control: Control,
+    address: SocketAddr,
+    operator: String,
+    ready: Arc<AtomicBool>,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+impl House {
+    async fn new() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
+        let dir = TempDir::new().unwrap();
+        let (control, start) = Control::open(Settings {
+            data_dir: dir.path().to_owned(),
+            store_url: "sqlite".into(),
+            master_key: MasterKey::parse(&"07".repeat(32)).unwrap(),
+            site: Arc::new(Site::default()),
+            egress: vec![ip("203.0.113.10"), ip("203.0.113.11")],
+            make_default_account: true,
+            plane: Arc::new(Double::default()),
+        })
+        .await
+        .unwrap();
+        for account in ["acme", "other"] {
+            control.add_account(account).await.unwrap();
+        }
+        let ready = Arc::new(AtomicBool::new(true));
+        let state = ApiState {
+            control: control.clone(),
+            metrics: Arc::new(crate::metrics::tests::metrics()),
+            ready: {
+                let ready = ready.clone();
+                Arc::new(move || if ready.load(Relaxed) { Ok(()) } else { Err("draining".into()) })
+            },
+            version: "0.0.0-test",
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(serve_within(listener, router(state), limits, async {
+            let _ = stopped.await;
+        }));
+        let operator = start.operator_token.unwrap().token.reveal().to_owned();
+        Self { _dir: dir, control, address, operator, ready, stop: Some(stop), served }
+    }
+
+    fn client(&self) -> Client {
+        self.client_with(&self.operator)
+    }
+
+    fn client_with(&self, token: &str) -> Client {
+        Client::new(&format!("http://{}", self.address), token).unwrap()
+    }
+
+    /// The status and the rest of the answer to one request on a connection of its own.
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}", self.address);
+        let answer = self.raw(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+        let status = answer.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_default();
+        (status, answer)
+    }
+
+    async fn ask_as(&self, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+        let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        self.ask(method, path, &headers, body).await
+    }
+
+    async fn raw(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // What is refused early may be reset before all of it was sent.
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn record(&self, number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> FlowId {
+        let flow = flow(number, account, target, outcome);
+        let id = flow.id;
+        self.control.record_flows(vec![flow]).await;
+        id
+    }
+}
+
+fn flow(number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> Flow {
+    let (send, receive) = std::sync::mpsc::channel();
+    let sink: FlowSink = Arc::new(move |flow| send.send(flow).unwrap());
+    let started = Timestamp::from(std::time::SystemTime::now());
+    let client = "127.0.0.1:1".parse().unwrap();
+    let id = FlowId::new(started, number);
+    let mut open = OpenFlow::open(id, started, Instant::now(), Listener::OutboundHttp, client, sink);
+    open.record.account = account.map(Arc::from);
+    open.record.target = Some(target.into());
+    open.end(outcome);
+    receive.recv().unwrap()
+}

@@ -1,0 +1,200 @@
+//! `moorgate agent`: a local port for everything that cannot speak TLS to a proxy.
+//!
+//! What comes in as HTTP proxy or SOCKS5 goes on over one listener of the gateway, with the credential added and, for
+//! Shield, over verified TLS. The gateway decides; the agent passes its answers on.
+
+mod child;
+mod dial;
+mod error;
+mod leg;
+mod local;
+mod request;
+mod settings;
+mod socks;
+
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
+
+use clap::Args;
+use moorgate_contract::limits::SWEEP;
+use moorgate_net::{descriptors, listener, registry::Registry};
+use moorgate_wire::host::HostPort;
+use tokio::{
+    net::TcpListener,
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+};
+
+use dial::Dialer;
+pub(crate) use error::AgentError;
+pub(crate) use settings::Via;
+use settings::{Gateway, Map};
+
+/// Where the agent listens when nobody says otherwise and there is no command to be told.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Flags of `moorgate agent`.
+#[derive(Args, Debug)]
+pub(crate) struct AgentArgs {
+    /// Which listener of the gateway to go through
+    #[arg(long, value_enum, default_value_t = Via::Shield)]
+    pub(crate) via: Via,
+    /// Where programs find the agent [default: 127.0.0.1:8080, with COMMAND any free port of 127.0.0.1]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Listen on 127.0.0.1:PORT and tunnel to HOST:PORT; may be given several times
+    #[arg(long = "map", value_name = "PORT=HOST:PORT", value_parser = Map::parse)]
+    pub(crate) maps: Vec<Map>,
+    /// Run this with HTTP_PROXY, HTTPS_PROXY and ALL_PROXY set, and end when it ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Runs the agent until its command ends or, without one, until it is told to stop. The gateway comes from the
+/// environment, else from `default.env` in `data_dir` (or in the default data directory).
+///
+/// # Errors
+/// What kept it from starting. What goes wrong later is said on stderr and to the program that asked.
+pub(crate) fn run(args: AgentArgs, data_dir: Option<PathBuf>) -> Result<ExitCode, AgentError> {
+    let env = |name: &str| std::env::var(name).ok();
+    let gateway = Gateway::find(args.via, data_dir, &env)?;
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
+    runtime.block_on(async {
+        let agent = Agent::new(gateway)?;
+        let ports = Ports::open(&args)?;
+        let proxy = ports.start(agent)?;
+        match args.command.split_first() {
+            Some((program, arguments)) => child::run(program, arguments, proxy).await,
+            None => wait().await,
+        }
+    })
+}
+
+/// What every local connection needs.
+struct Agent {
+    dialer: Dialer,
+    registry: Registry,
+    places: Arc<Semaphore>,
+}
+
+impl Agent {
+    fn new(gateway: Gateway) -> Result<Arc<Self>, AgentError> {
+        let places = Arc::new(Semaphore::new(descriptors::connections()));
+        Ok(Arc::new(Self { dialer: Dialer::new(gateway)?, registry: Registry::new(1), places }))
+    }
+}
+
+/// What a local port is for.
+#[derive(Clone, Debug)]
+enum Purpose {
+    Proxy,
+    Map(HostPort),
+}
+
+/// The local ports, bound.
+struct Ports {
+    all: Vec<(TcpListener, Purpose)>,
+    proxy: SocketAddr,
+    quiet: bool,
+}
+
+impl Ports {
+    fn open(args: &AgentArgs) -> Result<Self, AgentError> {
+        let quiet = !args.command.is_empty();
+        let default = if quiet { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { DEFAULT_LISTEN };
+        let listen = args.listen.unwrap_or(default);
+        let (listener, proxy) = bind(listen)?;
+        if !proxy.ip().is_loopback() {
+            complain(format_args!("warning: whoever can reach {proxy} can use your gateway credential through it"));
+        }
+        let mut all = vec![(listener, Purpose::Proxy)];
+        for Map { port, target } in &args.maps {
+            let (listener, _) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))?;
+            all.push((listener, Purpose::Map(target.clone())));
+        }
+        Ok(Self { all, proxy, quiet })
+    }
+
+    /// Serves them from now on; returns where the proxy port is.
+    fn start(self, agent: Arc<Agent>) -> Result<SocketAddr, AgentError> {
+        for (listener, purpose) in self.all {
+            if !self.quiet {
+                let address = listener.local_addr().map_err(AgentError::Runtime)?;
+                match &purpose {
+                    Purpose::Proxy => {
+                        println!("listening  {address}  HTTP proxy and SOCKS5, through {}", agent.dialer.gateway())
+                    }
+                    Purpose::Map(target) => println!("listening  {address}  tunnels to {target}"),
+                }
+            }
+            tokio::spawn(accept(listener, purpose, agent.clone()));
+        }
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                agent.registry.sweep(0, Instant::now());
+            }
+        });
+        Ok(self.proxy)
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AgentError> {
+    let failed = |source| AgentError::Listen { address, source };
+    let sockets = listener::bind(address, 1).map_err(failed)?;
+    let socket = sockets.into_iter().next().ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    let socket = TcpListener::from_std(socket).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    Ok((socket, bound))
+}
+
+async fn accept(listener: TcpListener, purpose: Purpose, agent: Arc<Agent>) {
+    // Who finds no place waits in the kernel's queue. The semaphore is never closed.
+    while let Ok(place) = agent.places.clone().acquire_owned().await {
+        let (client, _) = listener::accept(&listener).await;
+        let (agent, purpose) = (agent.clone(), purpose.clone());
+        tokio::spawn(async move {
+            match purpose {
+                Purpose::Proxy => local::serve(client, &agent).await,
+                Purpose::Map(target) => local::map(client, &agent, &target).await,
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn wait() -> Result<ExitCode, AgentError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Runtime)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Runtime)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// One line on stderr.
+fn complain(what: impl std::fmt::Display) {
+    eprintln!("moorgate agent: {what}");
+}
+
+#[cfg(test)]
+mod tests;

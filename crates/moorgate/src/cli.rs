@@ -1,0 +1,377 @@
+//! The command line: every command of this version, with its arguments as types.
+
+use std::{net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command as ClapCommand, FromArgMatches, Parser, Subcommand, ValueEnum,
+    value_parser,
+};
+use clap_complete::Shell;
+use moorgate_api::view::{PolicyRule, PolicyRules, Scope};
+use moorgate_contract::{
+    flow::FlowId,
+    policy::{Effect, Matcher},
+};
+use thiserror::Error;
+
+use crate::{agent::AgentArgs, up::UpArgs};
+
+/// A self-hostable static-IP gateway: fixed addresses both ways.
+#[derive(Debug, Parser)]
+#[command(name = "moorgate", version, max_term_width = 80, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// The gateway's data directory [default: $XDG_STATE_HOME/moorgate, else ~/.local/state/moorgate]
+    #[arg(long, global = true, env = "MOORGATE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands. All but `up`, `agent`, `config`, `completions` and `man` ask a running gateway.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a gateway: data plane, API, embedded store
+    Up(UpArgs),
+    /// Tenants
+    #[command(subcommand)]
+    Account(Account),
+    /// Proxy usernames and passwords of an account
+    #[command(subcommand)]
+    Credential(Credential),
+    /// Bearer tokens of the API
+    #[command(subcommand)]
+    Token(Token),
+    /// Where an account's connections may go
+    #[command(subcommand)]
+    Policy(Policy),
+    /// The addresses that connections leave from
+    #[command(subcommand)]
+    Egress(Egress),
+    /// Say what a connection would meet, step by step, without sending traffic
+    Explain(Explain),
+    /// Show one flow, its decision and what to do
+    Why(Why),
+    /// Show the latest 1,000 flows
+    Log(Log),
+    /// The gateway's file
+    #[command(subcommand)]
+    Config(Config),
+    /// Help an application that cannot speak TLS to a proxy: a local port in front of the gateway
+    Agent(AgentArgs),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Whether to answer as JSON.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Json {
+    /// Answer as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Account {
+    /// Make an account
+    Add {
+        /// a-z, 0-9 and -
+        name: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List accounts
+    List(Json),
+    /// Show an account
+    Show {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Change an account
+    Set {
+        /// Its name
+        name: String,
+        /// One or two of the gateway's egress addresses; "" for the gateway's first two
+        #[arg(long, required = true, value_name = "A,B")]
+        egress: EgressList,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Remove an account with all it has; its open flows are cut
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// Addresses with commas between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EgressList(pub(crate) Vec<IpAddr>);
+
+impl FromStr for EgressList {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let addresses = parts.map(|part| part.parse().map_err(|_| Unreadable::Address { text: part.into() }));
+        addresses.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// An argument that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Unreadable {
+    /// No address.
+    #[error("{text:?} is no IP address")]
+    Address { text: Box<str> },
+    /// No span of time.
+    #[error("write a number and a unit, such as 90s, 15m, 24h or 7d")]
+    Duration,
+    /// No target.
+    #[error("write HOST:PORT, such as example.com:443 or [2001:db8::1]:443")]
+    Target,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credential {
+    /// Make a credential; its password is shown this once
+    Add {
+        /// Whose
+        account: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List an account's credentials
+    List {
+        /// Whose
+        account: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Give a credential a new password, shown this once
+    Rotate {
+        /// Whose
+        account: String,
+        /// Which
+        username: String,
+        /// How long the old password still works
+        #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
+        overlap: Duration,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Revoke a credential; its open flows are cut
+    Revoke {
+        /// Whose
+        account: String,
+        /// Which
+        username: String,
+    },
+}
+
+/// In whole units, from seconds to days.
+fn duration(text: &str) -> Result<Duration, Unreadable> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let split = text.find(|c: char| !c.is_ascii_digit()).and_then(|at| text.split_at_checked(at));
+    let (number, unit) = split.ok_or(Unreadable::Duration)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(Unreadable::Duration),
+    };
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(seconds));
+    seconds.map(Duration::from_secs).ok_or(Unreadable::Duration)
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token, shown this once; without ACCOUNT an operator's
+    Add {
+        /// Whose
+        account: Option<String>,
+        /// What it may do
+        #[arg(long, value_enum, default_value_t = ScopeArg::Write)]
+        scope: ScopeArg,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List tokens
+    List(Json),
+    /// Revoke a token
+    Revoke {
+        /// As listed
+        id: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ScopeArg {
+    Read,
+    Write,
+}
+
+impl From<ScopeArg> for Scope {
+    fn from(scope: ScopeArg) -> Self {
+        match scope {
+            ScopeArg::Read => Self::Read,
+            ScopeArg::Write => Self::Write,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Show an account's rules
+    Show {
+        /// Whose
+        account: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Replace an account's rules as a whole; they are numbered as given, deny wins
+    Set {
+        /// Whose
+        account: String,
+        #[command(flatten)]
+        rules: Rules,
+        /// Only say what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// Cut open flows that the new rules refuse
+        #[arg(long)]
+        cut: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `--allow` and `--deny` in the order in which they were typed.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules(pub(crate) PolicyRules);
+
+const EFFECTS: [(&str, Effect, &str); 2] = [
+    ("allow", Effect::Allow, "Let connections there pass: a name, *.name, an address or a CIDR"),
+    ("deny", Effect::Deny, "Refuse connections there"),
+];
+
+impl Args for Rules {
+    fn augment_args(command: ClapCommand) -> ClapCommand {
+        EFFECTS.into_iter().fold(command, |command, (name, _, help)| {
+            let parser = value_parser!(Matcher);
+            command.arg(
+                Arg::new(name)
+                    .long(name)
+                    .value_name("HOST[:PORT]")
+                    .action(ArgAction::Append)
+                    .value_parser(parser)
+                    .help(help),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: ClapCommand) -> ClapCommand {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Rules {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut rules = Vec::new();
+        for (name, effect, _) in EFFECTS {
+            let (indices, values) = (matches.indices_of(name), matches.get_many::<Matcher>(name));
+            let given = indices.into_iter().flatten().zip(values.into_iter().flatten());
+            rules.extend(given.map(|(index, matcher)| (index, PolicyRule { effect, matcher: matcher.clone() })));
+        }
+        rules.sort_by_key(|(index, _)| *index);
+        Ok(Self(PolicyRules { rules: rules.into_iter().map(|(_, rule)| rule).collect() }))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Egress {
+    /// List egress addresses, whether each is there, and who leaves from it
+    List(Json),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// On whose behalf
+    pub(crate) account: String,
+    /// Where to
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) target: Target,
+    /// Stop before the name is resolved
+    #[arg(long)]
+    pub(crate) no_dns: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// A host as typed, canonical or not, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: Box<str>,
+    pub(crate) port: u16,
+}
+
+impl FromStr for Target {
+    type Err = Unreadable;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (host, port) = text.rsplit_once(':').ok_or(Unreadable::Target)?;
+        let port = port.parse().map_err(|_| Unreadable::Target)?;
+        // What is between the last colon of a bare IPv6 address and its end is no port.
+        if host.is_empty() || (host.contains(':') && !host.ends_with(']')) {
+            return Err(Unreadable::Target);
+        }
+        Ok(Self { host: host.into(), port })
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The flow's id, as `moorgate log` prints it
+    pub(crate) flow: FlowId,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Show the latest 10, then each flow as it ends
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only this account's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Check a gateway's file without starting a gateway
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,30 @@
+//! `egress`.
+
+use moorgate_api::{client::Client, view::EgressAddress};
+
+use super::CommandError;
+use crate::{
+    cli::Egress,
+    output::{Table, answer},
+};
+
+pub(super) async fn run(client: &Client, command: Egress) -> Result<(), CommandError> {
+    let Egress::List(json) = command;
+    let addresses = client.egress().await?;
+    answer(json, &addresses, || list(&addresses))
+}
+
+fn list(addresses: &[EgressAddress]) -> String {
+    if addresses.is_empty() {
+        return "no egress addresses are set, so connections leave from whatever the kernel picks;\n\
+            list them under [egress] addresses in the gateway's file\n"
+            .into();
+    }
+    let mut table = Table::new(["ADDRESS", "STATE", "ACCOUNTS"]);
+    for egress in addresses {
+        let state = if egress.present { "present" } else { "absent: the kernel does not let us leave from it" };
+        let accounts = if egress.accounts.is_empty() { "–".into() } else { egress.accounts.join(", ") };
+        table.row([egress.address.to_string(), state.into(), accounts]);
+    }
+    table.to_string()
+}

@@ -1,0 +1,59 @@
+//! Why a command was not done. `Display` names no cause; the chain is printed once, by `main`.
+
+use std::{io, path::PathBuf};
+
+use moorgate_api::client::ClientError;
+use thiserror::Error;
+
+use crate::{agent::AgentError, config::ConfigError, up::UpError};
+
+/// Why a command was not done.
+#[derive(Debug, Error)]
+pub(crate) enum CommandError {
+    /// Nothing says where the data directory is.
+    #[error("no data directory: neither XDG_STATE_HOME nor HOME is set; give --data-dir DIR")]
+    NoDataDir,
+    /// No gateway has run there, or it went down.
+    #[error("no gateway runs with data directory {}; start one with: moorgate up", dir.display())]
+    NoGateway { dir: PathBuf },
+    /// A file of the data directory can't be read.
+    #[error("cannot read {}; run this as the user who runs the gateway, or set MOORGATE_API and MOORGATE_TOKEN", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    /// What the gateway wrote about itself makes no sense.
+    #[error("{} is not what a gateway of this version writes; start the gateway again", path.display())]
+    NotOurs { path: PathBuf },
+    /// There is no operator's token where it should be.
+    #[error("no API token: {} is missing; set MOORGATE_TOKEN to one", path.display())]
+    NoToken { path: PathBuf },
+    /// The gateway can't be asked, or said no.
+    #[error(transparent)]
+    Asking(#[from] ClientError),
+    /// The gateway went away while its flows were followed.
+    #[error("the gateway ended the stream: it goes down, or the token was revoked")]
+    StreamEnded,
+    /// The answer can't be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// The answer can't be written as JSON.
+    #[error("the answer cannot be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The runtime can't be started.
+    #[error("cannot start: the system gives no threads or descriptors")]
+    Runtime(#[source] io::Error),
+    /// The gateway's file.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `up`.
+    #[error(transparent)]
+    Up(#[from] UpError),
+    /// `agent`.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+impl CommandError {
+    /// Whether only the reader of our output went away.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if super::is_closed_pipe(error))
+    }
+}

@@ -1,0 +1,111 @@
+//! `explain` and `why`: decisions in words.
+
+use std::fmt::Write;
+
+use moorgate_api::{
+    client::Client,
+    view::{Explained, WhyFlow},
+};
+use moorgate_contract::flow::{Flow, Kind};
+
+use super::CommandError;
+use crate::{
+    cli::{Explain, Why},
+    output::{answer, bytes, duration, shown, when},
+};
+
+pub(super) async fn explain(client: &Client, args: Explain) -> Result<(), CommandError> {
+    let explained = client.explain(&args.account, &args.target.host, args.target.port, !args.no_dns).await?;
+    let title = format!("account {} to {}\n", shown(&explained.account), shown(&explained.target));
+    answer(args.json, &explained, || title + &steps(&explained, "would be"))
+}
+
+/// The checks, then the end of it. `mood` is `would be` or `would now be`.
+fn steps(explained: &Explained, mood: &str) -> String {
+    let mut text = String::new();
+    // The last step of a refusal repeats what is said of it below.
+    let checks = explained.steps.iter().filter(|step| step.check != "refused" || explained.refusal.is_none());
+    let width = checks.clone().map(|step| step.check.chars().count()).max().unwrap_or(0);
+    for step in checks {
+        let _ = writeln!(text, "  {:width$}  {}", shown(&step.check), shown(&step.found));
+    }
+    if let Some(refusal) = &explained.refusal {
+        let _ = writeln!(text, "{mood} refused, {}: {}", refusal.code, shown(&refusal.said));
+        return text;
+    }
+    let from = match explained.egress.as_slice() {
+        [] => "whatever the kernel picks".into(),
+        addresses => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then "),
+    };
+    let _ = match explained.admitted.as_slice() {
+        [] => writeln!(text, "{mood} allowed"),
+        addresses => {
+            let to = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then ");
+            writeln!(text, "{mood} allowed: dials {to}\n  leaves from {from}")
+        }
+    };
+    text
+}
+
+pub(super) async fn why(client: &Client, args: Why) -> Result<(), CommandError> {
+    let why = client.flow(args.flow).await?;
+    answer(args.json, &why, || words(&why))
+}
+
+fn words(why: &WhyFlow) -> String {
+    let flow = Flow::from(why.flow.clone());
+    let unknown = || "–".to_owned();
+    let kind = match flow.kind {
+        Kind::Tunnel => "a tunnel",
+        Kind::Exchange => "one HTTP request",
+    };
+    let asked = flow
+        .target
+        .as_deref()
+        .map_or_else(|| "nothing that could be read".into(), |target| format!("{kind} to {}", shown(target)));
+    let who = match (&flow.account, &flow.username) {
+        (Some(account), Some(username)) => format!("account {}, credential {}", shown(account), shown(username)),
+        (Some(account), None) => format!("account {}", shown(account)),
+        (None, _) => "nobody that could be told".into(),
+    };
+    let product = flow.listener.product().map_or("", |product| product.name());
+    let went = match (flow.address, flow.egress) {
+        (Some(address), Some(egress)) => format!("to {address}, left from {egress}"),
+        (Some(address), None) => format!("to {address}"),
+        (None, _) => "nowhere: no address was dialled".into(),
+    };
+    let mut text = format!(
+        "flow      {}\nat        {}, for {}\ncame in   {} ({product}), from {}\nfor       {who}\nasked     {asked}\nwent      {went}\n",
+        flow.id,
+        when(why.flow.started),
+        duration(flow.duration_us),
+        flow.listener.words(),
+        flow.client,
+    );
+    let status = flow.status.map_or_else(unknown, |status| status.to_string());
+    let _ = writeln!(
+        text,
+        "moved     {} up, {} down; HTTP status to the client: {status}",
+        bytes(flow.bytes_up),
+        bytes(flow.bytes_down)
+    );
+    let exposure = &flow.exposure;
+    let _ = writeln!(text, "readable  on the wire to the gateway: {}", exposure.wire_to_gateway);
+    let _ = writeln!(text, "          by the gateway: {}", exposure.gateway);
+    let _ = writeln!(text, "          on the wire to the target: {}", exposure.wire_to_target);
+    let _ = writeln!(
+        text,
+        "ended     {}: {}",
+        flow.outcome,
+        shown(why.ended.trim_start_matches(&format!("{}: ", flow.outcome)))
+    );
+    if let Some(advice) = &why.advice {
+        let _ = writeln!(text, "to do     {}", shown(advice));
+    }
+    match &why.now {
+        Some(now) => text.push_str(&format!("\nasked again now\n{}", steps(now, "would now be"))),
+        None if flow.account.is_some() => text.push_str("\nits account is gone, so nothing would be decided now\n"),
+        None => {}
+    }
+    text
+}

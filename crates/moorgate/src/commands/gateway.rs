@@ -1,0 +1,128 @@
+//! Finds the running gateway: by what it wrote into its data directory, or by the environment.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use moorgate_api::client::{Client, ClientError};
+use serde_json::Value;
+
+use super::CommandError;
+use crate::config;
+
+/// What a gateway writes about itself when it is ready (`gateway.json`).
+#[derive(Clone, Debug)]
+struct GatewayFile {
+    /// The API's base URL.
+    api: String,
+    /// All of it: proxy URLs are made of it.
+    facts: Value,
+}
+
+/// A gateway that can be asked.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) client: Client,
+    /// Its `gateway.json`; `None` when it is asked by URL and its data directory is not here.
+    pub(super) facts: Option<Value>,
+    dir: Option<PathBuf>,
+}
+
+impl Gateway {
+    /// By `MOORGATE_API` and `MOORGATE_TOKEN`; what is not set there is looked for in the data directory.
+    pub(super) fn find(data_dir: Option<PathBuf>) -> Result<Self, CommandError> {
+        Self::find_in(data_dir, &|name| std::env::var(name).ok())
+    }
+
+    fn find_in(data_dir: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CommandError> {
+        let set = |name| env(name).filter(|value| !value.trim().is_empty());
+        let (api, token) = (set("MOORGATE_API"), set("MOORGATE_TOKEN"));
+        let dir = data_dir.or_else(|| config::default_data_dir(env));
+        let (facts, api, asked_by_file) = match api {
+            // Its file helps with the proxy URLs, when it is the same gateway's.
+            Some(api) => {
+                let file = dir.as_deref().and_then(|dir| read_file(dir).ok());
+                let same = file.filter(|file| file.api.trim_end_matches('/') == api.trim_end_matches('/'));
+                (same.map(|file| file.facts), api, false)
+            }
+            None => {
+                let file = read_file(dir.as_deref().ok_or(CommandError::NoDataDir)?)?;
+                (Some(file.facts), file.api, true)
+            }
+        };
+        let token = match token {
+            Some(token) => token,
+            None => read_token(dir.as_deref().ok_or(CommandError::NoDataDir)?)?,
+        };
+        Ok(Self { client: Client::new(&api, &token)?, facts, dir: dir.filter(|_| asked_by_file) })
+    }
+
+    /// A gateway that is not there although its file is: said in terms of the data directory.
+    pub(super) fn put_right(&self, error: CommandError) -> CommandError {
+        match (error, &self.dir) {
+            (CommandError::Asking(ClientError::Unreachable { .. }), Some(dir)) => {
+                CommandError::NoGateway { dir: dir.clone() }
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+fn read_file(dir: &Path) -> Result<GatewayFile, CommandError> {
+    let path = dir.join("gateway.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(CommandError::NoGateway { dir: dir.to_owned() });
+        }
+        Err(source) => return Err(CommandError::Unreadable { path, source }),
+    };
+    let facts: Value = serde_json::from_slice(&text).map_err(|_| CommandError::NotOurs { path: path.clone() })?;
+    let api = facts.get("api").and_then(Value::as_str).ok_or(CommandError::NotOurs { path })?;
+    Ok(GatewayFile { api: api.to_owned(), facts })
+}
+
+fn read_token(dir: &Path) -> Result<String, CommandError> {
+    let path = dir.join("operator.token");
+    fs::read_to_string(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => CommandError::NoToken { path },
+        _ => CommandError::Unreadable { path, source: error },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(dir: &Path, variables: &[(&str, &str)]) -> Result<Gateway, CommandError> {
+        Gateway::find_in(Some(dir.to_owned()), &|name| {
+            variables.iter().find(|(have, _)| *have == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_a_gateway_the_way_to_one_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = find(dir.path(), &[]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("no gateway runs with data directory {}; start one with: moorgate up", dir.path().display())
+        );
+    }
+
+    #[test]
+    fn a_gateway_is_found_by_its_data_directory_and_the_environment_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = r#"{"api":"http://127.0.0.1:7070","pid":1,"profile":"loopback","listeners":{"outbound_http":["127.0.0.1:9293"]}}"#;
+        fs::write(dir.path().join("gateway.json"), file).unwrap();
+        assert!(find(dir.path(), &[]).unwrap_err().to_string().contains("operator.token is missing"));
+        let by_token = find(dir.path(), &[("MOORGATE_TOKEN", "mgt_a")]).unwrap();
+        assert_eq!(by_token.facts.unwrap()["listeners"]["outbound_http"][0], "127.0.0.1:9293");
+        fs::write(dir.path().join("operator.token"), "mgt_b\n").unwrap();
+        assert!(find(dir.path(), &[]).is_ok());
+        let elsewhere =
+            find(dir.path(), &[("MOORGATE_API", "http://127.0.0.1:1"), ("MOORGATE_TOKEN", "mgt_a")]).unwrap();
+        assert!(elsewhere.facts.is_none());
+    }
+}

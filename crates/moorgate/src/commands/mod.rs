@@ -1,0 +1,81 @@
+//! What each command does. All but a few are clients of a running gateway's API.
+
+mod account;
+mod credential;
+mod egress;
+mod error;
+mod explain;
+mod gateway;
+mod log;
+mod policy;
+mod token;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::CommandFactory;
+use moorgate_api::client::Client;
+
+use crate::{
+    agent,
+    cli::{Cli, Command, Config},
+    config, output, up,
+};
+pub(crate) use error::CommandError;
+use gateway::Gateway;
+
+/// Does what was asked.
+///
+/// # Errors
+/// Why it was not done; exit code 1.
+pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
+    // A variable that is set to nothing is not set.
+    let data_dir = cli.data_dir.filter(|dir| !dir.as_os_str().is_empty());
+    match cli.command {
+        Command::Up(args) => up::run(args, data_dir)?,
+        Command::Agent(args) => return Ok(agent::run(args, data_dir)?),
+        Command::Config(Config::Check { file }) => {
+            config::check(&file)?;
+            output::print(&format!("{} is a gateway's file that moorgate up --config would take\n", file.display()))?;
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "moorgate", &mut script);
+            output::write(&script)?;
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(CommandError::Output)?;
+            output::write(&page)?;
+        }
+        asking => ask(asking, data_dir)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a running gateway.
+fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> {
+    let gateway = Gateway::find(data_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    let asked = runtime.block_on(async {
+        let client: &Client = &gateway.client;
+        match command {
+            Command::Account(command) => account::run(client, command).await,
+            Command::Credential(command) => credential::run(&gateway, command).await,
+            Command::Token(command) => token::run(client, command).await,
+            Command::Policy(command) => policy::run(client, command).await,
+            Command::Egress(command) => egress::run(client, command).await,
+            Command::Explain(args) => explain::explain(client, args).await,
+            Command::Why(args) => explain::why(client, args).await,
+            Command::Log(args) => log::run(client, args).await,
+            Command::Up(_) | Command::Agent(_) | Command::Config(_) | Command::Completions { .. } | Command::Man => {
+                Ok(())
+            }
+        }
+    });
+    asked.map_err(|error| gateway.put_right(error))
+}
+
+/// For `is_closed_pipe`.
+fn is_closed_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}

@@ -1,0 +1,102 @@
+//! `policy`.
+
+use std::fmt::Write;
+
+use moorgate_api::{
+    client::Client,
+    view::{PolicyEdit, PolicyRule, PolicyRules},
+};
+use moorgate_contract::policy::Effect;
+
+use super::CommandError;
+use crate::{
+    cli::Policy,
+    output::{answer, shown},
+};
+
+pub(super) async fn run(client: &Client, command: Policy) -> Result<(), CommandError> {
+    match command {
+        Policy::Show { account, json } => {
+            let policy = client.policy(&account).await?;
+            answer(json, &policy, || format!("{}{}", rules(&policy), rest(&policy)))
+        }
+        Policy::Set { account, rules, dry_run, cut, json } => {
+            let edit = client.set_policy(&account, &rules.0, dry_run, cut).await?;
+            answer(json, &edit, || changed(&edit, cut))
+        }
+    }
+}
+
+fn rules(policy: &PolicyRules) -> String {
+    let mut text = String::new();
+    for (number, rule) in (1..).zip(&policy.rules) {
+        let _ = writeln!(text, "rule {number}  {}", rule.text());
+    }
+    text
+}
+
+/// What holds where no rule matches.
+fn rest(policy: &PolicyRules) -> &'static str {
+    let allows = policy.rules.iter().any(|rule| rule.effect == Effect::Allow);
+    if allows { "what no rule matches is refused\n" } else { "what no rule matches is allowed, on every port but 25\n" }
+}
+
+fn changed(edit: &PolicyEdit, cut: bool) -> String {
+    let mut text = String::new();
+    if edit.before == edit.after {
+        text.push_str("no changes\n");
+    } else {
+        let lines = |rules: &PolicyRules| -> Vec<String> {
+            (1..)
+                .zip(&rules.rules)
+                .map(|(number, rule): (u32, &PolicyRule)| format!("rule {number}  {}", rule.text()))
+                .collect()
+        };
+        let (before, after) = (lines(&edit.before), lines(&edit.after));
+        let gone = before.iter().filter(|line| !after.contains(line)).map(|line| ('-', line));
+        let new = after.iter().filter(|line| !before.contains(line)).map(|line| ('+', line));
+        for (sign, line) in gone.chain(new) {
+            let _ = writeln!(text, "{sign} {line}");
+        }
+    }
+    text.push_str(rest(&edit.after));
+    if !edit.refuses.is_empty() {
+        text.push_str("of the targets of the latest 1,000 flows these are refused:\n");
+    }
+    for refused in &edit.refuses {
+        let flows = if refused.flows == 1 { "flow" } else { "flows" };
+        let _ = writeln!(text, "  {}  {} {flows}: {}", shown(&refused.target), refused.flows, shown(&refused.said));
+    }
+    text.push_str(match (edit.applied, cut) {
+        (false, _) => "dry run: nothing was changed\n",
+        (true, false) => "new connections meet these rules from now on; open ones stay\n",
+        (true, true) => "new connections meet these rules from now on; open ones that they refuse are cut\n",
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_shows_what_went_and_what_came() {
+        let policy = |rules: &[(Effect, &str)]| PolicyRules {
+            rules: rules
+                .iter()
+                .map(|(effect, matcher)| PolicyRule { effect: *effect, matcher: matcher.parse().unwrap() })
+                .collect(),
+        };
+        let edit = PolicyEdit {
+            applied: false,
+            before: policy(&[(Effect::Deny, "a.example"), (Effect::Deny, "b.example")]),
+            after: policy(&[(Effect::Deny, "a.example"), (Effect::Allow, "*.c.example:443")]),
+            refuses: Vec::new(),
+        };
+        assert_eq!(
+            changed(&edit, false),
+            "- rule 2  deny b.example\n+ rule 2  allow *.c.example:443\nwhat no rule matches is refused\n\
+             dry run: nothing was changed\n"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! What `up` prints: on a first start everything one needs to try it, later two lines.
+//!
+//! Every command in it works pasted unchanged into another shell in the same directory. Passwords are shown on a terminal
+//! only, and shortened.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::SocketAddr,
+    path::Path,
+    time::Instant,
+};
+
+use moorgate_contract::{
+    exposure::{Content, Exposure},
+    listener::Listener,
+};
+use moorgate_control::Start;
+
+use super::bind::Addresses;
+use crate::{
+    config::{Config, Profile},
+    output,
+    proxy_urls::{ProxyUrls, VARIABLES, quote},
+};
+
+/// Prints it. A reader that is gone is no reason to stop.
+pub(super) fn print(config: &Config, addresses: &Addresses, start: &Start, urls: Option<&ProxyUrls>, began: Instant) {
+    let terminal = io::stdout().is_terminal();
+    let page = Page { config, addresses, start, urls, terminal, bold: output::colour() };
+    let text = if start.first { page.first(began) } else { page.again(began) };
+    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().flush();
+}
+
+struct Page<'a> {
+    config: &'a Config,
+    addresses: &'a Addresses,
+    start: &'a Start,
+    urls: Option<&'a ProxyUrls>,
+    terminal: bool,
+    bold: bool,
+}
+
+impl Page<'_> {
+    fn profile(&self) -> &'static str {
+        match self.config.profile {
+            Profile::File => "production profile (--config)",
+            Profile::Loopback if self.config.is_reachable_from_outside() => "loopback profile (no --config), opened by the environment",
+            Profile::Loopback => "loopback profile (no --config): nothing outside this machine can connect",
+        }
+    }
+
+    fn first(&self, began: Instant) -> String {
+        let created = match &self.start.created_account {
+            Some((account, _)) => format!("store, local CA, account \"{account}\", 1 credential"),
+            None => "store, local CA, operator.token".to_owned(),
+        };
+        let mut text = format!(
+            "moorgate {}   {}\n\n  created   {}   {created}\n  ready in  {} ms\n\n",
+            env!("CARGO_PKG_VERSION"),
+            self.profile(),
+            tilde(&self.config.data_dir),
+            began.elapsed().as_millis(),
+        );
+        text += &self.degraded();
+        text += &self.outbound();
+        text += &self.try_it();
+        text += &self.inbound();
+        text += &format!("{}        http://{}/api/v1\n\n", self.head("API"), self.addresses.console);
+        text += &self.notes();
+        text + "\nCtrl-C drains. Flows follow as they end:\n"
+    }
+
+    fn again(&self, began: Instant) -> String {
+        let Start { accounts, snapshot_version, .. } = self.start;
+        let accounts = if *accounts == 1 { "1 account".to_owned() } else { format!("{accounts} accounts") };
+        let urls = if self.urls.is_some() { "proxy URLs: default.env   " } else { "" };
+        format!(
+            "moorgate {}   {}\n{}{}: {accounts}, snapshot {snapshot_version}\nready in {} ms   {urls}API: http://{}/api/v1\n",
+            env!("CARGO_PKG_VERSION"),
+            self.profile(),
+            self.degraded(),
+            tilde(&self.config.data_dir),
+            began.elapsed().as_millis(),
+            self.addresses.console,
+        )
+    }
+
+    fn degraded(&self) -> String {
+        self.start.degraded.as_ref().map(|why| format!("  warning  the store is down ({why}); serving the sealed snapshot\n")).unwrap_or_default()
+    }
+
+    fn head(&self, word: &str) -> String {
+        if self.bold { format!("\x1b[1m{word}\x1b[0m") } else { word.to_owned() }
+    }
+
+    /// The proxy URLs, each with what the wire to us can read.
+    fn outbound(&self) -> String {
+        let Some(urls) = self.urls else {
+            return format!(
+                "{}   give an app its proxy URLs\n  {bin}account add NAME\n  {bin}credential add NAME\n\n",
+                self.head("OUTBOUND"),
+                bin = self.binary(),
+            );
+        };
+        let mut text = format!("{:<59}{}\n", "OUTBOUND   give your app one of these", "the wire to us can read");
+        if self.bold {
+            text = text.replacen("OUTBOUND", &self.head("OUTBOUND"), 1);
+        }
+        for (variable, url) in urls.shown() {
+            let Some((_, listener, _)) = VARIABLES.iter().find(|(own, ..)| *own == variable) else { continue };
+            let product = listener.product().map_or("", |product| product.name());
+            let first_of_product = listener.protocol() == "http";
+            let readable = Exposure::outbound(*listener, Content::Tls).wire_to_gateway;
+            // In a pipe or a journal not even the beginning of a password.
+            let url = if self.terminal { url } else { hide(&url) };
+            text += &format!("  {:<7}  {url:<47}  {readable}\n", if first_of_product { product } else { "" });
+        }
+        text + &format!("  All four, in full, are in {} (only you can read it).\n\n", tilde(&self.config.data_dir.join("default.env")))
+    }
+
+    fn try_it(&self) -> String {
+        if self.urls.is_none() {
+            return String::new();
+        }
+        format!(
+            "{}     no internet needed; echo.moorgate.internal is built in\n\
+             \x20 set -a; . {}; set +a\n\
+             \x20 curl -x $MOORGATE_STATIC_URL        http://echo.moorgate.internal/\n\
+             \x20 curl -x $MOORGATE_STATIC_SOCKS_URL  http://echo.moorgate.internal/\n\
+             \x20 curl -x $MOORGATE_SHIELD_URL --proxy-cacert $MOORGATE_CA  http://echo.moorgate.internal/\n\
+             \x20 {}agent --via shield-socks -- curl  http://echo.moorgate.internal/\n\
+             \x20                                     (curl can't speak SOCKS over TLS; the agent can)\n\n",
+            self.head("TRY IT"),
+            tilde(&self.config.data_dir.join("default.env")),
+            self.binary(),
+        )
+    }
+
+    fn inbound(&self) -> String {
+        let bound = |listener| self.addresses.of(listener).map(|address: SocketAddr| address.to_string()).collect::<Vec<_>>().join(", ");
+        format!(
+            "{}    {} (TLS), {} (HTTP): no route yet, every name is answered \"unknown\"\n\n",
+            self.head("INBOUND"),
+            bound(Listener::InboundTls),
+            bound(Listener::InboundHttp),
+        )
+    }
+
+    fn notes(&self) -> String {
+        let mut notes = Vec::new();
+        if self.config.profile == Profile::Loopback {
+            notes.push("loopback destinations are allowed in this profile; in production they are refused");
+        }
+        if self.config.egress.is_empty() {
+            notes.push("no [egress] addresses set: connections leave from whatever the kernel picks");
+        }
+        notes.iter().map(|note| format!("  note  {note}\n")).collect()
+    }
+
+    /// How to call this very binary again, with the data directory if it was not the default one.
+    fn binary(&self) -> String {
+        format!("{} ", quote(&std::env::args().next().unwrap_or_else(|| "moorgate".to_owned())))
+    }
+}
+
+/// `scheme://user:…@host:port`.
+fn hide(url: &str) -> String {
+    let Some((before, place)) = url.rsplit_once('@') else { return url.to_owned() };
+    let Some((user, _)) = before.rsplit_once(':') else { return url.to_owned() };
+    format!("{user}:…@{place}")
+}
+
+/// A path as it may be typed into a shell, short where it is below the home directory.
+fn tilde(path: &Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    match home.and_then(|home| path.strip_prefix(home).ok()) {
+        Some(below) => format!("~/{}", quote(&below.display().to_string())),
+        None => quote(&path.display().to_string()),
+    }
+}

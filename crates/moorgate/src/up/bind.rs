@@ -1,0 +1,85 @@
+//! Every listener, bound before anything else happens: what is taken is said with who holds it and which key to change.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
+use moorgate_contract::listener::Listener;
+use moorgate_net::{holder, listener::bind};
+
+use super::UpError;
+use crate::config::{CONSOLE_VARIABLE, Config, variable_of};
+
+/// Where everything is bound, ports of 0 resolved.
+#[derive(Clone, Debug)]
+pub(super) struct Addresses {
+    pub(super) traffic: Vec<(Listener, SocketAddr)>,
+    pub(super) console: SocketAddr,
+}
+
+impl Addresses {
+    /// Every address, the console's too.
+    pub(super) fn all(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.traffic.iter().map(|(_, address)| *address).chain([self.console])
+    }
+
+    /// The addresses of one listener.
+    pub(super) fn of(&self, listener: Listener) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.traffic.iter().filter(move |(own, _)| *own == listener).map(|(_, address)| *address)
+    }
+}
+
+/// The sockets: for each worker its own of every listener.
+pub(super) struct Sockets {
+    pub(super) traffic: Vec<Vec<(Listener, TcpListener)>>,
+    pub(super) console: TcpListener,
+}
+
+/// Everything bound.
+pub(super) struct Bound {
+    pub(super) addresses: Addresses,
+    pub(super) sockets: Sockets,
+}
+
+impl Bound {
+    /// Binds everything that `config` names.
+    pub(super) fn bind(config: &Config, workers: usize) -> Result<Self, UpError> {
+        let mut traffic: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for (listener, address) in config.listeners() {
+            let sockets = match bind(address, workers) {
+                Ok(sockets) => sockets,
+                // A machine without IPv6 serves the same listener over IPv4.
+                Err(error) if is_missing_family(&error) && address == SocketAddr::from(([0_u16; 8], address.port())) => {
+                    tracing::warn!(%address, "this machine has no IPv6; that address is not listened on");
+                    continue;
+                }
+                Err(error) => return Err(taken(error, address, listener.words(), &variable_of(listener))),
+            };
+            let local = sockets.first().map_or(Ok(address), TcpListener::local_addr).map_err(UpError::Thread)?;
+            addresses.push((listener, local));
+            for (mine, socket) in traffic.iter_mut().zip(sockets) {
+                mine.push((listener, socket));
+            }
+        }
+        let console = bind(config.console, 1)
+            .and_then(|sockets| sockets.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+            .map_err(|error| taken(error, config.console, "console and API", CONSOLE_VARIABLE))?;
+        let console_address = console.local_addr().map_err(UpError::Thread)?;
+        Ok(Self {
+            addresses: Addresses { traffic: addresses, console: console_address },
+            sockets: Sockets { traffic, console },
+        })
+    }
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+fn taken(source: io::Error, address: SocketAddr, words: &'static str, variable: &str) -> UpError {
+    let holder = (source.kind() == io::ErrorKind::AddrInUse).then(|| holder::of(address)).flatten();
+    UpError::Bind { address, words, variable: variable.to_owned(), holder, source }
+}

@@ -1,0 +1,99 @@
+//! The local CA, and the certificates of the TLS listeners that it signs.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
+
+use moorgate_contract::decide::ECHO;
+use moorgate_keys::{LocalCa, MasterKey, SubjectName, file, open, seal};
+use moorgate_proxy::gateway::Terminators;
+use moorgate_tls::{CertSource, Terminator};
+
+use super::{UpError, bind::Addresses};
+use crate::config::Config;
+
+const CA_KEY: &str = "ca.key.sealed";
+const CA_PURPOSE: &str = "local CA key";
+/// A certificate lives for 90 days; a fresh one every ten keeps a gateway that is never restarted far from the end.
+const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
+
+/// The CA, what it signs, and where the results are shown from.
+pub(super) struct Certificates {
+    ca: LocalCa,
+    names: Vec<SubjectName>,
+    echo_name: Vec<SubjectName>,
+    proxy: CertSource,
+    echo: CertSource,
+}
+
+impl Certificates {
+    /// Reads the CA (or makes it) and issues this start's certificates.
+    pub(super) fn open(config: &Config, addresses: &Addresses, key: &MasterKey) -> Result<Self, UpError> {
+        let ca = open_ca(&config.data_dir, key)?;
+        let names = names(config, addresses);
+        let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
+        let proxy = CertSource::new(&ca.issue(&names)?)?;
+        let echo = CertSource::new(&ca.issue(&echo_name)?)?;
+        Ok(Self { ca, names, echo_name, proxy, echo })
+    }
+
+    /// One terminator for each listener: tickets stay with theirs.
+    pub(super) fn terminators(&self) -> Result<Terminators, UpError> {
+        Ok(Terminators {
+            https: Terminator::new(self.proxy.clone(), &[b"h2", b"http/1.1"])?,
+            // Clients of SOCKS over TLS agree on no protocol, or on whatever they like.
+            socks_tls: Terminator::new(self.proxy.clone(), &[])?,
+            echo: Terminator::new(self.echo.clone(), &[b"http/1.1"])?,
+        })
+    }
+
+    /// Issues anew from time to time. Open connections keep what they have.
+    pub(super) async fn keep_fresh(self) {
+        loop {
+            tokio::time::sleep(FRESH).await;
+            let result = self.ca.issue(&self.names).map_err(UpError::from).and_then(|chain| {
+                self.proxy.replace(&chain)?;
+                self.echo.replace(&self.ca.issue(&self.echo_name)?)?;
+                Ok(())
+            });
+            if let Err(error) = result {
+                tracing::error!(%error, "certificates can't be renewed; the old ones go on");
+            }
+        }
+    }
+}
+
+fn open_ca(data_dir: &Path, key: &MasterKey) -> Result<LocalCa, UpError> {
+    let (cert_path, key_path) = (data_dir.join("ca.pem"), data_dir.join(CA_KEY));
+    if key_path.exists() {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|source| UpError::File { action: "read", path: path.to_owned(), source })
+        };
+        let sealed = read(&key_path)?;
+        let private = open(key, CA_PURPOSE, &sealed).map_err(|source| UpError::Sealed { path: key_path, source })?;
+        let certificate = read(&cert_path)?;
+        return Ok(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?);
+    }
+    let ca = LocalCa::create("Moorgate local CA")?;
+    let sealed = seal(key, CA_PURPOSE, &ca.key_der()).map_err(|source| UpError::Sealed { path: key_path.clone(), source })?;
+    // The certificate first: a key without it would be refused at the next start.
+    file::write_public(&cert_path, ca.cert_pem().as_bytes())?;
+    file::write_private(&key_path, &sealed)?;
+    Ok(ca)
+}
+
+/// The hostname, `localhost`, and every address that a listener is bound to.
+fn names(config: &Config, addresses: &Addresses) -> Vec<SubjectName> {
+    let mut names = BTreeSet::from([config.hostname.to_string(), "localhost".to_owned()]);
+    names.extend(["127.0.0.1".to_owned(), "::1".to_owned()]);
+    let bound = addresses.all().map(|address| address.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
+    names.extend(bound.map(|ip| ip.to_string()));
+    // A hostname that is no name for a certificate was refused with the settings.
+    let first = config.hostname.to_string();
+    let mut names: Vec<String> = names.into_iter().collect();
+    names.sort_by_key(|name| *name != first);
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}

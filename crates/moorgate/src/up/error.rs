@@ -1,0 +1,93 @@
+//! What keeps a gateway from starting.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+};
+
+use moorgate_control::ControlError;
+use moorgate_keys::{KeyError, SealError};
+use moorgate_net::{holder::Holder, resolver::ResolverError};
+use moorgate_tls::SetupError;
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// What keeps a gateway from starting, on what, and what to do.
+#[derive(Debug, Error)]
+pub(crate) enum UpError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An address can't be listened on.
+    #[error("cannot listen on {address} ({words}): {}", because(source, holder.as_ref(), *address, variable))]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// What it is for.
+        words: &'static str,
+        /// The variable that moves it.
+        variable: String,
+        /// Who has it.
+        holder: Option<Holder>,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file can't be read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// What was to be done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A key, a certificate or a private file.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The local CA's key can't be opened.
+    #[error("cannot open {} with this master key", path.display())]
+    Sealed {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SealError,
+    },
+    /// TLS can't be set up.
+    #[error(transparent)]
+    Tls(#[from] SetupError),
+    /// Names can't be resolved.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// The control plane can't start.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The system has no thread or socket for us.
+    #[error("the system gives this process no more threads or sockets")]
+    Thread(#[source] io::Error),
+}
+
+fn because(source: &io::Error, holder: Option<&Holder>, address: SocketAddr, variable: &str) -> String {
+    let moved = SocketAddr::new(address.ip(), address.port().checked_add(10_000).unwrap_or(0));
+    match (source.kind(), holder) {
+        (io::ErrorKind::AddrInUse, Some(Holder { name, pid })) => format!(
+            "address in use by \"{}\" (pid {pid})\n  stop it, or start with  {variable}={moved}",
+            moorgate_wire::visible::visible(name)
+        ),
+        (io::ErrorKind::AddrInUse, None) => {
+            format!("address in use by another user's process\n  stop it, or start with  {variable}={moved}")
+        }
+        (io::ErrorKind::PermissionDenied, _) => format!(
+            "ports below 1024 need a privilege\n  give it with  setcap cap_net_bind_service=+ep (or systemd's AmbientCapabilities), or start with  {variable}={moved}"
+        ),
+        (io::ErrorKind::AddrNotAvailable, _) => {
+            format!("this machine does not have that address\n  add it to an interface, or start with another  {variable}=…")
+        }
+        _ => format!("{source}\n  start with another address in  {variable}=…"),
+    }
+}

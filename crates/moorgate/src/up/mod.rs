@@ -1,0 +1,246 @@
+//! `moorgate up`: the wiring of a gateway, on one page. The only place that sees both towers.
+
+mod banner;
+mod bind;
+mod certificates;
+mod error;
+mod files;
+mod plane;
+mod record;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use moorgate_api::{
+    metrics::{MetricSources, Metrics},
+    server::{self, ApiState},
+};
+use moorgate_contract::{
+    account::Pepper,
+    guard::Guard,
+    limits::Limits,
+    listener::Listener,
+    snapshot::{Site, Snapshot},
+};
+use moorgate_control::{Control, Settings};
+use moorgate_keys::{MasterKey, file::private_dir};
+use moorgate_net::{connect::Connector, presence::PresenceWatch, resolver::Resolver, workers::{self, Workers}};
+use moorgate_proxy::{gateway::Gateway, recorder, serve::serve};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+pub(crate) use error::UpError;
+
+use crate::config::{self, Config, Profile};
+use bind::{Addresses, Bound, Sockets};
+use certificates::Certificates;
+use plane::TrafficPlane;
+
+/// Flags of `moorgate up`.
+#[derive(Args, Debug)]
+pub(crate) struct UpArgs {
+    /// The gateway's file (TOML). Without it: everything on loopback
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Threads of the control runtime. Traffic has runtimes of its own.
+const CONTROL_THREADS: usize = 2;
+/// After everything was cut, how long its records may take.
+const AFTER_CUT: Duration = Duration::from_secs(2);
+
+/// Runs a gateway until it is told to stop.
+///
+/// # Errors
+/// What kept it from starting, in words.
+pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError> {
+    let began = Instant::now();
+    let env = |name: &str| std::env::var(name).ok();
+    let config = config::load(args.config.as_deref(), data_dir, &env)?;
+    record::start_tracing(config.log_format);
+    let panics = record::count_panics();
+    let runtime = control_runtime()?;
+    let workers = workers::count();
+
+    // Whatever is taken or forbidden fails here, before anything is created.
+    let bound = Bound::bind(&config, workers)?;
+    private_dir(&config.data_dir)?;
+    let master_key = load_master_key(&config)?;
+    let certificates = Certificates::open(&config, &bound.addresses, &master_key)?;
+
+    let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
+    let site = Arc::new(site(&config, &bound.addresses));
+    let (sink, flows, dropped) = recorder::queue();
+    let pepper = Pepper::new(*master_key.derive("credential pepper"));
+    let gateway = Arc::new(Gateway::new(
+        Arc::new(Snapshot::empty(site.clone(), pepper)),
+        connector(&config, &presence)?,
+        config.limits.clone(),
+        certificates.terminators()?,
+        workers,
+        sink,
+    ));
+
+    // Control resolves by itself: its runtime may stall, and no query of traffic may hang on that.
+    let plane = Arc::new(TrafficPlane::new(gateway.clone(), connector(&config, &presence)?));
+    let settings = Settings {
+        data_dir: config.data_dir.clone(),
+        store_url: config.store_url.to_string(),
+        master_key,
+        site,
+        egress: config.egress.clone(),
+        make_default_account: config.profile == Profile::Loopback,
+        plane,
+    };
+    let (control, start) = runtime.block_on(Control::open(settings))?;
+    let state = Arc::new(AtomicU8::new(STARTING));
+    let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
+    record::start(&runtime, &config, &control, metrics.clone(), flows)?;
+
+    let addresses = bound.addresses.clone();
+    let Sockets { mut traffic, console } = bound.sockets;
+    let traffic = Workers::start(workers, |worker| {
+        let mine = traffic.get_mut(worker).map(std::mem::take).unwrap_or_default();
+        serve(gateway.clone(), worker, mine)
+    })
+    .map_err(UpError::Thread)?;
+    let (stop_api, api_stopped) = oneshot::channel::<()>();
+    let api = ApiState { control: control.clone(), metrics, ready: ready(&state), version: env!("CARGO_PKG_VERSION") };
+    let api = runtime.spawn(serve_api(console, api, api_stopped));
+    runtime.spawn(certificates.keep_fresh());
+
+    let urls = files::write(&config, &addresses, &start)?;
+    state.store(READY, Ordering::Release);
+    banner::print(&config, &addresses, &start, urls.as_ref(), began);
+
+    runtime.block_on(until_stopped());
+    state.store(DRAINING, Ordering::Release);
+    drain(&runtime, &gateway, traffic, &config.limits);
+    drop(stop_api);
+    runtime.block_on(async {
+        // The API answers /readyz with 503 until here; its own drain is bounded.
+        let _ = api.await;
+        control.close().await;
+    });
+    files::remove(&config.data_dir);
+    runtime.shutdown_background();
+    Ok(())
+}
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+fn ready(state: &Arc<AtomicU8>) -> server::Ready {
+    let state = state.clone();
+    Arc::new(move || match state.load(Ordering::Acquire) {
+        READY => Ok(()),
+        DRAINING => Err("draining".to_owned()),
+        _ => Err("starting".to_owned()),
+    })
+}
+
+fn control_runtime() -> Result<Runtime, UpError> {
+    Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(UpError::Thread)
+}
+
+fn load_master_key(config: &Config) -> Result<MasterKey, UpError> {
+    Ok(match &config.master_key_file {
+        Some(file) => MasterKey::load(file)?,
+        None => MasterKey::load_or_create(&config.data_dir.join("master.key"))?.0,
+    })
+}
+
+fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {
+    Ok(Connector::new(Resolver::new(&config.resolvers)?, presence.clone(), &config.limits))
+}
+
+fn site(config: &Config, addresses: &Addresses) -> Site {
+    // Random, so that two gateways in a row never take each other's requests for a loop.
+    let id = getrandom::u32().unwrap_or_else(|_| std::process::id());
+    Site {
+        gateway: format!("moorgate-{id:08x}").into(),
+        guard: Guard { allowed: config.allowed_networks.clone(), own: addresses.all().collect() },
+        hostname: config.hostname.to_string().into(),
+        loopback_profile: config.profile == Profile::Loopback,
+    }
+}
+
+fn sources(gateway: &Arc<Gateway>, control: &Control, dropped: recorder::Dropped, panics: Arc<AtomicU64>) -> MetricSources {
+    let (open, tunnels, snapshot, control) = (gateway.clone(), gateway.clone(), gateway.clone(), control.clone());
+    MetricSources {
+        open_connections: Box::new(move || {
+            Listener::ALL.iter().map(|listener| (*listener, open.open_connections(*listener) as u64)).collect()
+        }),
+        open_tunnels: Box::new(move || tunnels.registry.len() as u64),
+        flows_dropped: Box::new(move || dropped.count()),
+        snapshot_version: Box::new(move || snapshot.snapshot().version),
+        egress: Box::new(move || control.egress().into_iter().map(|egress| (egress.address, egress.present)).collect()),
+        panics: Box::new(move || panics.load(Ordering::Relaxed)),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+async fn serve_api(console: std::net::TcpListener, state: ApiState, stopped: oneshot::Receiver<()>) {
+    let stopped = async {
+        // Dropped or sent: either way it is over.
+        let _ = stopped.await;
+    };
+    match tokio::net::TcpListener::from_std(console) {
+        Ok(listener) => server::serve(listener, state, stopped).await,
+        Err(error) => tracing::error!(%error, "the console's listener can't be served"),
+    }
+}
+
+/// SIGTERM or Ctrl-C.
+async fn until_stopped() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals can't be received: stop this process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Accepts nothing new and lets what is open finish, up to the drain limit; a second signal cuts it short.
+fn drain(runtime: &Runtime, gateway: &Gateway, traffic: Workers, limits: &Limits) {
+    gateway.connections.close();
+    gateway.drain.cancel();
+    let open = gateway.registry.len();
+    if open > 0 {
+        tracing::info!(open, limit = ?limits.drain, "draining; a second signal cuts what is open");
+    }
+    runtime.block_on(async {
+        let finished = tokio::select! {
+            () = gateway.connections.wait() => true,
+            () = tokio::time::sleep(limits.drain) => false,
+            () = until_stopped() => false,
+        };
+        if !finished {
+            let cut = gateway.cut_all();
+            tracing::warn!(cut, "what was still open has been cut");
+            // What is left now waits in a head or a refusal: nothing that a record would be lost of.
+            let _ = tokio::time::timeout(AFTER_CUT, gateway.connections.wait()).await;
+        }
+    });
+    if gateway.connections.is_empty() {
+        traffic.join();
+    }
+}

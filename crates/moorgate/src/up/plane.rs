@@ -1,0 +1,36 @@
+//! What the control plane asks of the data plane.
+
+use std::{net::IpAddr, pin::Pin, sync::Arc};
+
+use moorgate_contract::{decide::Destination, egress::Presence, failure::Failure, snapshot::Snapshot};
+use moorgate_control::Plane;
+use moorgate_net::connect::Connector;
+use moorgate_proxy::gateway::Gateway;
+use moorgate_wire::name::DomainName;
+
+/// The running gateway, as control sees it.
+pub(super) struct TrafficPlane {
+    gateway: Arc<Gateway>,
+    connector: Connector,
+}
+
+impl TrafficPlane {
+    /// `connector` is control's own.
+    pub(super) fn new(gateway: Arc<Gateway>, connector: Connector) -> Self {
+        Self { gateway, connector }
+    }
+}
+
+impl Plane for TrafficPlane {
+    fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.gateway.publish(snapshot);
+    }
+
+    fn presence(&self) -> Arc<Presence> {
+        self.connector.presence().now()
+    }
+
+    fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>> {
+        Box::pin(async move { Ok(self.connector.resolve(&Destination::Name(name)).await?.to_vec()) })
+    }
+}

@@ -1,0 +1,115 @@
+//! Where ended flows go: metrics, lines on standard output, the store. Whatever of these stalls, traffic does not.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, IsTerminal, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use moorgate_api::metrics::Metrics;
+use moorgate_contract::flow::Flow;
+use moorgate_control::Control;
+use tokio::{runtime::Runtime, sync::mpsc};
+
+use super::UpError;
+use crate::{
+    config::{Config, FlowLog, LogFormat},
+    output,
+};
+
+/// Flows taken from the queue at once.
+const BATCH: usize = 512;
+/// Batches that wait for the store; lines that wait for whoever reads standard output.
+const WAITING: usize = 1024;
+
+/// Log lines go to standard error: standard output is for flows.
+pub(super) fn start_tracing(format: LogFormat) {
+    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(io::stderr);
+    // A second gateway in one process (tests) keeps the first one's.
+    let _ = match format {
+        LogFormat::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+/// Counts panics of tasks; each is a defect, and takes down its own connection only.
+pub(super) fn count_panics() -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let (counter, report) = (count.clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |info| {
+        counter.fetch_add(1, Relaxed);
+        report(info);
+    }));
+    count
+}
+
+/// Starts the consumers.
+pub(super) fn start(
+    runtime: &Runtime,
+    config: &Config,
+    control: &Control,
+    metrics: Arc<Metrics>,
+    mut flows: mpsc::Receiver<Flow>,
+) -> Result<(), UpError> {
+    let lines = start_writer(config)?;
+    let (to_store, mut stored) = mpsc::channel::<Vec<Flow>>(WAITING);
+    let control = control.clone();
+    runtime.spawn(async move {
+        while let Some(batch) = stored.recv().await {
+            control.record_flows(batch).await;
+        }
+    });
+    runtime.spawn(async move {
+        let mut batch = Vec::with_capacity(BATCH);
+        while flows.recv_many(&mut batch, BATCH).await > 0 {
+            for flow in &batch {
+                metrics.observe(flow);
+                if let Some(lines) = &lines {
+                    // A reader that stands still loses lines, not traffic; the store has the flows.
+                    let _ = lines.try_send(flow.clone());
+                }
+            }
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            if let Err(error) = to_store.try_send(full) {
+                tracing::warn!(%error, "the store does not keep up: flows are not kept");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A thread that writes lines: a pipe that nobody reads blocks it alone.
+fn start_writer(config: &Config) -> Result<Option<SyncSender<Flow>>, UpError> {
+    let (out, colour): (Box<dyn Write + Send>, bool) = match &config.log_flows {
+        FlowLog::Off => return Ok(None),
+        FlowLog::Stdout => (Box::new(io::stdout()), output::colour()),
+        FlowLog::File(path) => {
+            let file = OpenOptions::new().append(true).create(true).open(path);
+            let file = file.map_err(|source| UpError::File { action: "open", path: path.clone(), source })?;
+            (Box::new(file), false)
+        }
+    };
+    let (sender, receiver) = sync_channel(WAITING);
+    let format = config.log_format;
+    let writer = thread::Builder::new().name("flow-lines".into()).spawn(move || write_lines(out, &receiver, format, colour));
+    writer.map_err(UpError::Thread)?;
+    Ok(Some(sender))
+}
+
+fn write_lines(mut out: Box<dyn Write + Send>, flows: &Receiver<Flow>, format: LogFormat, colour: bool) {
+    while let Ok(flow) = flows.recv() {
+        let line = match format {
+            LogFormat::Text => output::flow_line(&flow, colour),
+            LogFormat::Json => serde_json::to_string(&flow).unwrap_or_default(),
+        };
+        // Nobody reads any more: the store and `moorgate log` still have the flows.
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}

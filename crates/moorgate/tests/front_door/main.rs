@@ -1,0 +1,7 @@
+//! Through the front door: a real gateway as its own process, real sockets, real clients, real servers.
+//!
+//! Every test has its own data directory and binds port 0, so all run side by side.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+
+mod gateway;
