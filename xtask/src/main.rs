@@ -1,2 +1,80 @@
-//! Everything a developer runs.
-fn main() {}
+//! Everything a developer runs, and nothing that ships: `cargo xtask test | docs | audit`.
+
+mod arrows;
+mod docs;
+mod error;
+mod install;
+mod step;
+
+use std::process::ExitCode;
+
+use cargo_metadata::{Metadata, MetadataCommand};
+
+use error::XtaskError;
+use step::{Steps, cargo};
+
+const USAGE: &str = "\
+usage: cargo xtask test [--no-install]   everything that must be green, after installing what that needs (Debian)
+       cargo xtask install               only the installing of it
+       cargo xtask docs                  rewrites the tables of docs/ that come from the code
+       cargo xtask audit                 looks for known vulnerabilities in what we depend on (needs their database)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match *arguments {
+        ["test"] => test(true),
+        ["test", "--no-install"] => test(false),
+        ["install"] => metadata().and_then(|metadata| install::all(metadata.target_directory.as_std_path(), true)),
+        ["docs"] => metadata().and_then(|metadata| docs::rewrite(root(&metadata))),
+        ["audit"] => audit(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn metadata() -> Result<Metadata, XtaskError> {
+    MetadataCommand::new().exec().map_err(XtaskError::Metadata)
+}
+
+fn root(metadata: &Metadata) -> &std::path::Path {
+    metadata.workspace_root.as_std_path()
+}
+
+/// What is quick to say no comes first.
+fn test(install: bool) -> Result<(), XtaskError> {
+    let metadata = metadata()?;
+    let mut steps = Steps::start();
+    steps.run("install", || install::all(metadata.target_directory.as_std_path(), install))?;
+    steps.run("format", || cargo(&["fmt", "--all", "--check"]))?;
+    steps.run("arrows", || arrows::check(&metadata))?;
+    steps.run("docs", || docs::check(root(&metadata)))?;
+    steps.run("deny", || cargo(&["deny", "check", "bans", "licenses", "sources"]))?;
+    steps.run("clippy", || cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    if install::has_nextest() {
+        steps.run("tests", || cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]))?;
+        // nextest leaves these out.
+        steps.run("doctests", || cargo(&["test", "--workspace", "--doc", "--quiet"]))?;
+    } else {
+        steps.run("tests", || cargo(&["test", "--workspace", "--no-fail-fast"]))?;
+    }
+    steps.end();
+    Ok(())
+}
+
+fn audit() -> Result<(), XtaskError> {
+    let mut steps = Steps::start();
+    steps.run("install", || install::cargo_deny(true))?;
+    steps.run("advisories", || cargo(&["deny", "check", "advisories"]))?;
+    steps.end();
+    Ok(())
+}

@@ -245,7 +245,7 @@ pub struct PolicyEdit {
     pub before: PolicyRules,
     /// The rules after.
     pub after: PolicyRules,
-    /// Targets among the account's latest 1,000 flows that were carried and that the new rules refuse.
+    /// In a dry run: targets among the account's latest 1,000 flows that were carried and that the new rules refuse.
     pub refuses: Vec<RefusedTarget>,
 }
 

@@ -217,12 +217,26 @@ impl Failure {
         )
     }
 
+    /// No address of an account's pair is present.
+    pub fn no_egress_left(account: &str) -> Self {
+        Self::new(
+            Code::NoEgressLeft,
+            format_args!(
+                "no egress address of account {account} is present on this gateway; its operator must bring one back"
+            ),
+        )
+    }
+
     pub(crate) fn guarded(asked: &Asked, address: IpAddr, class: &str) -> Self {
+        let leads_to = match &asked.host {
+            Ok(host) if host.ip() == Some(address) => String::new(),
+            _ => format!("{} leads to ", visible(asked.text())),
+        };
         Self::new(
             Code::GuardDenied,
             format_args!(
-                "{} is {address}, {class}, which nobody may reach through this gateway; an operator can allow it with [egress] allow_private_destinations",
-                visible(asked.text())
+                "{leads_to}{address}, {class}, which nobody may reach through this gateway; \
+                 an operator can allow it with [egress] allow_private_destinations"
             ),
         )
     }

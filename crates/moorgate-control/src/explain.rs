@@ -10,7 +10,7 @@ use moorgate_contract::{
     admit::admit,
     decide::{Ask, Destination, Plan, Step, Transport, Witness as _, decide},
     egress::Presence,
-    failure::{Code, Failure},
+    failure::Failure,
     guard::Guard,
 };
 use moorgate_wire::host::Asked;
@@ -115,13 +115,7 @@ fn leave(
         steps.saw("egress", format_args!("{absent} is not present on this gateway now"));
     }
     if order.is_empty() {
-        let failure = Failure::new(
-            Code::NoEgressLeft,
-            format_args!(
-                "no egress address of account {} is present on this gateway; its operator must bring one back",
-                plan.account.name
-            ),
-        );
+        let failure = Failure::no_egress_left(&plan.account.name);
         steps.saw("refused", format_args!("{failure}"));
         return Err(failure);
     }

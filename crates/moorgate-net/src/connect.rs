@@ -136,7 +136,7 @@ impl Connector {
         let presence = self.presence.now();
         let order = |destination| plan.egress().order(plan.account.id.0, &plan.host(), destination);
         let mut addresses = order(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).chain(order(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
-        addresses.find(|address| presence.has(*address)).ok_or_else(|| none_left(plan))
+        addresses.find(|address| presence.has(*address)).ok_or_else(|| Failure::no_egress_left(&plan.account.name))
     }
 
     /// One address, from the pair's addresses in their order, until one is present.
@@ -163,18 +163,8 @@ impl Connector {
                 Err(error) => return Err(said(&error, address, Some(egress))),
             }
         }
-        Err(none_left(plan))
+        Err(Failure::no_egress_left(&plan.account.name))
     }
-}
-
-fn none_left(plan: &Plan) -> Failure {
-    Failure::new(
-        Code::NoEgressLeft,
-        format_args!(
-            "no egress address of account {} is present on this gateway; its operator must bring one back",
-            plan.account.name
-        ),
-    )
 }
 
 /// The address that the kernel would leave from toward the internet. Connecting a UDP socket sends nothing.

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
 };
@@ -77,7 +77,7 @@ pub(crate) struct Visit {
     pub(crate) client: SocketAddr,
     pub(crate) worker: usize,
     pub(crate) accepted: Instant,
-    stranger: Mutex<bool>,
+    stranger: AtomicBool,
     _place: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
 }
@@ -176,7 +176,7 @@ impl Gateway {
             client,
             worker,
             accepted: Instant::now(),
-            stranger: Mutex::new(true),
+            stranger: AtomicBool::new(true),
             _place: place,
             _token: self.connections.token(),
         })
@@ -242,8 +242,7 @@ impl Visit {
         let principal = self.gateway.snapshot().authenticate(presented, now())?;
         flow.record.account = Some(principal.account.name.clone());
         flow.record.username = Some(principal.username.clone());
-        let mut stranger = self.stranger.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::take(&mut *stranger) {
+        if self.stranger.swap(false, Relaxed) {
             self.gateway.no_stranger(self.client.ip());
         }
         Ok(principal)
@@ -340,7 +339,7 @@ impl Drop for Visit {
         if let Some(open) = self.gateway.open.get(self.listener as usize) {
             open.fetch_sub(1, Relaxed);
         }
-        if *self.stranger.lock().unwrap_or_else(PoisonError::into_inner) {
+        if *self.stranger.get_mut() {
             self.gateway.no_stranger(self.client.ip());
         }
     }

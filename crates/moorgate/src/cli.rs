@@ -18,7 +18,7 @@ use crate::{agent::AgentArgs, up::UpArgs};
 
 /// A self-hostable static-IP gateway: fixed addresses both ways.
 #[derive(Debug, Parser)]
-#[command(name = "moorgate", version, max_term_width = 80, disable_help_subcommand = true)]
+#[command(name = "moorgate", version, max_term_width = 80)]
 pub(crate) struct Cli {
     /// The gateway's data directory [default: $XDG_STATE_HOME/moorgate, else ~/.local/state/moorgate]
     #[arg(long, global = true, env = "MOORGATE_DATA_DIR", hide_env_values = true, value_name = "DIR")]

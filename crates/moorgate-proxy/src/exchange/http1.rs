@@ -29,7 +29,7 @@ use crate::{
     echo,
     gateway::{Decided, Entered, Visit},
     outbound::http1::{ask, can_go_on, say_no},
-    refuse::Refusal,
+    refuse::{Refusal, send_and_close},
 };
 
 /// Pieces of a body between client and target: one in hand, one on its way.
@@ -69,14 +69,17 @@ pub(crate) async fn run<S: ClientStream>(
     let mut uplink = Uplink::new(reader, buffer, pieces, head.framing);
     let result = exchange.carry(&mut flow, kept, request, &mut uplink, &mut writer).await;
     let whole = uplink.is_done();
-    let client = Client { stream: uplink.reader.unsplit(writer), buffer: uplink.buffer };
+    let mut client = Client { stream: uplink.reader.unsplit(writer), buffer: uplink.buffer };
     drop(entered);
     match result {
         Ok(done) => {
             flow.end(Outcome::Ok);
-            // A body that the target did not want is still on its way here: the next head could not be found.
-            (done.keep && whole && head.keep_alive && !visit.gateway.drain.is_cancelled())
-                .then_some((client, done.kept))
+            if !whole {
+                // A body that the target did not want is still on its way here: no next head could be found behind it.
+                send_and_close(&mut client.stream, &[]).await;
+                return None;
+            }
+            (done.keep && !visit.gateway.drain.is_cancelled()).then_some((client, done.kept))
         }
         Err((stop, began)) => {
             give_up(client, flow, &head, stop, began).await;

@@ -59,14 +59,18 @@ fn list(accounts: &[view::Account]) -> String {
 }
 
 fn show(account: &view::Account) -> String {
-    let from = if account.egress_is_own { "set for this account" } else { "the gateway's first two" };
+    let from = match account.egress.as_slice() {
+        [] => "",
+        _ if account.egress_is_own => " (set for this account)",
+        _ => " (the gateway's first two)",
+    };
     let served = if account.served {
         ""
     } else {
         "served       no: what is stored of it can't be used; the gateway's log says why\n"
     };
     format!(
-        "account      {}\ncreated      {}\negress       {} ({from})\ncredentials  {}\nrules        {}\nopen         {}\n{served}",
+        "account      {}\ncreated      {}\negress       {}{from}\ncredentials  {}\nrules        {}\nopen         {}\n{served}",
         account.name,
         when(account.created),
         egress_of(account),

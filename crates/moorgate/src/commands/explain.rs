@@ -6,7 +6,10 @@ use moorgate_api::{
     client::Client,
     view::{Explained, WhyFlow},
 };
-use moorgate_contract::flow::{Flow, Kind};
+use moorgate_contract::{
+    flow::{Flow, Kind},
+    outcome::Outcome,
+};
 
 use super::CommandError;
 use crate::{
@@ -72,6 +75,7 @@ fn words(why: &WhyFlow) -> String {
     let went = match (flow.address, flow.egress) {
         (Some(address), Some(egress)) => format!("to {address}, left from {egress}"),
         (Some(address), None) => format!("to {address}"),
+        (None, _) if flow.outcome == Outcome::Ok => "nowhere: the gateway itself answered".into(),
         (None, _) => "nowhere: no address was dialled".into(),
     };
     let mut text = format!(

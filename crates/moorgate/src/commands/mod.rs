@@ -7,6 +7,7 @@ mod error;
 mod explain;
 mod gateway;
 mod log;
+mod manual;
 mod policy;
 mod token;
 
@@ -43,8 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             output::write(&script)?;
         }
         Command::Man => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(CommandError::Output)?;
+            let page = manual::page(Cli::command()).map_err(CommandError::Output)?;
             output::write(&page)?;
         }
         asking => ask(asking, data_dir)?,

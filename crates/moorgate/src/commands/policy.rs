@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use moorgate_api::{
     client::Client,
-    view::{PolicyEdit, PolicyRule, PolicyRules},
+    view::{PolicyEdit, PolicyRules},
 };
 use moorgate_contract::policy::Effect;
 
@@ -18,7 +18,9 @@ pub(super) async fn run(client: &Client, command: Policy) -> Result<(), CommandE
     match command {
         Policy::Show { account, json } => {
             let policy = client.policy(&account).await?;
-            answer(json, &policy, || format!("{}{}", rules(&policy), rest(&policy)))
+            answer(json, &policy, || {
+                lines(&policy).into_iter().map(|line| line + "\n").collect::<String>() + rest(&policy)
+            })
         }
         Policy::Set { account, rules, dry_run, cut, json } => {
             let edit = client.set_policy(&account, &rules.0, dry_run, cut).await?;
@@ -27,12 +29,9 @@ pub(super) async fn run(client: &Client, command: Policy) -> Result<(), CommandE
     }
 }
 
-fn rules(policy: &PolicyRules) -> String {
-    let mut text = String::new();
-    for (number, rule) in (1..).zip(&policy.rules) {
-        let _ = writeln!(text, "rule {number}  {}", rule.text());
-    }
-    text
+/// One for each rule, with its number.
+fn lines(policy: &PolicyRules) -> Vec<String> {
+    (1..).zip(&policy.rules).map(|(number, rule): (u32, _)| format!("rule {number}  {}", rule.text())).collect()
 }
 
 /// What holds where no rule matches.
@@ -43,40 +42,39 @@ fn rest(policy: &PolicyRules) -> &'static str {
 
 fn changed(edit: &PolicyEdit, cut: bool) -> String {
     let mut text = String::new();
-    if edit.before == edit.after {
+    let unchanged = edit.before == edit.after;
+    if unchanged {
         text.push_str("no changes\n");
     } else {
-        let lines = |rules: &PolicyRules| -> Vec<String> {
-            (1..)
-                .zip(&rules.rules)
-                .map(|(number, rule): (u32, &PolicyRule)| format!("rule {number}  {}", rule.text()))
-                .collect()
-        };
         let (before, after) = (lines(&edit.before), lines(&edit.after));
         let gone = before.iter().filter(|line| !after.contains(line)).map(|line| ('-', line));
         let new = after.iter().filter(|line| !before.contains(line)).map(|line| ('+', line));
         for (sign, line) in gone.chain(new) {
             let _ = writeln!(text, "{sign} {line}");
         }
+        text.push_str(rest(&edit.after));
     }
-    text.push_str(rest(&edit.after));
     if !edit.refuses.is_empty() {
-        text.push_str("of the targets of the latest 1,000 flows these are refused:\n");
+        text.push_str("of the targets of the latest 1,000 flows these would be refused:\n");
     }
     for refused in &edit.refuses {
         let flows = if refused.flows == 1 { "flow" } else { "flows" };
         let _ = writeln!(text, "  {}  {} {flows}: {}", shown(&refused.target), refused.flows, shown(&refused.said));
     }
-    text.push_str(match (edit.applied, cut) {
-        (false, _) => "dry run: nothing was changed\n",
-        (true, false) => "new connections meet these rules from now on; open ones stay\n",
-        (true, true) => "new connections meet these rules from now on; open ones that they refuse are cut\n",
+    text.push_str(match (edit.applied, cut, unchanged) {
+        (false, ..) => "dry run: nothing was changed\n",
+        (true, false, true) => "",
+        (true, true, true) => "open connections that these rules refuse are cut\n",
+        (true, false, false) => "new connections meet these rules from now on; open ones stay\n",
+        (true, true, false) => "new connections meet these rules from now on; open ones that they refuse are cut\n",
     });
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use moorgate_api::view::PolicyRule;
+
     use super::*;
 
     #[test]

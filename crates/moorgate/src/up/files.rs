@@ -6,7 +6,7 @@ use std::{
 };
 
 use moorgate_contract::listener::Listener;
-use moorgate_control::Start;
+use moorgate_control::{Control, Scope, Start};
 use moorgate_keys::file;
 use serde_json::json;
 
@@ -16,29 +16,62 @@ use crate::{
     proxy_urls::ProxyUrls,
 };
 
+/// The account that a first start without a file makes.
+const DEFAULT_ACCOUNT: &str = "default";
 const GATEWAY: &str = "gateway.json";
 const DEFAULT_ENV: &str = "default.env";
 const OPERATOR_TOKEN: &str = "operator.token";
 
 /// Writes them; returns the proxy URLs of the account `default` where the loopback profile knows its password.
-pub(super) fn write(config: &Config, addresses: &Addresses, start: &Start) -> Result<Option<ProxyUrls>, UpError> {
+///
+/// What a start that was killed half-way left unwritten is made anew: a password nobody has seen is worth nothing.
+pub(super) async fn write(
+    config: &Config,
+    addresses: &Addresses,
+    control: &Control,
+    start: &Start,
+) -> Result<Option<ProxyUrls>, UpError> {
     let dir = &config.data_dir;
-    if let Some(token) = &start.operator_token {
-        file::write_private(&dir.join(OPERATOR_TOKEN), format!("{}\n", token.token.reveal()).as_bytes())?;
+    let token_path = dir.join(OPERATOR_TOKEN);
+    let token = match &start.operator_token {
+        Some(token) => Some(token.token.reveal().to_owned()),
+        None if token_path.exists() || start.degraded.is_some() => None,
+        None => Some(control.add_token(None, Scope::Write).await?.token.reveal().to_owned()),
+    };
+    if let Some(token) = token {
+        file::write_private(&token_path, format!("{token}\n").as_bytes())?;
     }
     let facts = facts(config, addresses);
-    file::write_public(&dir.join(GATEWAY), format!("{facts:#}\n").as_bytes())?;
-    let path = dir.join(DEFAULT_ENV);
-    let known = match &start.created_account {
-        Some((_, credential)) => Some((credential.username.clone(), credential.password.reveal().to_owned())),
-        // Ports may have moved since: the same credential, written anew.
-        None if config.profile == Profile::Loopback => ProxyUrls::read(&path).map(|urls| urls.credential()),
-        None => None,
+    let urls = match config.profile {
+        Profile::Loopback => default_urls(dir, &facts, control, start).await?,
+        Profile::File => None,
     };
-    let Some((username, password)) = known else { return Ok(None) };
-    let urls = ProxyUrls::new(&facts, &username, &password);
-    file::write_private(&path, urls.env_file().as_bytes())?;
-    Ok(Some(urls))
+    if let Some(urls) = &urls {
+        file::write_private(&dir.join(DEFAULT_ENV), urls.env_file().as_bytes())?;
+    }
+    // Last: whoever sees this file may use everything else.
+    file::write_public(&dir.join(GATEWAY), format!("{facts:#}\n").as_bytes())?;
+    Ok(urls)
+}
+
+async fn default_urls(
+    dir: &Path,
+    facts: &serde_json::Value,
+    control: &Control,
+    start: &Start,
+) -> Result<Option<ProxyUrls>, UpError> {
+    let (username, password) = if let Some((_, credential)) = &start.created_account {
+        (credential.username.clone(), credential.password.reveal().to_owned())
+    } else if let Some(written) = ProxyUrls::read(&dir.join(DEFAULT_ENV)) {
+        // Ports may have moved since: the same credential, written anew.
+        written.credential()
+    } else if control.snapshot().account(DEFAULT_ACCOUNT).is_some() && start.degraded.is_none() {
+        let credential = control.add_credential(DEFAULT_ACCOUNT).await?;
+        (credential.username.clone(), credential.password.reveal().to_owned())
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(ProxyUrls::new(facts, &username, &password)))
 }
 
 /// The gateway is gone: nobody should look for it at addresses that another program may have tomorrow.

@@ -105,7 +105,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let (control, start) = runtime.block_on(Control::open(settings))?;
     let state = Arc::new(AtomicU8::new(STARTING));
     let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
-    record::start(&runtime, &config, &control, metrics.clone(), flows)?;
+    let recording = record::start(&runtime, &config, &control, metrics.clone(), flows)?;
 
     let addresses = bound.addresses.clone();
     let Sockets { mut traffic, console } = bound.sockets;
@@ -119,7 +119,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let api = runtime.spawn(serve_api(console, api, api_stopped));
     runtime.spawn(certificates.keep_fresh());
 
-    let urls = files::write(&config, &addresses, &start)?;
+    let urls = runtime.block_on(files::write(&config, &addresses, &control, &start))?;
     state.store(READY, Ordering::Release);
     banner::print(&config, &addresses, &start, urls.as_ref(), began);
 
@@ -130,6 +130,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     runtime.block_on(async {
         // The API answers /readyz with 503 until here; its own drain is bounded.
         let _ = api.await;
+        recording.finish().await;
         control.close().await;
     });
     files::remove(&config.data_dir);

@@ -9,12 +9,18 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use moorgate_api::metrics::Metrics;
 use moorgate_contract::flow::Flow;
 use moorgate_control::Control;
-use tokio::{runtime::Runtime, sync::mpsc};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::UpError;
 use crate::{
@@ -26,6 +32,8 @@ use crate::{
 const BATCH: usize = 512;
 /// Batches that wait for the store; lines that wait for whoever reads standard output.
 const WAITING: usize = 1024;
+/// How long the last flows may take to be stored, and to be written.
+const FINISH: Duration = Duration::from_secs(1);
 
 /// Log lines go to standard error: standard output is for flows.
 pub(super) fn start_tracing(format: LogFormat) {
@@ -48,6 +56,27 @@ pub(super) fn count_panics() -> Arc<AtomicU64> {
     count
 }
 
+/// The running consumers.
+pub(super) struct Recording {
+    stop: oneshot::Sender<()>,
+    taken: JoinHandle<()>,
+    kept: JoinHandle<()>,
+    written: Option<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Recording {
+    /// Takes what has ended so far, then waits until it is stored and written, a moment at most: a pipe that nobody
+    /// reads must not keep a gateway from ending.
+    pub(super) async fn finish(self) {
+        // Whoever is gone has nothing left to take.
+        let _ = self.stop.send(());
+        let _ = timeout(FINISH, async { (self.taken.await, self.kept.await) }).await;
+        if let Some(written) = self.written {
+            let _ = tokio::task::spawn_blocking(move || written.recv_timeout(FINISH)).await;
+        }
+    }
+}
+
 /// Starts the consumers.
 pub(super) fn start(
     runtime: &Runtime,
@@ -55,18 +84,24 @@ pub(super) fn start(
     control: &Control,
     metrics: Arc<Metrics>,
     mut flows: mpsc::Receiver<Flow>,
-) -> Result<(), UpError> {
-    let lines = start_writer(config)?;
+) -> Result<Recording, UpError> {
+    let (lines, written) = start_writer(config)?.unzip();
     let (to_store, mut stored) = mpsc::channel::<Vec<Flow>>(WAITING);
     let control = control.clone();
-    runtime.spawn(async move {
+    let kept = runtime.spawn(async move {
         while let Some(batch) = stored.recv().await {
             control.record_flows(batch).await;
         }
     });
-    runtime.spawn(async move {
+    let (stop, mut stopped) = oneshot::channel();
+    let taken = runtime.spawn(async move {
         let mut batch = Vec::with_capacity(BATCH);
-        while flows.recv_many(&mut batch, BATCH).await > 0 {
+        loop {
+            tokio::select! {
+                biased;
+                taken = flows.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+                _ = &mut stopped => return,
+            }
             for flow in &batch {
                 metrics.observe(flow);
                 if let Some(lines) = &lines {
@@ -80,11 +115,11 @@ pub(super) fn start(
             }
         }
     });
-    Ok(())
+    Ok(Recording { stop, taken, kept, written })
 }
 
 /// A thread that writes lines: a pipe that nobody reads blocks it alone.
-fn start_writer(config: &Config) -> Result<Option<SyncSender<Flow>>, UpError> {
+fn start_writer(config: &Config) -> Result<Option<(SyncSender<Flow>, Receiver<()>)>, UpError> {
     let (out, colour): (Box<dyn Write + Send>, bool) = match &config.log_flows {
         FlowLog::Off => return Ok(None),
         FlowLog::Stdout => (Box::new(io::stdout()), output::colour()),
@@ -96,9 +131,13 @@ fn start_writer(config: &Config) -> Result<Option<SyncSender<Flow>>, UpError> {
     };
     let (sender, receiver) = sync_channel(WAITING);
     let format = config.log_format;
-    let writer = thread::Builder::new().name("flow-lines".into()).spawn(move || write_lines(out, &receiver, format, colour));
+    let (done, written) = sync_channel(1);
+    let writer = thread::Builder::new().name("flow-lines".into()).spawn(move || {
+        write_lines(out, &receiver, format, colour);
+        drop(done);
+    });
     writer.map_err(UpError::Thread)?;
-    Ok(Some(sender))
+    Ok(Some((sender, written)))
 }
 
 fn write_lines(mut out: Box<dyn Write + Send>, flows: &Receiver<Flow>, format: LogFormat, colour: bool) {

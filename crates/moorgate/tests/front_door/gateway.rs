@@ -63,14 +63,7 @@ impl Setup {
     pub fn start(self) -> Gateway {
         let temp = TempDir::new().unwrap();
         let data_dir = self.data_dir.clone().unwrap_or_else(|| temp.path().join("data"));
-        let mut command = match self.prefix.split_first() {
-            Some((program, rest)) => {
-                let mut command = Command::new(program);
-                command.args(rest).arg(MOORGATE);
-                command
-            }
-            None => Command::new(MOORGATE),
-        };
+        let mut command = behind(&self.prefix);
         command.arg("up").arg("--data-dir").arg(&data_dir);
         if let Some(config) = &self.config {
             let path = temp.path().join("moorgate.toml");
@@ -89,8 +82,16 @@ impl Setup {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("moorgate starts");
         let (out, err) = (follow(child.stdout.take().unwrap()), follow(child.stderr.take().unwrap()));
         let facts = wait_ready(&mut child, &data_dir, &err);
-        Gateway { child, data_dir, facts, out, err, _temp: temp }
+        Gateway { child, data_dir, facts, out, err, prefix: self.prefix, _temp: temp }
     }
+}
+
+/// The binary, behind another command if there is one.
+fn behind(prefix: &[String]) -> Command {
+    let Some((program, rest)) = prefix.split_first() else { return Command::new(MOORGATE) };
+    let mut command = Command::new(program);
+    command.args(rest).arg(MOORGATE);
+    command
 }
 
 /// Collects what a process writes, line by line.
@@ -132,6 +133,7 @@ pub struct Gateway {
     facts: Value,
     out: Arc<Mutex<String>>,
     err: Arc<Mutex<String>>,
+    prefix: Vec<String>,
     _temp: TempDir,
 }
 
@@ -190,7 +192,7 @@ impl Gateway {
 
     /// Runs a command of the CLI against this gateway, whatever it exits with.
     pub fn try_cli(&self, args: &[&str]) -> Output {
-        Command::new(MOORGATE).args(args).arg("--data-dir").arg(&self.data_dir).stdin(Stdio::null()).output().unwrap()
+        behind(&self.prefix).args(args).arg("--data-dir").arg(&self.data_dir).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs a command of the CLI that must succeed; its standard output.

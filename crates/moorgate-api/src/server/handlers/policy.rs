@@ -61,21 +61,24 @@ pub(super) async fn set_policy(
 ) -> Answer<PolicyEdit> {
     let before = PolicyRules::from(&api.control.policy(&account).await?);
     let policy = Policy::from(after.clone());
-    let refuses = refused_targets(&api, &account, &policy).await?;
-    let applied = !edit.dry_run.0;
-    if applied {
+    // An edit waits for nothing that it does not need: what was carried is looked at when there is time to think.
+    let refuses = if edit.dry_run.0 {
+        refused_targets(&api, &account, &policy).await
+    } else {
         api.control.set_policy(&account, policy, edit.cut.0).await?;
-    }
+        Vec::new()
+    };
+    let applied = !edit.dry_run.0;
     Ok(axum::Json(PolicyEdit { applied, before, after, refuses }))
 }
 
 /// Which targets that were carried lately a policy refuses, by the decision that traffic meets.
-async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Result<Vec<RefusedTarget>, Problem> {
+async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Vec<RefusedTarget> {
     let snapshot = api.control.snapshot();
-    let Some(served) = snapshot.account(account) else { return Ok(Vec::new()) };
+    let Some(served) = snapshot.account(account) else { return Vec::new() };
     let judged = Arc::new(Account { policy: policy.clone(), ..Account::clone(served) });
     let filter = FlowFilter { account: Some(account.to_owned()), limit: TRIED_FLOWS };
-    // Without its flows (the store is down) an edit is still answered: by the store's own no.
+    // Without its flows (the store is down) the rest is still answered.
     let flows = api.control.flows(filter).await.unwrap_or_default();
     let mut refused: HashMap<Box<str>, (usize, Box<str>)> = HashMap::new();
     for flow in flows.iter().filter(|flow| !flow.outcome.is_refusal()) {
@@ -91,7 +94,7 @@ async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Resu
     let mut targets: Vec<RefusedTarget> = targets.collect();
     targets.sort_by(|a, b| b.flows.cmp(&a.flows).then_with(|| a.target.cmp(&b.target)));
     targets.truncate(NAMED_TARGETS);
-    Ok(targets)
+    targets
 }
 
 /// What `account`'s policy would say of a flow that went to an address already.
