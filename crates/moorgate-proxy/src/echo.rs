@@ -29,7 +29,8 @@ use tokio::{
 use crate::{
     client::{Client, ClientStream},
     gateway::{Decided, Entered, Visit},
-    outbound::{http1, http2},
+    head::can_go_on,
+    refuse::{say_no, say_no_on_stream},
 };
 
 /// The answer as JSON.
@@ -113,11 +114,11 @@ pub(crate) async fn answer_exchange<S: ClientStream>(
     let seen = match look(visit, decided, Content::Http) {
         Ok(seen) => seen,
         Err(failure) => {
-            http1::say_no(client, flow, &failure, head.method.is_head()).await;
+            say_no(client, flow, &failure, head.method.is_head()).await;
             return None;
         }
     };
-    let keep = http1::can_go_on(head, visit);
+    let keep = can_go_on(head, visit);
     let answer = encode(head, &seen, visit.listener.words(), keep);
     flow.record.status = Some(200);
     flow.record.egress = Some(seen.address);
@@ -143,7 +144,7 @@ pub(crate) async fn answer_stream(
     let is_head = parts.method == http::Method::HEAD;
     let seen = match look(visit, decided, Content::Http) {
         Ok(seen) => seen,
-        Err(failure) => return http2::say_no(respond, flow, &failure, !is_head).await,
+        Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
     };
     let accept = parts.headers.get(http::header::ACCEPT).map(http::HeaderValue::as_bytes);
     let (kind, body) = seen.render(accept, visit.listener.words());

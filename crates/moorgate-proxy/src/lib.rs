@@ -8,6 +8,7 @@ pub mod serve;
 mod client;
 mod echo;
 mod exchange;
+mod head;
 mod inbound;
 mod outbound;
 mod refuse;

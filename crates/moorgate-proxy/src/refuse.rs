@@ -1,9 +1,13 @@
-//! Saying no over HTTP/1 so that the client can read it: status, Proxy-Status, and one line with what to do.
+//! Saying no over HTTP so that the client can read it: status, Proxy-Status, and one line with what to do.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::Response;
 use moorgate_contract::{
     failure::{Code, Failure},
+    flow::OpenFlow,
     limits::{REFUSAL_BYTES, REFUSAL_LINGER},
 };
 use moorgate_wire::{
@@ -14,6 +18,8 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
+
+use crate::client::{Client, ClientStream};
 
 /// What a client should wait before it tries again, in seconds.
 const RETRY_AFTER: &str = "1";
@@ -84,6 +90,44 @@ pub(crate) async fn send_and_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &m
         std::io::Result::Ok(())
     })
     .await;
+}
+
+/// Records the refusal, says it, and closes.
+pub(crate) async fn say_no<S: ClientStream>(
+    mut client: Client<S>,
+    mut flow: OpenFlow,
+    failure: &Failure,
+    is_head: bool,
+) {
+    let refusal = Refusal::of(failure);
+    flow.record.status = Some(refusal.status);
+    flow.fail(failure);
+    send_and_close(&mut client.stream, &refusal.encode(false, !is_head)).await;
+}
+
+/// Records the refusal and says it on this stream alone.
+pub(crate) fn say_no_on_stream(
+    mut respond: SendResponse<Bytes>,
+    mut flow: OpenFlow,
+    failure: &Failure,
+    with_body: bool,
+) {
+    let refusal = Refusal::of(failure);
+    flow.record.status = Some(refusal.status);
+    flow.fail(failure);
+    let mut response = Response::new(());
+    *response.status_mut() = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    for (name, value) in &refusal.fields {
+        if let Ok(value) = http::HeaderValue::try_from(value) {
+            response.headers_mut().insert(*name, value);
+        }
+    }
+    // The stream may be gone by now; its flow is recorded.
+    if let Ok(mut stream) = respond.send_response(response, !with_body)
+        && with_body
+    {
+        let _ = stream.send_data(Bytes::from(refusal.body), true);
+    }
 }
 
 /// The failure of a phase that took too long.

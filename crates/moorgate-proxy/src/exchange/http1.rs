@@ -28,8 +28,8 @@ use crate::{
     client::{Client, ClientStream, broken},
     echo,
     gateway::{Decided, Entered, Visit},
-    outbound::http1::{ask, can_go_on, say_no},
-    refuse::{Refusal, send_and_close},
+    head::{ask, can_go_on},
+    refuse::{Refusal, say_no, send_and_close},
 };
 
 /// Pieces of a body between client and target: one in hand, one on its way.
@@ -81,6 +81,8 @@ pub(crate) async fn run<S: ClientStream>(
             }
             (done.keep && !visit.gateway.drain.is_cancelled()).then_some((client, done.kept))
         }
+        // Nothing of an answer was sent, nothing of the request is left: the next one may be asked for.
+        Err((Stop::Failed(failure), false)) if whole => refuse(visit, client, None, flow, &head, &failure).await,
         Err((stop, began)) => {
             give_up(client, flow, &head, stop, began).await;
             None
@@ -310,7 +312,8 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
                 }
             }
             let Ok(room) = pieces.reserve().await else {
-                self.state = Up::Abandoned;
+                // Hyper takes no further piece of a body whose length it knows: then this is the end that nobody waits for.
+                self.state = if self.decoder.is_done() { Up::Done } else { Up::Abandoned };
                 return Ok(());
             };
             self.decoder = decoder;

@@ -21,10 +21,8 @@ use super::{Body, Stop, check_loop, has_body, request, response_fields, target};
 use crate::{
     echo,
     gateway::{Decided, Entered, Visit},
-    outbound::{
-        http1::ask,
-        http2::{fields, say_no},
-    },
+    head::{ask, fields},
+    refuse::say_no_on_stream,
 };
 
 /// Decide, connect, exchange, record: one request.
@@ -40,7 +38,7 @@ pub(crate) async fn run(
     let prepared = decide(visit, &parts, &mut flow);
     let (decided, entered) = match prepared {
         Ok(prepared) => prepared,
-        Err(failure) => return say_no(respond, flow, &failure, !is_head).await,
+        Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
     };
     flow.record.exposure = Exposure::outbound(visit.listener, Content::Http);
     if decided.plan.destination == Destination::Echo {
@@ -48,7 +46,7 @@ pub(crate) async fn run(
     }
     let outgoing = match outgoing(visit, &parts, &decided, stream) {
         Ok(outgoing) => outgoing,
-        Err(failure) => return say_no(respond, flow, &failure, !is_head).await,
+        Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
     };
     match answer(visit, &decided, &entered, &mut flow, outgoing, &mut respond).await {
         Ok(response) => {
@@ -60,7 +58,7 @@ pub(crate) async fn run(
                 Err(stop) => give_up(flow, stop),
             }
         }
-        Err(Stop::Failed(failure)) => say_no(respond, flow, &failure, !is_head).await,
+        Err(Stop::Failed(failure)) => say_no_on_stream(respond, flow, &failure, !is_head),
         Err(stop) => {
             respond.send_reset(Reason::CANCEL);
             give_up(flow, stop);

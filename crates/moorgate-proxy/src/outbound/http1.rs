@@ -3,8 +3,7 @@
 use std::{io, sync::Arc, time::Instant};
 
 use moorgate_contract::{
-    account::Principal,
-    decide::{Destination, Transport},
+    decide::Destination,
     failure::{Code, Failure},
     flow::OpenFlow,
     limits::HEAD_BYTES,
@@ -12,9 +11,8 @@ use moorgate_contract::{
 };
 use moorgate_net::leg::TcpLeg;
 use moorgate_wire::{
-    basic,
     host::Asked,
-    http1::{Framing, HeadStep, Headers, RequestHead, Target, parse_request},
+    http1::{HeadStep, RequestHead, Target, parse_request},
 };
 use tokio::{io::AsyncWriteExt, time::timeout};
 
@@ -22,8 +20,9 @@ use crate::{
     client::{Client, ClientStream},
     echo, exchange,
     gateway::{Decided, Entered, Visit},
+    head::ask,
     inbound::{left, malformed},
-    refuse::{self, Refusal},
+    refuse::{self, say_no},
     tunnel,
 };
 
@@ -140,21 +139,6 @@ async fn established<S: ClientStream>(stream: &mut S) -> io::Result<()> {
     stream.flush().await
 }
 
-/// Who asks, and whether they may: the same for CONNECT and exchanges.
-pub(crate) fn ask(visit: &Visit, headers: &Headers, asked: &Asked, flow: &mut OpenFlow) -> Result<Decided, Failure> {
-    flow.record.target = Some(asked.text().into());
-    let principal = authenticate(visit, headers.get("proxy-authorization"), flow)?;
-    visit.decide(principal, asked, Transport::Stream, flow)
-}
-
-/// The principal of a `Proxy-Authorization: Basic …` (RFC 7617).
-pub(crate) fn authenticate(visit: &Visit, field: Option<&[u8]>, flow: &mut OpenFlow) -> Result<Principal, Failure> {
-    let Some(field) = field else { return visit.authenticate(None, flow) };
-    let said = "Proxy-Authorization is not \"Basic\" with a username and password in base64";
-    let basic = basic::parse(field).ok_or_else(|| Failure::new(Code::CredentialsWrong, said))?;
-    visit.authenticate(Some((&basic.username, basic.password.as_bytes())), flow)
-}
-
 /// Waits for the next request's first byte. `false`: there will be none.
 async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) -> bool {
     let gateway = &visit.gateway;
@@ -163,22 +147,4 @@ async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) ->
         () = gateway.drain.cancelled() => false,
         more = timeout(gateway.limits.idle_request, client.wait_for_more()) => matches!(more, Ok(Ok(read)) if read > 0),
     }
-}
-
-/// Records the refusal, says it, and closes.
-pub(crate) async fn say_no<S: ClientStream>(
-    mut client: Client<S>,
-    mut flow: OpenFlow,
-    failure: &Failure,
-    is_head: bool,
-) {
-    let refusal = Refusal::of(failure);
-    flow.record.status = Some(refusal.status);
-    flow.fail(failure);
-    refuse::send_and_close(&mut client.stream, &refusal.encode(false, !is_head)).await;
-}
-
-/// Whether a refused request leaves its connection in a state in which the next one can be read.
-pub(crate) fn can_go_on(head: &RequestHead, visit: &Visit) -> bool {
-    head.keep_alive && head.framing == Framing::None && !visit.gateway.drain.is_cancelled()
 }

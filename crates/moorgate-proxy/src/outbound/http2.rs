@@ -18,14 +18,14 @@ use moorgate_contract::{
 };
 use moorgate_net::leg::{Cut, Leg, TcpLeg};
 use moorgate_tls::TlsStream;
-use moorgate_wire::{host::Asked, http1::Headers};
+use moorgate_wire::host::Asked;
 use tokio::time::{interval, timeout};
 
-use super::http1::ask;
 use crate::{
     echo, exchange,
     gateway::Visit,
-    refuse::{self, Refusal},
+    head::{ask, fields},
+    refuse::{self, say_no_on_stream},
     tunnel,
 };
 
@@ -97,7 +97,7 @@ async fn one_stream(visit: Arc<Visit>, request: Request<RecvStream>, mut respond
     let prepared = prepare(&visit, &parts, &mut flow);
     let (decided, entered) = match prepared {
         Ok(prepared) => prepared,
-        Err(failure) => return say_no(respond, flow, &failure, true).await,
+        Err(failure) => return say_no_on_stream(respond, flow, &failure, true),
     };
     if decided.plan.destination == Destination::Echo {
         let Some(leg) = established(&mut respond, body, &mut flow) else {
@@ -111,7 +111,7 @@ async fn one_stream(visit: Arc<Visit>, request: Request<RecvStream>, mut respond
     };
     let connected = match connected {
         Ok(connected) => connected,
-        Err(failure) => return say_no(respond, flow, &failure, true).await,
+        Err(failure) => return say_no_on_stream(respond, flow, &failure, true),
     };
     let Some(leg) = established(&mut respond, body, &mut flow) else {
         return flow.end(Outcome::Cut(Ending::ClientLeft));
@@ -131,39 +131,10 @@ fn prepare(
     Ok((decided, entered))
 }
 
-/// The header fields as the rest of the proxy knows them. h2 has checked names and values (RFC 9113 §8.2).
-pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
-    let mut headers = Headers::new();
-    for (name, value) in map {
-        headers.push(name.as_str(), value.as_bytes());
-    }
-    headers
-}
-
 fn established(respond: &mut SendResponse<Bytes>, body: RecvStream, flow: &mut OpenFlow) -> Option<H2Leg> {
     let send = respond.send_response(Response::new(()), false).ok()?;
     flow.record.status = Some(200);
     Some(H2Leg { send, receive: body, rest: Bytes::new() })
-}
-
-/// Records the refusal and says it on this stream alone.
-pub(crate) async fn say_no(mut respond: SendResponse<Bytes>, mut flow: OpenFlow, failure: &Failure, with_body: bool) {
-    let refusal = Refusal::of(failure);
-    flow.record.status = Some(refusal.status);
-    flow.fail(failure);
-    let mut response = Response::new(());
-    *response.status_mut() = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    for (name, value) in &refusal.fields {
-        if let Ok(value) = http::HeaderValue::try_from(value) {
-            response.headers_mut().insert(*name, value);
-        }
-    }
-    // The stream may be gone by now; its flow is recorded.
-    if let Ok(mut stream) = respond.send_response(response, !with_body)
-        && with_body
-    {
-        let _ = stream.send_data(Bytes::from(refusal.body), true);
-    }
 }
 
 /// A CONNECT stream of h2 as a leg (RFC 9113 §8.5): END_STREAM is Fin, RST_STREAM is Reset.

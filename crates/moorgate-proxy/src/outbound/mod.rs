@@ -1,7 +1,7 @@
 //! Outbound: apps that we serve. Four listeners, two conversations, and TLS opened before the head or not at all.
 
-pub(crate) mod http1;
-pub(crate) mod http2;
+mod http1;
+mod http2;
 mod socks;
 
 use std::sync::Arc;

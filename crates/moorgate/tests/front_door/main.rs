@@ -5,9 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
 mod dns;
+mod doors;
 mod failures;
 mod gateway;
 mod guard;
 mod namespace;
 mod talk;
 mod target;
+mod wire;

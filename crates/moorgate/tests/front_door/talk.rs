@@ -14,13 +14,20 @@ use crate::{gateway::Gateway, target::find};
 /// Username and password.
 pub type Credential = (String, String);
 
+/// What a conversation runs over: TCP, or TLS over it.
+pub trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
 /// One connection and what was read of it.
 pub struct Talk {
-    pub stream: TcpStream,
+    stream: Box<dyn Stream>,
+    /// The socket below.
+    pub tcp: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// How a peer ended.
+/// How a peer ended: over TLS a missing close_notify is a reset too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Fin,
@@ -52,28 +59,38 @@ impl Talk {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    pub fn over(stream: TcpStream) -> Self {
+    pub fn over(tcp: TcpStream) -> Self {
         // Only there to end a broken test.
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new() }
+        tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Self { stream: Box::new(tcp.try_clone().unwrap()), tcp, buffer: Vec::new() }
+    }
+
+    /// Speaks through `wrap` of the socket from now on.
+    pub fn wrapped<S: Stream + 'static>(mut self, wrap: impl FnOnce(TcpStream) -> S) -> Self {
+        self.stream = Box::new(wrap(self.tcp.try_clone().unwrap()));
+        self
     }
 
     /// Opens a tunnel with CONNECT; the refusal if there is one.
     pub fn tunnel(proxy: SocketAddr, credential: &Credential, target: &str) -> Result<Self, Reply> {
-        let mut talk = Self::to(proxy);
-        talk.send(connect(credential, target));
-        let reply = talk.reply_without_body();
-        if reply.status == 200 { Ok(talk) } else { Err(reply) }
+        Self::to(proxy).into_tunnel(credential, target)
+    }
+
+    /// Becomes a tunnel with CONNECT; the refusal if there is one.
+    pub fn into_tunnel(mut self, credential: &Credential, target: &str) -> Result<Self, Reply> {
+        self.send(connect(credential, target));
+        let reply = self.reply_without_body();
+        if reply.status == 200 { Ok(self) } else { Err(reply) }
     }
 
     pub fn local(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
+        self.tcp.local_addr().unwrap()
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The gateway may have refused and closed already: what it said is what a test checks.
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());
     }
 
     fn more(&mut self) -> Result<(), End> {
@@ -227,7 +244,8 @@ pub fn socks(proxy: SocketAddr, credential: &Credential, command: u8, host: &[u8
     (talk, said.unwrap_or(Said::Closed))
 }
 
-fn socks_over(talk: &mut Talk, (user, password): &Credential, command: u8, host: &[u8], port: u16) -> Result<Said, End> {
+/// As [`socks`], on a connection that is there.
+pub fn socks_over(talk: &mut Talk, (user, password): &Credential, command: u8, host: &[u8], port: u16) -> Result<Said, End> {
     talk.send([5, 1, 2]);
     if talk.take(2)? == [5, 0xff] {
         return Ok(Said::NoMethod);

@@ -1,0 +1,45 @@
+//! What CONNECT and exchanges, over HTTP/1 and h2, all do with a head that was read: who asks, whether they may, and
+//! whether the connection can carry another.
+
+use moorgate_contract::{
+    account::Principal,
+    decide::Transport,
+    failure::{Code, Failure},
+    flow::OpenFlow,
+};
+use moorgate_wire::{
+    basic,
+    host::Asked,
+    http1::{Framing, Headers, RequestHead},
+};
+
+use crate::gateway::{Decided, Visit};
+
+/// Who asks, and whether they may: the same for CONNECT and exchanges.
+pub(crate) fn ask(visit: &Visit, headers: &Headers, asked: &Asked, flow: &mut OpenFlow) -> Result<Decided, Failure> {
+    flow.record.target = Some(asked.text().into());
+    let principal = authenticate(visit, headers.get("proxy-authorization"), flow)?;
+    visit.decide(principal, asked, Transport::Stream, flow)
+}
+
+/// The principal of a `Proxy-Authorization: Basic …` (RFC 7617).
+pub(crate) fn authenticate(visit: &Visit, field: Option<&[u8]>, flow: &mut OpenFlow) -> Result<Principal, Failure> {
+    let Some(field) = field else { return visit.authenticate(None, flow) };
+    let said = "Proxy-Authorization is not \"Basic\" with a username and password in base64";
+    let basic = basic::parse(field).ok_or_else(|| Failure::new(Code::CredentialsWrong, said))?;
+    visit.authenticate(Some((&basic.username, basic.password.as_bytes())), flow)
+}
+
+/// Whether a refused request leaves its connection in a state in which the next one can be read.
+pub(crate) fn can_go_on(head: &RequestHead, visit: &Visit) -> bool {
+    head.keep_alive && head.framing == Framing::None && !visit.gateway.drain.is_cancelled()
+}
+
+/// The header fields as the rest of the proxy knows them. h2 has checked names and values (RFC 9113 §8.2).
+pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in map {
+        headers.push(name.as_str(), value.as_bytes());
+    }
+    headers
+}
