@@ -22,7 +22,7 @@ use nix::{
 };
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{Instant, sleep_until, timeout},
+    time::timeout,
 };
 
 use crate::{presence::PresenceWatch, resolver::Resolver};
@@ -197,25 +197,25 @@ impl Race<'_> {
         let mut waiting = addresses.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut first_failure = None;
-        let mut next = Instant::now();
         loop {
-            let more = waiting.len() > 0;
-            tokio::select! {
-                biased;
-                Some(attempt) = under_way.next(), if !under_way.is_empty() => match attempt {
-                    Ok(connected) => return Ok(connected),
-                    Err(failure) => {
-                        first_failure.get_or_insert(failure);
-                        next = Instant::now();
-                    }
-                },
-                () = sleep_until(next), if more => if let Some(address) = waiting.next() {
-                    self.tries += 1;
-                    self.first.get_or_insert(address);
-                    under_way.push(self.connector.attempt(self.plan, address));
-                    next = Instant::now() + STAGGER;
-                },
-                else => break,
+            // No timer before the first: a timer of "now" would cost a millisecond and a system call.
+            if let Some(address) = waiting.next() {
+                self.tries += 1;
+                self.first.get_or_insert(address);
+                under_way.push(self.connector.attempt(self.plan, address));
+            }
+            let ended = if waiting.len() == 0 {
+                under_way.next().await
+            } else {
+                // Not in time: the next one starts beside it.
+                let Ok(ended) = timeout(STAGGER, under_way.next()).await else { continue };
+                ended
+            };
+            match ended {
+                Some(Ok(connected)) => return Ok(connected),
+                Some(Err(failure)) => drop(first_failure.get_or_insert(failure)),
+                None if waiting.len() == 0 => break,
+                None => {}
             }
         }
         Err(first_failure.unwrap_or_else(|| Failure::new(Code::Internal, "no address was tried")))

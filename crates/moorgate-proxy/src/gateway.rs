@@ -327,6 +327,13 @@ impl Visit {
         admit(&site.guard, &self.gateway.connector.presence().now(), plan, &[address], &mut ()).map(|_| ())
     }
 
+    /// Whether a connection of an earlier request that left from `egress` may carry another.
+    pub(crate) fn may_leave_from(&self, plan: &Plan, egress: IpAddr) -> bool {
+        let pair = plan.egress();
+        pair.is_kernels_choice()
+            || (pair.addresses().contains(&egress) && self.gateway.connector.presence().now().has(egress))
+    }
+
     /// The address that a destination would have seen: for the echo, which connects to nothing.
     pub(crate) fn would_leave_from(&self, plan: &Plan) -> Result<IpAddr, Failure> {
         debug_assert_eq!(plan.destination, Destination::Echo);

@@ -42,9 +42,9 @@ impl ProxyUrls {
             let bound = facts.get("listeners")?.get(listener.name())?.get(0)?.as_str()?;
             bound.rsplit_once(':').map(|(_, port)| port.to_owned())
         };
-        let places = VARIABLES
-            .iter()
-            .filter_map(|(variable, listener, scheme)| Some((*variable, *scheme, format!("{host}:{}", port(*listener)?))));
+        let places = VARIABLES.iter().filter_map(|(variable, listener, scheme)| {
+            Some((*variable, *scheme, format!("{host}:{}", port(*listener)?)))
+        });
         Self {
             username: username.to_owned(),
             password: password.to_owned(),
@@ -59,7 +59,8 @@ impl ProxyUrls {
         let value = |variable: &str| text.lines().find_map(|line| line.strip_prefix(variable)?.strip_prefix('='));
         let mut urls = Self { username: String::new(), password: String::new(), places: Vec::new(), ca: None };
         for (variable, _, scheme) in VARIABLES {
-            let Some((credential, place)) = value(variable).and_then(|url| url.split_once("://")?.1.split_once('@')) else {
+            let Some((credential, place)) = value(variable).and_then(|url| url.split_once("://")?.1.split_once('@'))
+            else {
                 continue;
             };
             let (username, password) = credential.split_once(':')?;
@@ -78,7 +79,9 @@ impl ProxyUrls {
     /// Each variable with its value.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         let Self { username, password, places, ca } = self;
-        let urls = places.iter().map(move |(variable, scheme, place)| (*variable, format!("{scheme}://{username}:{password}@{place}")));
+        let urls = places
+            .iter()
+            .map(move |(variable, scheme, place)| (*variable, format!("{scheme}://{username}:{password}@{place}")));
         urls.chain(ca.iter().map(|ca| (CA, ca.clone())))
     }
 
@@ -86,7 +89,9 @@ impl ProxyUrls {
     pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
         let start: String = self.password.chars().take(4).collect();
         let Self { username, places, .. } = self;
-        places.iter().map(move |(variable, scheme, place)| (*variable, format!("{scheme}://{username}:{start}…@{place}")))
+        places
+            .iter()
+            .map(move |(variable, scheme, place)| (*variable, format!("{scheme}://{username}:{start}…@{place}")))
     }
 
     /// The variables as a file that a shell can source and that an env file reader takes.
@@ -98,7 +103,11 @@ impl ProxyUrls {
 /// A word as a shell reads it back unchanged.
 pub(crate) fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@[]%+,=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn unquote(word: &str) -> String {

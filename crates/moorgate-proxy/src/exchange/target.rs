@@ -43,7 +43,10 @@ impl Kept {
     async fn reuse(mut self, visit: &Visit, decided: &Decided, flow: &mut OpenFlow) -> Option<Self> {
         let fits =
             self.account == decided.plan.account.id && Some(&self.target) == decided.plan.asked.canonical().as_ref();
-        if !fits || visit.admit_again(&decided.plan, self.address.ip()).is_err() || self.sender.ready().await.is_err() {
+        // An egress address that went, or is no longer the account's, is left here too: nothing would come back to it.
+        let leaves = visit.may_leave_from(&decided.plan, self.egress);
+        let admitted = leaves && visit.admit_again(&decided.plan, self.address.ip()).is_ok();
+        if !fits || !admitted || self.sender.ready().await.is_err() {
             return None;
         }
         self.meter.store(flow.meter().clone());

@@ -14,6 +14,7 @@ mod socks;
 
 use std::{
     ffi::OsString,
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -127,12 +128,12 @@ impl Ports {
         for (listener, purpose) in self.all {
             if !self.quiet {
                 let address = listener.local_addr().map_err(AgentError::Runtime)?;
-                match &purpose {
-                    Purpose::Proxy => {
-                        println!("listening  {address}  HTTP proxy and SOCKS5, through {}", agent.dialer.gateway())
-                    }
-                    Purpose::Map(target) => println!("listening  {address}  tunnels to {target}"),
-                }
+                let what = match &purpose {
+                    Purpose::Proxy => format!("HTTP proxy and SOCKS5, through {}", agent.dialer.gateway()),
+                    Purpose::Map(target) => format!("tunnels to {target}"),
+                };
+                // Nobody has to listen.
+                let _ = writeln!(io::stdout(), "listening  {address}  {what}");
             }
             tokio::spawn(accept(listener, purpose, agent.clone()));
         }
@@ -149,7 +150,7 @@ impl Ports {
 fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AgentError> {
     let failed = |source| AgentError::Listen { address, source };
     let sockets = listener::bind(address, 1).map_err(failed)?;
-    let socket = sockets.into_iter().next().ok_or_else(|| failed(std::io::ErrorKind::AddrNotAvailable.into()))?;
+    let socket = sockets.into_iter().next().ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))?;
     let socket = TcpListener::from_std(socket).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     Ok((socket, bound))
@@ -193,7 +194,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// One line on stderr.
 fn complain(what: impl std::fmt::Display) {
-    eprintln!("moorgate agent: {what}");
+    // Whoever closed stderr does not want to know.
+    let _ = writeln!(io::stderr(), "moorgate agent: {what}");
 }
 
 #[cfg(test)]

@@ -45,7 +45,9 @@ impl Page<'_> {
     fn profile(&self) -> &'static str {
         match self.config.profile {
             Profile::File => "production profile (--config)",
-            Profile::Loopback if self.config.is_reachable_from_outside() => "loopback profile (no --config), opened by the environment",
+            Profile::Loopback if self.config.is_reachable_from_outside() => {
+                "loopback profile (no --config), opened by the environment"
+            }
             Profile::Loopback => "loopback profile (no --config): nothing outside this machine can connect",
         }
     }
@@ -87,7 +89,11 @@ impl Page<'_> {
     }
 
     fn degraded(&self) -> String {
-        self.start.degraded.as_ref().map(|why| format!("  warning  the store is down ({why}); serving the sealed snapshot\n")).unwrap_or_default()
+        self.start
+            .degraded
+            .as_ref()
+            .map(|why| format!("  warning  the store is down ({why}); serving the sealed snapshot\n"))
+            .unwrap_or_default()
     }
 
     fn head(&self, word: &str) -> String {
@@ -116,7 +122,10 @@ impl Page<'_> {
             let url = if self.terminal { url } else { hide(&url) };
             text += &format!("  {:<7}  {url:<47}  {readable}\n", if first_of_product { product } else { "" });
         }
-        text + &format!("  All four, in full, are in {} (only you can read it).\n\n", tilde(&self.config.data_dir.join("default.env")))
+        text + &format!(
+            "  All four, in full, are in {} (only you can read it).\n\n",
+            tilde(&self.config.data_dir.join("default.env"))
+        )
     }
 
     fn try_it(&self) -> String {
@@ -138,7 +147,9 @@ impl Page<'_> {
     }
 
     fn inbound(&self) -> String {
-        let bound = |listener| self.addresses.of(listener).map(|address: SocketAddr| address.to_string()).collect::<Vec<_>>().join(", ");
+        let bound = |listener| {
+            self.addresses.of(listener).map(|address: SocketAddr| address.to_string()).collect::<Vec<_>>().join(", ")
+        };
         format!(
             "{}    {} (TLS), {} (HTTP): no route yet, every name is answered \"unknown\"\n\n",
             self.head("INBOUND"),

@@ -51,7 +51,9 @@ impl Bound {
             let sockets = match bind(address, workers) {
                 Ok(sockets) => sockets,
                 // A machine without IPv6 serves the same listener over IPv4.
-                Err(error) if is_missing_family(&error) && address == SocketAddr::from(([0_u16; 8], address.port())) => {
+                Err(error)
+                    if is_missing_family(&error) && address == SocketAddr::from(([0_u16; 8], address.port())) =>
+                {
                     tracing::warn!(%address, "this machine has no IPv6; that address is not listened on");
                     continue;
                 }

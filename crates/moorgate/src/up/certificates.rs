@@ -1,11 +1,6 @@
 //! The local CA, and the certificates of the TLS listeners that it signs.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
 
 use moorgate_contract::decide::ECHO;
 use moorgate_keys::{LocalCa, MasterKey, SubjectName, file, open, seal};
@@ -78,7 +73,8 @@ fn open_ca(data_dir: &Path, key: &MasterKey) -> Result<LocalCa, UpError> {
         return Ok(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?);
     }
     let ca = LocalCa::create("Moorgate local CA")?;
-    let sealed = seal(key, CA_PURPOSE, &ca.key_der()).map_err(|source| UpError::Sealed { path: key_path.clone(), source })?;
+    let sealed =
+        seal(key, CA_PURPOSE, &ca.key_der()).map_err(|source| UpError::Sealed { path: key_path.clone(), source })?;
     // The certificate first: a key without it would be refused at the next start.
     file::write_public(&cert_path, ca.cert_pem().as_bytes())?;
     file::write_private(&key_path, &sealed)?;

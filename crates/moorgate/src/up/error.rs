@@ -1,10 +1,6 @@
 //! What keeps a gateway from starting.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use moorgate_control::ControlError;
 use moorgate_keys::{KeyError, SealError};
@@ -86,7 +82,9 @@ fn because(source: &io::Error, holder: Option<&Holder>, address: SocketAddr, var
             "ports below 1024 need a privilege\n  give it with  setcap cap_net_bind_service=+ep (or systemd's AmbientCapabilities), or start with  {variable}={moved}"
         ),
         (io::ErrorKind::AddrNotAvailable, _) => {
-            format!("this machine does not have that address\n  add it to an interface, or start with another  {variable}=…")
+            format!(
+                "this machine does not have that address\n  add it to an interface, or start with another  {variable}=…"
+            )
         }
         _ => format!("{source}\n  start with another address in  {variable}=…"),
     }

@@ -31,7 +31,12 @@ use moorgate_contract::{
 };
 use moorgate_control::{Control, Settings};
 use moorgate_keys::{MasterKey, file::private_dir};
-use moorgate_net::{connect::Connector, presence::PresenceWatch, resolver::Resolver, workers::{self, Workers}};
+use moorgate_net::{
+    connect::Connector,
+    presence::PresenceWatch,
+    resolver::Resolver,
+    workers::{self, Workers},
+};
 use moorgate_proxy::{gateway::Gateway, recorder, serve::serve};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -182,7 +187,12 @@ fn site(config: &Config, addresses: &Addresses) -> Site {
     }
 }
 
-fn sources(gateway: &Arc<Gateway>, control: &Control, dropped: recorder::Dropped, panics: Arc<AtomicU64>) -> MetricSources {
+fn sources(
+    gateway: &Arc<Gateway>,
+    control: &Control,
+    dropped: recorder::Dropped,
+    panics: Arc<AtomicU64>,
+) -> MetricSources {
     let (open, tunnels, snapshot, control) = (gateway.clone(), gateway.clone(), gateway.clone(), control.clone());
     MetricSources {
         open_connections: Box::new(move || {

@@ -19,7 +19,7 @@ use tokio::{
     runtime::Runtime,
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::UpError;
@@ -29,7 +29,9 @@ use crate::{
 };
 
 /// Flows taken from the queue at once.
-const BATCH: usize = 512;
+const BATCH: usize = 8 * 1024;
+/// Between two of these takes.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Batches that wait for the store; lines that wait for whoever reads standard output.
 const WAITING: usize = 1024;
 /// How long the last flows may take to be stored, and to be written.
@@ -95,12 +97,14 @@ pub(super) fn start(
     });
     let (stop, mut stopped) = oneshot::channel();
     let taken = runtime.spawn(async move {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
+        let mut stopping = false;
         loop {
             tokio::select! {
                 biased;
                 taken = flows.recv_many(&mut batch, BATCH) => if taken == 0 { return },
-                _ = &mut stopped => return,
+                _ = &mut stopped, if !stopping => return,
+                () = std::future::ready(()), if stopping => return,
             }
             for flow in &batch {
                 metrics.observe(flow);
@@ -109,17 +113,25 @@ pub(super) fn start(
                     let _ = lines.try_send(flow.clone());
                 }
             }
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            let full = std::mem::take(&mut batch);
             if let Err(error) = to_store.try_send(full) {
                 tracing::warn!(%error, "the store does not keep up: flows are not kept");
+            }
+            // Under load flows are taken in batches: traffic then wakes nobody, and the store writes once for many.
+            tokio::select! {
+                () = sleep(PAUSE) => {}
+                _ = &mut stopped => stopping = true,
             }
         }
     });
     Ok(Recording { stop, taken, kept, written })
 }
 
+/// Where lines are put in, and what closes when the last one is written.
+type Writer = (SyncSender<Flow>, Receiver<()>);
+
 /// A thread that writes lines: a pipe that nobody reads blocks it alone.
-fn start_writer(config: &Config) -> Result<Option<(SyncSender<Flow>, Receiver<()>)>, UpError> {
+fn start_writer(config: &Config) -> Result<Option<Writer>, UpError> {
     let (out, colour): (Box<dyn Write + Send>, bool) = match &config.log_flows {
         FlowLog::Off => return Ok(None),
         FlowLog::Stdout => (Box::new(io::stdout()), output::colour()),
@@ -144,7 +156,7 @@ fn write_lines(mut out: Box<dyn Write + Send>, flows: &Receiver<Flow>, format: L
     while let Ok(flow) = flows.recv() {
         let line = match format {
             LogFormat::Text => output::flow_line(&flow, colour),
-            LogFormat::Json => serde_json::to_string(&flow).unwrap_or_default(),
+            LogFormat::Json => output::flow_json(&flow),
         };
         // Nobody reads any more: the store and `moorgate log` still have the flows.
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {

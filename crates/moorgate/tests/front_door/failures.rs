@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
@@ -77,7 +78,11 @@ pub(super) fn check_refusal(reply: &Reply, status: u16, code: &str) {
     assert!(proxy_status.contains(&format!("; code=\"{code}\"")), "{code}: {proxy_status}");
     assert!(reply.body.starts_with(&format!("moorgate: {code}: ")), "{code}: {:?}", reply.body);
     assert!(reply.body.ends_with('\n') && reply.body.lines().count() == 1, "{code}: {:?}", reply.body);
-    assert_eq!(reply.field("proxy-authenticate").is_some_and(|field| field.starts_with("Basic ")), status == 407, "{reply:?}");
+    assert_eq!(
+        reply.field("proxy-authenticate").is_some_and(|field| field.starts_with("Basic ")),
+        status == 407,
+        "{reply:?}"
+    );
     let retry_after = reply.field("retry-after").map(|seconds| seconds.parse::<u32>().unwrap());
     assert_eq!(retry_after.is_some(), matches!(status, 429 | 503), "{reply:?}");
 }
@@ -245,15 +250,16 @@ fn every_source_port_in_use_is_said_as_503_and_not_as_the_targets_fault() {
         let mut expected = Expected::of(&bench.gateway);
         // Both egress addresses' ports toward the target, taken by somebody else.
         let taken: Vec<Socket> = (2..=3_u8)
-            .flat_map(|last| (40000..=40063_u16).map(move |port| SocketAddr::from(([127, 0, 0, last], port))))
+            .flat_map(|last| (0..70).map(move |_| SocketAddr::from(([127, 0, 0, last], 0))))
             .filter_map(|from| {
                 let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-                socket.set_reuse_address(true).unwrap();
+                // A port that bind(2) chose would be taken toward everybody.
+                setsockopt(&socket, IpBindAddressNoPort, &true).unwrap();
                 socket.bind(&from.into()).unwrap();
                 socket.connect(&target.address.into()).is_ok().then_some(socket)
             })
             .collect();
-        assert_eq!(taken.len(), 128);
+        assert!(taken.len() >= 64, "{}", taken.len());
         bench.check(&mut expected, &target.address.to_string(), "ports_exhausted", 503, 0x01);
         expected.check();
     });
@@ -267,14 +273,17 @@ fn credentials_that_are_missing_or_wrong_are_said_in_each_protocols_own_words() 
     let (user, password) = &bench.credential;
     let target = "echo.moorgate.internal:80";
 
-    for request in
-        [format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"), format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n")]
-    {
+    for request in [
+        format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"),
+        format!("GET http://{target}/ HTTP/1.1\r\nHost: {target}\r\n\r\n"),
+    ] {
         bench.check_http(&mut expected, &request, "credentials_missing", 407);
     }
     bench.check_socks(&mut expected, &[5, 1, 0], &[5, 0xff], "credentials_missing");
 
-    for wrong in [(user.clone(), "wrong".to_owned()), ("nobody".to_owned(), password.clone()), (user.clone(), String::new())] {
+    for wrong in
+        [(user.clone(), "wrong".to_owned()), ("nobody".to_owned(), password.clone()), (user.clone(), String::new())]
+    {
         for request in [talk::connect(&wrong, target), get(&wrong, target, "/", "")] {
             bench.check_http(&mut expected, &request, "credentials_wrong", 407);
         }
@@ -323,7 +332,8 @@ fn what_a_proxy_does_not_do_is_refused_with_what_to_do_instead() {
 
     bench.check_socks(&mut expected, b"GET / HTTP/1.1\r\n\r\n", b"", "malformed");
     bench.check_socks(&mut expected, &[4, 1, 0, 80, 127, 0, 0, 1, 0], b"", "malformed");
-    let auth = [&[5, 1, 2, 1, user.len() as u8], user.as_bytes(), &[password.len() as u8], password.as_bytes()].concat();
+    let auth =
+        [&[5, 1, 2, 1, user.len() as u8], user.as_bytes(), &[password.len() as u8], password.as_bytes()].concat();
     // A version of 4 in the request; a name of no bytes.
     let said = [&[5, 2, 1, 0][..], &[]].concat();
     bench.check_socks(&mut expected, &[&*auth, &[4, 1, 0, 1, 127, 0, 0, 1, 0, 80]].concat(), &said, "malformed");
@@ -378,7 +388,11 @@ fn a_target_that_answers_nothing_or_nonsense_is_told_apart() {
         (|mut conn| conn.send("HTTP/1.1 200 OK\r\nContent-"), "response_incomplete", 502),
         (|mut conn| conn.send("I am no HTTP server\r\n\r\n"), "response_malformed", 502),
         (|mut conn| conn.send("HTTP/1.1 200 OK\r\nno colon\r\n\r\n"), "response_malformed", 502),
-        (|mut conn| conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), "response_malformed", 502),
+        (
+            |mut conn| conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            "response_malformed",
+            502,
+        ),
         (|_conn| std::thread::sleep(Duration::from_secs(8)), "response_timeout", 504),
     ];
     for (how, code, status) in rows {

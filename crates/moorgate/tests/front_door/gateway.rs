@@ -78,8 +78,12 @@ impl Setup {
         }
         command.env("MOORGATE_CONSOLE_LISTEN", "127.0.0.1:0");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("moorgate starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("moorgate starts");
         let (out, err) = (follow(child.stdout.take().unwrap()), follow(child.stderr.take().unwrap()));
         let facts = wait_ready(&mut child, &data_dir, &err);
         Gateway { child, data_dir, facts, out, err, prefix: self.prefix, _temp: temp }
@@ -115,7 +119,8 @@ fn wait_ready(child: &mut Child, data_dir: &Path, err: &Arc<Mutex<String>>) -> V
             thread::sleep(Duration::from_millis(100));
             panic!("moorgate ended at its start ({status}): {}", err.lock().unwrap());
         }
-        let facts = fs::read(data_dir.join("gateway.json")).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let facts =
+            fs::read(data_dir.join("gateway.json")).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         // The file may be one that a killed gateway left.
         if let Some(facts) = facts.filter(|facts| facts["pid"] == child.id()) {
             return facts;
@@ -180,7 +185,10 @@ impl Gateway {
     pub fn env(&self) -> HashMap<String, String> {
         let text = fs::read_to_string(self.data_dir.join("default.env")).unwrap();
         let unquote = |value: &str| value.trim_matches('\'').to_owned();
-        text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), unquote(value))).collect()
+        text.lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), unquote(value)))
+            .collect()
     }
 
     /// Username and password of the account `default`.

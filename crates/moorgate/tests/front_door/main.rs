@@ -2,13 +2,23 @@
 //!
 //! Every test has its own data directory and binds port 0, so all run side by side.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod dns;
 mod doors;
+mod egress;
 mod failures;
+mod flows;
 mod gateway;
 mod guard;
+mod live;
 mod namespace;
 mod talk;
 mod target;

@@ -81,7 +81,7 @@ impl Talk {
     pub fn into_tunnel(mut self, credential: &Credential, target: &str) -> Result<Self, Reply> {
         self.send(connect(credential, target));
         let reply = self.reply_without_body();
-        if reply.status == 200 { Ok(self) } else { Err(reply) }
+        if reply.status == 200 { Ok(self) } else { Err(self.with_body(reply)) }
     }
 
     pub fn local(&self) -> SocketAddr {
@@ -138,10 +138,11 @@ impl Talk {
 
     /// A response with whatever body its head announces.
     pub fn reply(&mut self) -> Reply {
-        let mut reply = self.reply_without_body();
-        if matches!(reply.status, 204 | 304) {
-            return reply;
-        }
+        let reply = self.reply_without_body();
+        if matches!(reply.status, 204 | 304) { reply } else { self.with_body(reply) }
+    }
+
+    fn with_body(&mut self, mut reply: Reply) -> Reply {
         let body = if let Some(length) = reply.field("content-length") {
             let length = length.parse().unwrap();
             self.take(length).map_err(|end| (std::mem::take(&mut self.buffer), end))
@@ -245,7 +246,13 @@ pub fn socks(proxy: SocketAddr, credential: &Credential, command: u8, host: &[u8
 }
 
 /// As [`socks`], on a connection that is there.
-pub fn socks_over(talk: &mut Talk, (user, password): &Credential, command: u8, host: &[u8], port: u16) -> Result<Said, End> {
+pub fn socks_over(
+    talk: &mut Talk,
+    (user, password): &Credential,
+    command: u8,
+    host: &[u8],
+    port: u16,
+) -> Result<Said, End> {
     talk.send([5, 1, 2]);
     if talk.take(2)? == [5, 0xff] {
         return Ok(Said::NoMethod);

@@ -104,7 +104,8 @@ impl Conn {
     pub fn request(&mut self) -> Option<String> {
         let head = self.head()?;
         let field = |name: &str| {
-            head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix(name).map(|rest| rest.trim().to_owned()))
+            head.lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix(name).map(|rest| rest.trim().to_owned()))
         };
         let body = if let Some(length) = field("content-length:") {
             let length = length.parse().unwrap();

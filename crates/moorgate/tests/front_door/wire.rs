@@ -92,8 +92,7 @@ async fn a_gibibyte_both_ways_at_once_arrives_unchanged_through_every_door() {
         let Open { client, target, asked } = Open::through(&doors, door).await;
         let (to_target, to_client) =
             (tokio::spawn(send_bulk(client.writer, UP)), tokio::spawn(send_bulk(target.writer, DOWN)));
-        let (at_target, at_client) =
-            (tokio::spawn(take_bulk(target.reader)), tokio::spawn(take_bulk(client.reader)));
+        let (at_target, at_client) = (tokio::spawn(take_bulk(target.reader)), tokio::spawn(take_bulk(client.reader)));
         let (received, digest, end, _reader) = at_target.await.unwrap();
         assert_eq!((received, end), (BULK, End::Fin), "{door:?} up");
         assert!(digest == up, "{door:?}: what went up is not what arrived");
@@ -161,13 +160,8 @@ enum State {
     AborterReadsSlowly,
 }
 
-const STATES: [State; 5] = [
-    State::Idle,
-    State::AborterFinished,
-    State::OtherFinished,
-    State::OtherReadsSlowly,
-    State::AborterReadsSlowly,
-];
+const STATES: [State; 5] =
+    [State::Idle, State::AborterFinished, State::OtherFinished, State::OtherReadsSlowly, State::AborterReadsSlowly];
 
 /// Writes until nothing more is taken.
 async fn fill(writer: &mut Writer) {
@@ -196,7 +190,11 @@ async fn check_reset(gateway: &Gateway, doors: &Doors, door: Door, by_client: bo
         State::AborterReadsSlowly => fill(&mut other.writer).await,
     }
     let began = Instant::now();
-    if whole { aborter.abort_connection() } else { aborter.abort() }
+    if whole {
+        aborter.abort_connection()
+    } else {
+        aborter.abort()
+    }
     if state == State::OtherReadsSlowly {
         // Seen although nobody reads.
         flow_to(gateway, &asked).await;

@@ -78,7 +78,9 @@ fn a_client_that_dies_within_its_body_is_no_whole_request_at_the_target() {
     for framing in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
         let target = Target::http(|_| ok("never"));
         let mut talk = Talk::to(gateway.address(HTTP));
-        talk.send(get(&credential, &target.address.to_string(), "/", framing).replacen("GET", "POST", 1) + "5\r\nhello\r\n");
+        talk.send(
+            get(&credential, &target.address.to_string(), "/", framing).replacen("GET", "POST", 1) + "5\r\nhello\r\n",
+        );
         let client = talk.local();
         eventually("the body's begin at the target", || (target.seen().bytes > 100).then_some(()));
         drop(talk);

@@ -74,7 +74,9 @@ fn a_draining_gateway_refuses_what_is_new_and_finishes_what_runs() {
     assert_eq!(other.take(2).unwrap(), [5, 2]);
 
     gateway.signal("TERM");
-    eventually("the end of the listeners", || std::net::TcpStream::connect(gateway.address(HTTP)).is_err().then_some(()));
+    eventually("the end of the listeners", || {
+        std::net::TcpStream::connect(gateway.address(HTTP)).is_err().then_some(())
+    });
     http.send(&talk::connect(&credential, &target)[1..]);
     check_refusal(&http.reply(), 503, "draining");
     let (user, password) = &credential;

@@ -10,8 +10,16 @@ use crate::{
 
 /// Behind the request line of `METHOD http://TARGET/`: fields, the empty line, a body. `HOST` and `AUTH` are whole lines.
 const CASES: &[(&str, &str, &str)] = &[
-    ("Transfer-Encoding, then Content-Length", "POST", "HOST AUTH Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
-    ("Content-Length, then Transfer-Encoding", "POST", "HOST AUTH Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    (
+        "Transfer-Encoding, then Content-Length",
+        "POST",
+        "HOST AUTH Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    ),
+    (
+        "Content-Length, then Transfer-Encoding",
+        "POST",
+        "HOST AUTH Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ),
     ("two equal Content-Lengths", "POST", "HOST AUTH Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
     ("a Content-Length in a list", "POST", "HOST AUTH Content-Length: 5, 5\r\n\r\nhello"),
     ("an empty Content-Length", "POST", "HOST AUTH Content-Length:\r\n\r\n"),
@@ -33,19 +41,39 @@ const CASES: &[(&str, &str, &str)] = &[
     ("a chunk size of 0x5", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n"),
     ("a chunk size of +5", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n"),
     ("a chunk size with a space", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n"),
-    ("a chunk size of 16 digits", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n0000000000000005\r\nhello\r\n0\r\n\r\n"),
-    ("a chunk size with an underscore", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n1_0\r\nhello\r\n0\r\n\r\n"),
+    (
+        "a chunk size of 16 digits",
+        "POST",
+        "HOST AUTH Transfer-Encoding: chunked\r\n\r\n0000000000000005\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "a chunk size with an underscore",
+        "POST",
+        "HOST AUTH Transfer-Encoding: chunked\r\n\r\n1_0\r\nhello\r\n0\r\n\r\n",
+    ),
     ("no chunk size", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n\r\nhello\r\n0\r\n\r\n"),
-    ("a chunk's line that ends in LF alone", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n"),
+    (
+        "a chunk's line that ends in LF alone",
+        "POST",
+        "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
+    ),
     ("a chunk's data without its CR LF", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5\r\nhello0\r\n\r\n"),
-    ("a chunk's data that ends in LF alone", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n"),
+    (
+        "a chunk's data that ends in LF alone",
+        "POST",
+        "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5\r\nhello\n0\r\n\r\n",
+    ),
     ("a broken second chunk", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n-1\r\n\r\n"),
     ("a trailer with a NUL", "POST", "HOST AUTH Transfer-Encoding: chunked\r\n\r\n0\r\nX: \0\r\n\r\n"),
 ];
 
 /// Whole heads, with `TARGET` for the target's authority.
 const HEADS: &[(&str, &str, &str)] = &[
-    ("another Host than the target's", "GET http://TARGET/ HTTP/1.1\r\nHost: other.example\r\nAUTH \r\n", "host_mismatch"),
+    (
+        "another Host than the target's",
+        "GET http://TARGET/ HTTP/1.1\r\nHost: other.example\r\nAUTH \r\n",
+        "host_mismatch",
+    ),
     ("another port in Host", "GET http://TARGET/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAUTH \r\n", "host_mismatch"),
     ("CONNECT with another Host", "CONNECT TARGET HTTP/1.1\r\nHost: other.example\r\nAUTH \r\n", "host_mismatch"),
     ("CONNECT with a body", "CONNECT TARGET HTTP/1.1\r\nHOST AUTH Content-Length: 5\r\n\r\nhello", "malformed"),
@@ -72,9 +100,9 @@ fn what_two_readers_could_read_differently_reaches_no_target() {
             .replace("HOST ", &format!("Host: {address}\r\n"))
             .replace("AUTH ", &authorization(&credential))
     };
-    let framed = CASES.iter().map(|(name, method, rest)| {
-        (*name, fill(&format!("{method} http://TARGET/ HTTP/1.1\r\n{rest}")), "malformed")
-    });
+    let framed = CASES
+        .iter()
+        .map(|(name, method, rest)| (*name, fill(&format!("{method} http://TARGET/ HTTP/1.1\r\n{rest}")), "malformed"));
     let heads = HEADS.iter().map(|(name, head, code)| (*name, fill(head), *code));
     let good = get(&credential, &address, "/", "");
 
