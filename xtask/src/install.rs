@@ -39,7 +39,7 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// Python's clients, for a virtual environment.
-const PYTHON: &[&str] = &["requests==2.32.5", "httpx[socks]==0.28.1", "PySocks==1.7.1"];
+const PYTHON: &[&str] = &["requests==2.32.5", "httpx[socks]==0.28.1", "PySocks==1.7.1", "h2==4.3.0"];
 /// Node's clients, as they run on Debian's Node too.
 const NODE: &[&str] = &["undici@6.29.1", "https-proxy-agent@7.0.6", "socks-proxy-agent@8.0.5"];
 /// Says which clients were installed, so that a second run has nothing to do.

@@ -79,6 +79,17 @@ pub struct Exposure {
 }
 
 impl Exposure {
+    /// What asking alone exposes on `listener`, whether or not anything comes of it: the head has crossed the wire to us,
+    /// and nothing has gone any further.
+    pub fn asked(listener: Listener, named: bool, credentials: bool, message: bool) -> Self {
+        let gateway = Readable { name: named, port: named, credentials, path: message, headers: message, body: false };
+        let wire_to_gateway = match listener.product() {
+            Some(Product::Shield) => Readable::NOTHING,
+            Some(Product::Static) | None => gateway,
+        };
+        Self { wire_to_gateway, gateway, ..Self::default() }
+    }
+
     /// What an outbound flow exposes on `listener`, with bytes that look like `content`.
     pub fn outbound(listener: Listener, content: Content) -> Self {
         let carried = match content {

@@ -193,7 +193,7 @@ impl Failure {
         Self::new(
             Code::PolicyDenied,
             format_args!(
-                "denied by policy rule {number} of account {account} ({rule}); change it with: moorgate policy set {account}"
+                "denied by policy rule {number} of account {account} ({rule}); its rules: moorgate policy show {account}"
             ),
         )
     }
@@ -202,7 +202,7 @@ impl Failure {
         Self::new(
             Code::PolicyDenied,
             format_args!(
-                "no allow rule of account {account} matches {}; add one with: moorgate policy set {account} --allow …",
+                "no allow rule of account {account} matches {}; its rules: moorgate policy show {account} (policy set replaces them)",
                 visible(asked.text())
             ),
         )
@@ -212,7 +212,7 @@ impl Failure {
         Self::new(
             Code::PolicyDenied,
             format_args!(
-                "port {port} is closed unless a rule of account {account} names it: moorgate policy set {account} --allow HOST:{port}"
+                "port {port} is closed unless an allow rule of account {account} names it, as HOST:{port} (moorgate policy show {account})"
             ),
         )
     }
@@ -228,14 +228,14 @@ impl Failure {
     }
 
     pub(crate) fn guarded(asked: &Asked, address: IpAddr, class: &str) -> Self {
-        let leads_to = match &asked.host {
-            Ok(host) if host.ip() == Some(address) => String::new(),
-            _ => format!("{} leads to ", visible(asked.text())),
+        let (what, is) = match &asked.host {
+            Ok(host) if host.ip() == Some(address) => (address.to_string(), " is"),
+            _ => (format!("{} leads to {address}", visible(asked.text())), ","),
         };
         Self::new(
             Code::GuardDenied,
             format_args!(
-                "{leads_to}{address}, {class}, which nobody may reach through this gateway; \
+                "{what}{is} {class}, which nobody may reach through this gateway; \
                  an operator can allow it with [egress] allow_private_destinations"
             ),
         )

@@ -119,6 +119,8 @@ impl Connector {
         };
         match timeout(self.connect, race.run(interleave(admitted))).await {
             Ok(Ok((stream, address, egress))) => Ok(Connected { stream, address, egress, tries: race.tries }),
+            // Without an egress address no SYN left, to no address.
+            Ok(Err(failure)) if failure.code == Code::NoEgressLeft => Err(failure.into()),
             Ok(Err(failure)) => Err(NotConnected { failure, address: race.first, tries: race.tries }),
             Err(_) => Err(slow(&race)),
         }

@@ -4,7 +4,8 @@
 //! every runtime is busy; a connection that fails to bind reports it at once.
 
 use std::{
-    net::{IpAddr, SocketAddr, TcpListener},
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
     thread,
     time::Duration,
@@ -70,7 +71,7 @@ fn report(sender: &watch::Sender<Arc<Presence>>, now: Presence) {
             return false;
         }
         for address in now.absent.iter().filter(|address| presence.has(**address)) {
-            tracing::warn!(%address, "egress address is gone: connections leave from the pair's other address");
+            tracing::warn!(%address, "egress address is gone from this machine");
         }
         for address in presence.absent.iter().filter(|address| now.has(**address)) {
             tracing::info!(%address, "egress address is back");
@@ -85,9 +86,13 @@ fn look(egress: &[IpAddr]) -> Presence {
     Presence { local: local_addresses(), absent }
 }
 
-/// An address is present when the kernel lets us bind it.
+/// An address is present when the kernel lets us bind it. Asked with UDP: the TCP ports of a busy address may all be in
+/// use by connections, each toward another destination. Any other error (no descriptor left) says nothing about the address.
 fn can_bind(address: IpAddr) -> bool {
-    TcpListener::bind(SocketAddr::new(address, 0)).is_ok()
+    match UdpSocket::bind(SocketAddr::new(address, 0)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != ErrorKind::AddrNotAvailable,
+    }
 }
 
 fn local_addresses() -> Vec<IpAddr> {

@@ -1,12 +1,16 @@
 //! The client's side before it becomes a leg: bare TCP or TLS, and the bytes that were read of it.
 
-use std::io;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::{Buf, BytesMut};
 use moorgate_net::leg::{Leg, TcpLeg, reset_on_drop};
 use moorgate_tls::{TlsLeg, TlsStream};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
@@ -83,6 +87,11 @@ impl<S: AsyncRead + Unpin> Client<S> {
         self.buffer.advance(bytes.min(self.buffer.len()));
     }
 
+    /// The stream as it was before anything was read of it.
+    pub(crate) fn rewind(self) -> Rewound<S> {
+        Rewound { read: self.buffer, stream: self.stream }
+    }
+
     /// What came after the head: it belongs to the tunnel.
     pub(crate) fn take_early(&mut self) -> Box<[u8]> {
         std::mem::take(&mut self.buffer).as_ref().into()
@@ -101,4 +110,51 @@ pub(crate) async fn broken<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut By
     }
     // It finished its side, or has sent as much as we keep: it may still wait for the answer.
     std::future::pending().await
+}
+
+/// A stream of which something was read, to be read again.
+pub(crate) struct Rewound<S> {
+    read: BytesMut,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let most = self.read.len().min(buf.remaining());
+        buf.put_slice(&self.read.split_to(most));
+        if self.read.is_empty() {
+            // The room it took is not needed again.
+            self.read = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

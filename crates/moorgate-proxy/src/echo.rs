@@ -121,6 +121,7 @@ pub(crate) async fn answer_exchange<S: ClientStream>(
     let keep = can_go_on(head, visit);
     let answer = encode(head, &seen, visit.listener.words(), keep);
     flow.record.status = Some(200);
+    flow.record.exposure = seen.exposure;
     flow.record.egress = Some(seen.address);
     flow.meter().add_down(answer.len() as u64);
     flow.end(Outcome::Ok);
@@ -151,6 +152,7 @@ pub(crate) async fn answer_stream(
     let mut response = http::Response::new(());
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     flow.record.status = Some(200);
+    flow.record.exposure = seen.exposure;
     flow.record.egress = Some(seen.address);
     flow.meter().add_down(body.len() as u64);
     if let Ok(mut stream) = respond.send_response(response, is_head)

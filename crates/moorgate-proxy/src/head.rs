@@ -4,8 +4,9 @@
 use moorgate_contract::{
     account::Principal,
     decide::Transport,
+    exposure::Exposure,
     failure::{Code, Failure},
-    flow::OpenFlow,
+    flow::{Kind, OpenFlow},
 };
 use moorgate_wire::{
     basic,
@@ -18,7 +19,10 @@ use crate::gateway::{Decided, Visit};
 /// Who asks, and whether they may: the same for CONNECT and exchanges.
 pub(crate) fn ask(visit: &Visit, headers: &Headers, asked: &Asked, flow: &mut OpenFlow) -> Result<Decided, Failure> {
     flow.record.target = Some(asked.text().into());
-    let principal = authenticate(visit, headers.get("proxy-authorization"), flow)?;
+    let field = headers.get("proxy-authorization");
+    let message = flow.record.kind == Kind::Exchange;
+    flow.record.exposure = Exposure::asked(visit.listener, true, field.is_some(), message);
+    let principal = authenticate(visit, field, flow)?;
     visit.decide(principal, asked, Transport::Stream, flow)
 }
 

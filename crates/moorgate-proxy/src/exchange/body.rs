@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The client's body broke off: the target must not take it for whole.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +20,8 @@ pub(crate) enum Body {
     Empty,
     /// Pieces that another part of the same task reads and sends here; a sender that is gone before `None` was sent broke off.
     Pieces { pieces: mpsc::Receiver<Option<Bytes>>, length: Option<u64> },
-    /// The data of an h2 stream.
-    Stream { stream: h2::RecvStream, length: Option<u64> },
+    /// The data of an h2 stream. `whole` goes when nothing more is to be read of it.
+    Stream { stream: h2::RecvStream, length: Option<u64>, whole: Option<oneshot::Sender<()>> },
 }
 
 impl Body {
@@ -46,13 +46,19 @@ impl http_body::Body for Body {
                 Some(None) => None,
                 None => Some(Err(BrokeOff)),
             }),
-            Self::Stream { stream, .. } => match stream.poll_data(cx) {
+            Self::Stream { stream, whole, .. } => match stream.poll_data(cx) {
                 Poll::Pending => Poll::Pending,
-                Poll::Ready(None) => Poll::Ready(None),
+                Poll::Ready(None) => {
+                    *whole = None;
+                    Poll::Ready(None)
+                }
                 Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BrokeOff))),
                 Poll::Ready(Some(Ok(data))) => {
                     // Hyper holds one piece at a time, so the window can be given back as soon as it is taken.
                     let _ = stream.flow_control().release_capacity(data.len());
+                    if stream.is_end_stream() {
+                        *whole = None;
+                    }
                     Poll::Ready(Some(Ok(Frame::data(data))))
                 }
             },

@@ -53,7 +53,6 @@ pub(crate) async fn run<S: ClientStream>(
         Ok(decided) => decided,
         Err(failure) => return refuse(visit, client, kept, flow, &head, &failure).await,
     };
-    flow.record.exposure = Exposure::outbound(visit.listener, Content::Http);
     if decided.plan.destination == Destination::Echo {
         let client = echo::answer_exchange(visit, client, flow, &head, &decided).await?;
         return Some((client, kept));
@@ -201,6 +200,7 @@ impl Exchange<'_> {
         let open = &self.entered.open;
         let limits = &self.visit.gateway.limits;
         let kept = target::ready(self.visit, self.decided, self.entered, flow, kept).await?;
+        flow.record.exposure = Exposure::outbound(self.visit.listener, Content::Http);
         if self.head.expect_continue && uplink.buffer.is_empty() && self.head.version == Version::Http11 {
             write(writer, &b"HTTP/1.1 100 Continue\r\n\r\n"[..]).await?;
             writer.flush().await.map_err(|_| Stop::Client)?;

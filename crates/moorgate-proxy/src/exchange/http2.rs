@@ -15,7 +15,10 @@ use moorgate_contract::{
     outcome::{Ending, Outcome},
 };
 use moorgate_wire::host::Asked;
-use tokio::time::timeout;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
 
 use super::{Body, Stop, check_loop, has_body, request, response_fields, target};
 use crate::{
@@ -40,7 +43,6 @@ pub(crate) async fn run(
         Ok(prepared) => prepared,
         Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
     };
-    flow.record.exposure = Exposure::outbound(visit.listener, Content::Http);
     if decided.plan.destination == Destination::Echo {
         return echo::answer_stream(visit, respond, flow, &parts, &decided).await;
     }
@@ -59,6 +61,7 @@ pub(crate) async fn run(
             }
         }
         Err(Stop::Failed(failure)) => say_no_on_stream(respond, flow, &failure, !is_head),
+        Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), !is_head),
         Err(stop) => {
             respond.send_reset(Reason::CANCEL);
             give_up(flow, stop);
@@ -70,10 +73,14 @@ pub(crate) async fn run(
 fn give_up(flow: OpenFlow, stop: Stop) {
     match stop {
         Stop::Client => flow.end(Outcome::Cut(Ending::ResetByClient)),
-        Stop::Cut(Ending::Idle) => flow.end(Outcome::Failed(Code::BodyTooSlow)),
+        Stop::Cut(Ending::Idle) => flow.fail(&body_too_slow()),
         Stop::Cut(ending) => flow.end(Outcome::Cut(ending)),
         Stop::Failed(failure) => flow.fail(&failure),
     }
+}
+
+fn body_too_slow() -> Failure {
+    Failure::new(Code::BodyTooSlow, "no byte of the body moved within [limits] body")
 }
 
 fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> Result<(Decided, Entered), Failure> {
@@ -95,12 +102,15 @@ fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> R
     Ok((decided, entered))
 }
 
+/// A request, and what resolves when all of its body has been read (or nobody wants the rest).
+type Outgoing = (Request<Body>, oneshot::Receiver<()>);
+
 fn outgoing(
     visit: &Visit,
     parts: &http::request::Parts,
     decided: &Decided,
     stream: RecvStream,
-) -> Result<Request<Body>, Failure> {
+) -> Result<Outgoing, Failure> {
     let mut headers = fields(&parts.headers);
     // RFC 9113 §8.2.3: crumbs become one field again before HTTP/1.
     let crumbs: Vec<Vec<u8>> = headers.get_all("cookie").map(<[u8]>::to_vec).collect();
@@ -108,10 +118,11 @@ fn outgoing(
         headers.set("cookie", crumbs.join(&b"; "[..]));
     }
     let length = headers.get("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-    let body = if stream.is_end_stream() { Body::Empty } else { Body::Stream { stream, length } };
+    let (whole, is_whole) = oneshot::channel();
+    let body = if stream.is_end_stream() { Body::Empty } else { Body::Stream { stream, length, whole: Some(whole) } };
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
-    request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)
+    Ok((request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)?, is_whole))
 }
 
 /// Up to the response's head. The body goes up meanwhile, as hyper takes it.
@@ -120,32 +131,40 @@ async fn answer(
     decided: &Decided,
     entered: &Entered,
     flow: &mut OpenFlow,
-    outgoing: Request<Body>,
+    (outgoing, is_whole): Outgoing,
     respond: &mut SendResponse<Bytes>,
 ) -> Result<Response<Incoming>, Stop> {
     let open = &entered.open;
     let limits = &visit.gateway.limits;
-    let has_body = !matches!(outgoing.body(), Body::Empty);
-    // A body may take long as a whole; without one the target's own limit counts from here.
-    let limit = if has_body { None } else { Some(limits.response) };
-    open.idles_after(has_body.then_some(limits.body.max(limits.response)));
-    let mut sent = pin!(async {
-        let kept = target::ready(visit, decided, entered, flow, None).await?;
-        let sending = target::send(visit, decided, entered, flow, kept, outgoing);
-        match limit {
-            None => sending.await,
-            Some(limit) => timeout(limit, sending).await.unwrap_or_else(|_| {
-                let said =
-                    format_args!("the target took the request and did not answer within {} s", limit.as_secs_f32());
-                Err(Failure::new(Code::ResponseTimeout, said))
-            }),
-        }
-    });
-    tokio::select! {
+    let kept = tokio::select! {
         biased;
-        ending = poll_fn(|cx| open.poll_cut(cx)) => Err(Stop::Cut(ending)),
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => Err(Stop::Client),
-        sent = &mut sent => sent.map(|(response, _)| response).map_err(Stop::Failed),
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
+        kept = target::ready(visit, decided, entered, flow, None) => kept?,
+    };
+    flow.record.exposure = Exposure::outbound(visit.listener, Content::Http);
+    open.idles_after(Some(limits.body));
+    let mut sent = pin!(target::send(visit, decided, entered, flow, kept, outgoing));
+    let mut is_whole = pin!(is_whole);
+    let mut deadline = None;
+    loop {
+        tokio::select! {
+            biased;
+            ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
+            sent = &mut sent => return sent.map(|(response, _)| response).map_err(Stop::Failed),
+            _ = &mut is_whole, if deadline.is_none() => {
+                // From here on it is the target's turn, and its own limit counts.
+                open.idles_after(None);
+                deadline = Some(Instant::now() + limits.response);
+            }
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                let said = format_args!(
+                    "the target took the request and did not answer within {} s",
+                    limits.response.as_secs_f32()
+                );
+                return Err(Failure::new(Code::ResponseTimeout, said).into());
+            }
+        }
     }
 }
 

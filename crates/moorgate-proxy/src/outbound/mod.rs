@@ -25,11 +25,29 @@ pub(crate) async fn http(visit: Arc<Visit>, stream: TcpStream) {
 /// The HTTPS proxy (Shield): TLS to the proxy, then the same head, over HTTP/1.1 or h2.
 pub(crate) async fn https(visit: Arc<Visit>, stream: TcpStream) {
     let Some(stream) = terminate(&visit, &visit.gateway.terminators.https, stream).await else { return };
-    if stream.alpn() == Some(b"h2") {
-        http2::converse(visit, stream).await;
+    let agreed_on_h2 = stream.alpn() == Some(b"h2");
+    let mut client = Client::new(stream);
+    if agreed_on_h2 && begins_h2(&visit, &mut client).await {
+        http2::converse(visit, client.rewind()).await;
     } else {
-        http1::converse(visit, Client::new(stream)).await;
+        http1::converse(visit, client).await;
     }
+}
+
+/// Go's client offers h2 to a proxy, and then speaks HTTP/1.1 all the same (golang/go, net/http's Transport): what it
+/// agreed on counts less than what it says. A client's preface comes first and at once (RFC 9113 §3.4).
+async fn begins_h2(visit: &Visit, client: &mut Client<TlsStream>) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let looked = timeout(visit.gateway.limits.head.saturating_sub(visit.accepted.elapsed()), async {
+        while client.buffer.len() < PREFACE.len() && PREFACE.starts_with(&client.buffer) {
+            if !matches!(client.read_more().await, Ok(read) if read > 0) {
+                break;
+            }
+        }
+    });
+    // A client that is too slow, or gone, is met again by whichever conversation begins.
+    let _ = looked.await;
+    client.buffer.starts_with(PREFACE)
 }
 
 /// SOCKS5 (Static): the greeting is the first thing on the wire.

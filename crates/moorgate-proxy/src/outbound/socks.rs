@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use moorgate_contract::{
     decide::{Destination, Transport},
+    exposure::Exposure,
     failure::{Code, Failure, SocksAnswer},
     flow::OpenFlow,
     limits::REFUSAL_LINGER,
@@ -109,6 +110,7 @@ async fn peek<S: ClientStream>(
             Step::Authenticate { consumed, username, password } => {
                 client.consume(consumed);
                 let username = String::from_utf8_lossy(&username);
+                flow.record.exposure = Exposure::asked(visit.listener, false, true, false);
                 principal = Some(visit.authenticate(Some((&username, &password)), flow)?);
                 send(&mut client.stream, &Server::auth_reply(true)).await?;
             }
@@ -130,6 +132,7 @@ async fn peek<S: ClientStream>(
 
 fn transport(command: Command, asked: &Asked, flow: &mut OpenFlow) -> Result<Transport, Failure> {
     flow.record.target = Some(asked.text().into());
+    flow.record.exposure = Exposure::asked(flow.record.listener, true, true, false);
     match command {
         Command::Connect => Ok(Transport::Stream),
         Command::UdpAssociate => Ok(Transport::Datagram),

@@ -12,11 +12,10 @@ use hickory_proto::{
     rr::{RData, Record, RecordType},
 };
 
-/// A question: the name without its last dot, how often it has been asked before (for this family), and whether for IPv6.
+/// A question: the name without its last dot, and how often it has been asked before (for this family).
 pub struct Question<'a> {
     pub name: &'a str,
     pub before: usize,
-    pub v6: bool,
 }
 
 pub struct Dns {
@@ -61,7 +60,7 @@ fn reply(
     let v6 = query.query_type() == RecordType::AAAA;
     let mut counts = counts.lock().unwrap();
     let count = counts.entry((name.clone(), v6)).or_default();
-    let found = answer(&Question { name: &name, before: *count, v6 });
+    let found = answer(&Question { name: &name, before: *count });
     *count += 1;
     match found {
         None => reply.metadata.response_code = ResponseCode::NXDomain,

@@ -118,7 +118,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    fn bare(stream: TcpStream) -> Self {
+    /// Over a connected socket, as it is.
+    pub fn bare(stream: TcpStream) -> Self {
         use std::os::fd::AsFd;
         stream.set_nodelay(true).unwrap();
         let socket = stream.as_fd().try_clone_to_owned().unwrap().into();
@@ -322,6 +323,11 @@ impl Doors {
         let (username, password) = gateway.credential();
         let addresses = Door::ALL.map(|door| (door.listener(), gateway.address(door.listener()))).to_vec();
         Self { addresses, roots: Arc::new(roots), username, password }
+    }
+
+    /// The same doors for another username and password.
+    pub fn with_credential(&self, (username, password): &(String, String)) -> Self {
+        Self { username: username.clone(), password: password.clone(), ..self.clone() }
     }
 
     pub fn address(&self, door: Door) -> SocketAddr {

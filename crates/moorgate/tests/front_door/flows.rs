@@ -35,7 +35,9 @@ fn every_way_out_is_one_flow_refused_ones_included() {
     drop(socks_tunnel(gateway.address(SOCKS), &credential, &echo).unwrap());
     wanted.push((SOCKS, "tunnel", "ok"));
     let mut talk = Talk::to(gateway.address(HTTP));
-    for (target, outcome) in [(&*web, "ok"), ("echo.moorgate.internal", "ok"), ("10.0.0.1", "guard_denied"), (&*web, "ok")] {
+    for (target, outcome) in
+        [(&*web, "ok"), ("echo.moorgate.internal", "ok"), ("10.0.0.1", "guard_denied"), (&*web, "ok")]
+    {
         talk.send(get(&credential, target, "/", ""));
         talk.reply();
         wanted.push((HTTP, "exchange", outcome));
@@ -65,8 +67,12 @@ fn every_way_out_is_one_flow_refused_ones_included() {
         wanted.push((listener, "tunnel", outcome));
     }
     // A tunnel that one side breaks off.
-    let breaking = Target::new("127.0.0.1:0", |conn| conn.reset());
+    let breaking = Target::new("127.0.0.1:0", |mut conn| {
+        conn.head();
+        conn.reset();
+    });
     let mut tunnel = Talk::tunnel(gateway.address(HTTP), &credential, &breaking.address.to_string()).unwrap();
+    tunnel.send("go\r\n\r\n");
     tunnel.rest();
     wanted.push((HTTP, "tunnel", "reset_by_target"));
     // Who connects and says nothing, such as a health check, is none.
@@ -136,7 +142,9 @@ fn a_flow_says_who_where_from_and_exactly_how_many_bytes() {
     // An exchange counts what went over the target's socket, heads included.
     let web = Target::http(|_| ok("0123456789"));
     let mut talk = Talk::to(gateway.address(HTTP));
-    talk.send(get(&credential, &web.address.to_string(), "/", "Content-Length: 5\r\n").replacen("GET", "POST", 1) + "hello");
+    talk.send(
+        get(&credential, &web.address.to_string(), "/", "Content-Length: 5\r\n").replacen("GET", "POST", 1) + "hello",
+    );
     assert_eq!(talk.reply().body, "0123456789");
     let flow = gateway.wait_flow(|flow| flow["target"] == web.address.to_string());
     assert_eq!(flow["kind"], "exchange");
@@ -154,7 +162,8 @@ fn json_lines_on_standard_output_are_what_log_json_says() {
     }
     let printed = eventually("three lines", || {
         let out = gateway.stdout();
-        let lines: Vec<Value> = out.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect();
+        let lines: Vec<Value> =
+            out.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect();
         (lines.len() == 3).then_some(lines)
     });
     let logged = eventually("three flows", || Some(gateway.flows()).filter(|flows| flows.len() == 3));
@@ -190,7 +199,8 @@ fn log_follows_tells_accounts_apart_and_knows_the_past_after_a_restart() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap()["target"].as_str().unwrap().to_owned();
+    let mut next =
+        || serde_json::from_str::<Value>(&lines.next().unwrap()).unwrap()["target"].as_str().unwrap().to_owned();
     assert_eq!(next(), "127.1:80", "what was before");
     ask(&gateway, &second, "127.2");
     assert_eq!(next(), "127.2:80");
@@ -244,7 +254,8 @@ fn no_password_and_no_token_is_ever_written_down_or_said_again() {
         let string = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
         let added = gateway.cli_json(&["credential", "add", "default"]);
         secrets.push(string(&added, "password"));
-        let rotated = gateway.cli_json(&["credential", "rotate", "default", &string(&added, "username"), "--overlap", "1h"]);
+        let rotated =
+            gateway.cli_json(&["credential", "rotate", "default", &string(&added, "username"), "--overlap", "1h"]);
         secrets.push(string(&rotated, "password"));
         secrets.push(string(&gateway.cli_json(&["token", "add", "default"]), "token"));
 
@@ -252,17 +263,33 @@ fn no_password_and_no_token_is_ever_written_down_or_said_again() {
         let target = Target::http(|_| ok("fine"));
         let address = target.address.to_string();
         let wrong = (credential.0.clone(), "hunter2-is-wrong".to_owned());
-        secrets.extend([wrong.1.clone(), "in-the-userinfo".into(), "in-the-query".into(), "in-a-cookie".into(), "as-bearer".into()]);
+        secrets.extend([
+            wrong.1.clone(),
+            "in-the-userinfo".into(),
+            "in-the-query".into(),
+            "in-a-cookie".into(),
+            "as-bearer".into(),
+        ]);
         secrets.extend(["in-a-socks-name".to_owned(), "in-a-broken-field".to_owned()]);
         for request in [
-            get(&credential, &address, "/?key=in-the-query", "Cookie: in-a-cookie\r\nAuthorization: Bearer as-bearer\r\n"),
+            get(
+                &credential,
+                &address,
+                "/?key=in-the-query",
+                "Cookie: in-a-cookie\r\nAuthorization: Bearer as-bearer\r\n",
+            ),
             get(&wrong, &address, "/?key=in-the-query", ""),
             talk::connect(&wrong, &address),
             get(&credential, "somebody:in-the-userinfo@127.0.0.1", "/?key=in-the-query", ""),
             talk::connect(&credential, "somebody:in-the-userinfo@127.0.0.1:80"),
             format!("GET /?key=in-the-query HTTP/1.1\r\nHost: a\r\n{}\r\n", authorization(&credential)),
-            format!("GET http://{address}/ HTTP/1.1\r\nHost: a\r\nX : in-a-broken-field\r\n{}\r\n", authorization(&credential)),
-            format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: in-a-broken-field\r\n\r\n"),
+            format!(
+                "GET http://{address}/ HTTP/1.1\r\nHost: a\r\nX : in-a-broken-field\r\n{}\r\n",
+                authorization(&credential)
+            ),
+            format!(
+                "GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\nProxy-Authorization: in-a-broken-field\r\n\r\n"
+            ),
         ] {
             let mut talk = Talk::to(gateway.address(HTTP));
             talk.send(request);
@@ -282,10 +309,20 @@ fn no_password_and_no_token_is_ever_written_down_or_said_again() {
         eventually("the flows", || (gateway.flows().len() >= 11).then_some(()));
 
         let mut said: Vec<(String, Vec<u8>)> = Vec::new();
-        for path in ["/metrics", "/api/v1/flows", "/api/v1/accounts", "/api/v1/accounts/default/credentials", "/api/v1/tokens", "/healthz", "/readyz"] {
+        for path in [
+            "/metrics",
+            "/api/v1/flows",
+            "/api/v1/accounts",
+            "/api/v1/accounts/default/credentials",
+            "/api/v1/tokens",
+            "/healthz",
+            "/readyz",
+        ] {
             said.push((path.into(), api(&gateway, "GET", path, None).1.into_bytes()));
         }
-        for command in [&["log"][..], &["credential", "list", "default"], &["token", "list"], &["account", "show", "default"]] {
+        for command in
+            [&["log"][..], &["credential", "list", "default"], &["token", "list"], &["account", "show", "default"]]
+        {
             said.push((format!("{command:?}"), gateway.cli(command).into_bytes()));
         }
         files(&data, &mut said);
@@ -298,7 +335,10 @@ fn no_password_and_no_token_is_ever_written_down_or_said_again() {
         let pair = BASE64_STANDARD.encode(format!("{}:{}", credential.0, credential.1));
         for secret in secrets.iter().chain(&encoded).chain([&pair]) {
             for (place, bytes) in &said {
-                assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} is in {place}");
+                assert!(
+                    !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                    "{secret} is in {place}"
+                );
             }
         }
         assert!(said.iter().any(|(name, _)| name == "flows.sqlite"), "the store was looked through");

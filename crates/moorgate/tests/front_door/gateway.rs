@@ -32,6 +32,7 @@ pub struct Setup {
     config: Option<String>,
     data_dir: Option<PathBuf>,
     prefix: Vec<String>,
+    home: Option<PathBuf>,
 }
 
 impl Setup {
@@ -53,6 +54,12 @@ impl Setup {
         self
     }
 
+    /// Starts it as a user would who has this home directory and names no data directory.
+    pub fn home(mut self, home: &Path) -> Self {
+        self.home = Some(home.into());
+        self
+    }
+
     /// Runs the binary behind another command: `["ip", "netns", "exec", "name"]`, `["prlimit", "--nofile=256:256"]`.
     pub fn behind(mut self, prefix: &[&str]) -> Self {
         self.prefix = prefix.iter().map(ToString::to_string).collect();
@@ -62,9 +69,16 @@ impl Setup {
     /// Starts it and waits until it is ready.
     pub fn start(self) -> Gateway {
         let temp = TempDir::new().unwrap();
-        let data_dir = self.data_dir.clone().unwrap_or_else(|| temp.path().join("data"));
         let mut command = behind(&self.prefix);
-        command.arg("up").arg("--data-dir").arg(&data_dir);
+        command.arg("up");
+        let data_dir = if let Some(home) = &self.home {
+            command.env("HOME", home).env_remove("XDG_STATE_HOME");
+            home.join(".local/state/moorgate")
+        } else {
+            let data_dir = self.data_dir.clone().unwrap_or_else(|| temp.path().join("data"));
+            command.arg("--data-dir").arg(&data_dir);
+            data_dir
+        };
         if let Some(config) = &self.config {
             let path = temp.path().join("moorgate.toml");
             fs::write(&path, config).unwrap();
@@ -73,10 +87,7 @@ impl Setup {
         for variable in std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("MOORGATE_")) {
             command.env_remove(variable);
         }
-        for listener in LISTENERS {
-            command.env(format!("MOORGATE_{listener}"), "127.0.0.1:0");
-        }
-        command.env("MOORGATE_CONSOLE_LISTEN", "127.0.0.1:0");
+        on_free_ports(&mut command);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stdin(Stdio::null())
@@ -98,8 +109,16 @@ fn behind(prefix: &[String]) -> Command {
     command
 }
 
+/// Has the kernel choose every port of `moorgate up`.
+pub fn on_free_ports(command: &mut Command) {
+    for listener in LISTENERS {
+        command.env(format!("MOORGATE_{listener}"), "127.0.0.1:0");
+    }
+    command.env("MOORGATE_CONSOLE_LISTEN", "127.0.0.1:0");
+}
+
 /// Collects what a process writes, line by line.
-fn follow(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+pub fn follow(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     let text = Arc::new(Mutex::new(String::new()));
     let sink = text.clone();
     thread::spawn(move || {

@@ -11,15 +11,22 @@
     unreachable_pub
 )]
 
+mod agent;
+mod clients;
 mod dns;
 mod doors;
 mod egress;
 mod failures;
+mod first_run;
 mod flows;
 mod gateway;
 mod guard;
+mod limits;
 mod live;
 mod namespace;
+mod postgres;
+mod site;
 mod talk;
 mod target;
+mod tools;
 mod wire;

@@ -14,20 +14,13 @@ use crate::{gateway::Gateway, target::find};
 /// Username and password.
 pub type Credential = (String, String);
 
-/// What a conversation runs over: TCP, or TLS over it.
-pub trait Stream: Read + Write + Send {}
-
-impl<S: Read + Write + Send> Stream for S {}
-
 /// One connection and what was read of it.
 pub struct Talk {
-    stream: Box<dyn Stream>,
-    /// The socket below.
     pub tcp: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// How a peer ended: over TLS a missing close_notify is a reset too.
+/// How a peer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Fin,
@@ -63,25 +56,15 @@ impl Talk {
         // Only there to end a broken test.
         tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         tcp.set_nodelay(true).unwrap();
-        Self { stream: Box::new(tcp.try_clone().unwrap()), tcp, buffer: Vec::new() }
-    }
-
-    /// Speaks through `wrap` of the socket from now on.
-    pub fn wrapped<S: Stream + 'static>(mut self, wrap: impl FnOnce(TcpStream) -> S) -> Self {
-        self.stream = Box::new(wrap(self.tcp.try_clone().unwrap()));
-        self
+        Self { tcp, buffer: Vec::new() }
     }
 
     /// Opens a tunnel with CONNECT; the refusal if there is one.
     pub fn tunnel(proxy: SocketAddr, credential: &Credential, target: &str) -> Result<Self, Reply> {
-        Self::to(proxy).into_tunnel(credential, target)
-    }
-
-    /// Becomes a tunnel with CONNECT; the refusal if there is one.
-    pub fn into_tunnel(mut self, credential: &Credential, target: &str) -> Result<Self, Reply> {
-        self.send(connect(credential, target));
-        let reply = self.reply_without_body();
-        if reply.status == 200 { Ok(self) } else { Err(self.with_body(reply)) }
+        let mut talk = Self::to(proxy);
+        talk.send(connect(credential, target));
+        let reply = talk.reply_without_body();
+        if reply.status == 200 { Ok(talk) } else { Err(talk.with_body(reply)) }
     }
 
     pub fn local(&self) -> SocketAddr {
@@ -90,12 +73,12 @@ impl Talk {
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The gateway may have refused and closed already: what it said is what a test checks.
-        let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());
+        let _ = self.tcp.write_all(bytes.as_ref());
     }
 
     fn more(&mut self) -> Result<(), End> {
         let mut piece = [0; 16 * 1024];
-        match self.stream.read(&mut piece) {
+        match self.tcp.read(&mut piece) {
             Ok(0) => Err(End::Fin),
             Ok(read) => {
                 self.buffer.extend_from_slice(&piece[..read]);
@@ -245,8 +228,7 @@ pub fn socks(proxy: SocketAddr, credential: &Credential, command: u8, host: &[u8
     (talk, said.unwrap_or(Said::Closed))
 }
 
-/// As [`socks`], on a connection that is there.
-pub fn socks_over(
+fn socks_over(
     talk: &mut Talk,
     (user, password): &Credential,
     command: u8,

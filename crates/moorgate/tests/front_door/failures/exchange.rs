@@ -90,6 +90,28 @@ fn a_client_that_dies_within_its_body_is_no_whole_request_at_the_target() {
 }
 
 #[test]
+fn a_chunk_that_breaks_when_the_request_is_on_its_way_is_400_and_no_whole_request() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    let mut expected = Expected::of(&gateway);
+    for broken in ["0x5\r\nhello\r\n0\r\n\r\n", "-1\r\n", "5\r\nhelloXX\r\n0\r\n\r\n", "0\r\nX\0: y\r\n\r\n"] {
+        let target = Target::http(|_| ok("never"));
+        let mut talk = Talk::to(gateway.address(HTTP));
+        let framing = "Transfer-Encoding: chunked\r\n";
+        talk.send(
+            get(&credential, &target.address.to_string(), "/", framing).replacen("GET", "POST", 1) + "2\r\nok\r\n",
+        );
+        eventually("the body's begin at the target", || (target.seen().bytes > 100).then_some(()));
+        talk.send(broken);
+        check_refusal(&talk.reply(), 400, "malformed");
+        assert!(talk.rest().0.is_empty());
+        expected.note(talk.local(), HTTP, "malformed");
+        assert_eq!(target.seen().requests.len(), 0, "{broken:?}");
+    }
+    expected.check();
+}
+
+#[test]
 fn an_early_response_is_delivered_and_the_rest_of_the_request_is_no_next_one() {
     let gateway = Gateway::start();
     let credential = gateway.credential();
