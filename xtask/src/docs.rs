@@ -1,29 +1,55 @@
 //! Tables of the documentation that come from the code.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashSet, fs, path::Path};
 
-use moorgate_contract::limits::phases_as_markdown;
+use moorgate_contract::{
+    failure::{Code, table::table_as_markdown},
+    limits::phases_as_markdown,
+};
 
 use crate::error::XtaskError;
 
-const BEGIN: &str = "<!-- limits: begin; made by `cargo xtask docs` -->\n";
-const END: &str = "<!-- limits: end -->\n";
+/// The page on failures: beside the table of the code it explains every code in words.
+const FAILURES: &str = "docs/failures.md";
 
-fn limits(root: &Path) -> PathBuf {
-    root.join("docs/limits.md")
+/// A table, between two lines of a page.
+struct Block {
+    page: &'static str,
+    begin: &'static str,
+    end: &'static str,
+    made: fn() -> String,
 }
 
-/// Whether every table is what the code says.
+const BLOCKS: [Block; 2] = [
+    Block {
+        page: "docs/limits.md",
+        begin: "<!-- limits: begin; made by `cargo xtask docs` -->\n",
+        end: "<!-- limits: end -->\n",
+        made: phases_as_markdown,
+    },
+    Block {
+        page: FAILURES,
+        begin: "<!-- failures: begin -->\n",
+        end: "<!-- failures: end -->\n",
+        made: table_as_markdown,
+    },
+];
+
+/// Whether every table is what the code says, and every failure is explained.
 ///
 /// # Errors
 /// The first file that is not, or that can't be read.
 pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
-    let path = limits(root);
-    let text = read(&path)?;
-    if with_block(&path, &text, &phases_as_markdown())? == text { Ok(()) } else { Err(XtaskError::Stale { path }) }
+    for block in &BLOCKS {
+        let path = root.join(block.page);
+        let text = read(&path)?;
+        if block.put(&path, &text)? != text {
+            return Err(XtaskError::Stale { path });
+        }
+    }
+    let path = root.join(FAILURES);
+    let codes = unexplained(&read(&path)?);
+    if codes.is_empty() { Ok(()) } else { Err(XtaskError::Unexplained { path, codes }) }
 }
 
 /// Writes every table anew.
@@ -31,12 +57,14 @@ pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
 /// # Errors
 /// A file that can't be read or written, or has lost its marks.
 pub(crate) fn rewrite(root: &Path) -> Result<(), XtaskError> {
-    let path = limits(root);
-    let text = read(&path)?;
-    let new = with_block(&path, &text, &phases_as_markdown())?;
-    if new != text {
-        fs::write(&path, new).map_err(|source| XtaskError::File { path: path.clone(), source })?;
-        eprintln!("wrote {}", path.display());
+    for block in &BLOCKS {
+        let path = root.join(block.page);
+        let text = read(&path)?;
+        let new = block.put(&path, &text)?;
+        if new != text {
+            fs::write(&path, new).map_err(|source| XtaskError::File { path: path.clone(), source })?;
+            eprintln!("wrote {}", path.display());
+        }
     }
     Ok(())
 }
@@ -45,13 +73,24 @@ fn read(path: &Path) -> Result<String, XtaskError> {
     fs::read_to_string(path).map_err(|source| XtaskError::File { path: path.into(), source })
 }
 
-/// `text` with `block` between its marks.
-fn with_block(path: &Path, text: &str, block: &str) -> Result<String, XtaskError> {
-    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    match parts {
-        Some((before, after)) => Ok(format!("{before}{BEGIN}{block}{END}{after}")),
-        None => Err(XtaskError::NoBlock { path: path.into(), begin: BEGIN.trim_end(), end: END.trim_end() }),
+impl Block {
+    /// `text` with the table as the code has it now.
+    fn put(&self, path: &Path, text: &str) -> Result<String, XtaskError> {
+        let Self { begin, end, made, .. } = self;
+        let parts = text.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+        match parts {
+            Some((before, after)) => Ok(format!("{before}{begin}{}{end}{after}", made())),
+            None => Err(XtaskError::NoBlock { path: path.into(), begin: begin.trim_end(), end: end.trim_end() }),
+        }
     }
+}
+
+/// The codes without a row of their own below the table that comes from the code.
+fn unexplained(text: &str) -> Vec<&'static str> {
+    let words = text.split_once("<!-- failures: end -->").map_or("", |(_, words)| words);
+    let explained: HashSet<&str> =
+        words.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(code, _)| code)).collect();
+    Code::ALL.iter().map(|code| code.row().code).filter(|code| !explained.contains(code)).collect()
 }
 
 #[cfg(test)]

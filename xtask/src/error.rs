@@ -53,6 +53,14 @@ pub(crate) enum XtaskError {
         /// The file.
         path: PathBuf,
     },
+    /// A page leaves failures out.
+    #[error("{} does not say what each means and what to do: {}", path.display(), codes.join(", "))]
+    Unexplained {
+        /// The page.
+        path: PathBuf,
+        /// The failures' codes.
+        codes: Vec<&'static str>,
+    },
     /// There is no way to install what is missing.
     #[error("missing: {}; only Debian's apt-get is known here, so install them and run again", .0.join(", "))]
     NoInstaller(Vec<&'static str>),

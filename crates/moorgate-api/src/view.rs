@@ -297,13 +297,17 @@ pub struct Explained {
     pub account: String,
     /// Where to, `host:port`.
     pub target: String,
-    /// Whether it would be carried.
+    /// Whether it would be carried, as far as it was judged (see `unjudged`).
     pub allowed: bool,
     /// Every check, in order.
     pub steps: Vec<ExplainedStep>,
     /// The addresses that would be dialled, in order. Empty when nothing was resolved.
     #[schema(value_type = Vec<String>)]
     pub admitted: Vec<SocketAddr>,
+    /// Whether the name was left unresolved (`dns=false`), so that address rules and the guard have yet to judge where
+    /// it leads.
+    #[serde(default)]
+    pub unjudged: bool,
     /// The addresses it would leave from, in the order tried; none: the kernel chooses.
     #[schema(value_type = Vec<String>)]
     pub egress: Vec<IpAddr>,

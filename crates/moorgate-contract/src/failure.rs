@@ -2,6 +2,8 @@
 //!
 //! A new failure is one row here; without it nothing compiles.
 
+pub mod table;
+
 use std::{fmt, net::IpAddr};
 
 use moorgate_wire::{

@@ -23,7 +23,7 @@ pub enum ControlError {
         name: String,
     },
     /// The name is taken.
-    #[error("there is already a {what} {name:?}; choose another name")]
+    #[error("there is already {} {what} {name:?}; choose another name", what.article())]
     Exists {
         /// What was to be made.
         what: What,
@@ -128,6 +128,13 @@ pub enum What {
 }
 
 impl What {
+    fn article(self) -> &'static str {
+        match self {
+            Self::Account => "an",
+            Self::Credential | Self::Token => "a",
+        }
+    }
+
     fn listed_by(self) -> &'static str {
         match self {
             Self::Account => "moorgate account list",

@@ -45,6 +45,7 @@ impl Control {
             target: asked.text().to_owned(),
             steps: steps.collect(),
             admitted: found.admitted,
+            unjudged: found.unjudged,
             egress: found.egress,
             refusal: refusal.map(|failure| RefusalView { code: failure.code, said: failure.said.into() }),
         })
@@ -75,18 +76,19 @@ impl Control {
                     format_args!("{name} was not resolved, as asked; its addresses are still to be judged"),
                 );
                 let egress = leave(&plan, &presence, [V4, V6].into_iter(), steps)?;
-                return Ok(Found { admitted: Vec::new(), egress });
+                return Ok(Found { unjudged: true, egress, ..Found::default() });
             }
         };
         let admitted = admit(guard, &presence, &plan, &addresses, steps)?;
         let egress = leave(&plan, &presence, admitted.iter().map(SocketAddr::ip), steps)?;
-        Ok(Found { admitted, egress })
+        Ok(Found { admitted, egress, unjudged: false })
     }
 }
 
 #[derive(Default)]
 struct Found {
     admitted: Vec<SocketAddr>,
+    unjudged: bool,
     egress: Vec<IpAddr>,
 }
 

@@ -135,6 +135,8 @@ pub struct Explanation {
     /// The addresses that may be dialled, in order; empty for a refusal, for the echo and where the name was not
     /// resolved.
     pub admitted: Vec<SocketAddr>,
+    /// Whether the name was left unresolved, so that address rules and the guard have yet to judge where it leads.
+    pub unjudged: bool,
     /// The addresses it would leave from, in the order in which they are tried; empty: the kernel chooses.
     pub egress: Vec<IpAddr>,
     /// The refusal, if it is refused.

@@ -159,9 +159,8 @@ impl Connector {
             };
             match dialled {
                 Ok(stream) => return finished(stream, address),
-                Err(Dial::Bind(error)) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => {
-                    self.presence.mark_absent(egress)
-                }
+                // It may have gone between the bind and the SYN, too.
+                Err(_) if self.presence.is_gone(egress) => {}
                 Err(error) => return Err(said(&error, address, Some(egress))),
             }
         }

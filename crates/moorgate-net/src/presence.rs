@@ -57,6 +57,15 @@ impl PresenceWatch {
         }
     }
 
+    /// Asks the kernel now, and takes note when `address` is gone.
+    pub fn is_gone(&self, address: IpAddr) -> bool {
+        let gone = !can_bind(address);
+        if gone {
+            self.mark_absent(address);
+        }
+        gone
+    }
+
     /// Resolves when `address` goes.
     pub async fn left(&self, address: IpAddr) {
         let mut receiver = self.sender.subscribe();

@@ -20,7 +20,8 @@ use crate::{agent::AgentArgs, up::UpArgs};
 #[derive(Debug, Parser)]
 #[command(name = "moorgate", version, max_term_width = 80)]
 pub(crate) struct Cli {
-    /// The gateway's data directory [default: $XDG_STATE_HOME/moorgate, else ~/.local/state/moorgate]
+    /// The gateway's data directory [default: $XDG_STATE_HOME/moorgate, else ~/.local/state/moorgate; when no gateway runs
+    /// there, commands ask the one of /var/lib/moorgate]
     #[arg(long, global = true, env = "MOORGATE_DATA_DIR", hide_env_values = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     #[command(subcommand)]

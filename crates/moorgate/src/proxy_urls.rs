@@ -16,6 +16,9 @@ pub(crate) const VARIABLES: [(&str, Listener, &str); 4] = [
 /// The variable that names the local CA's certificate.
 pub(crate) const CA: &str = "MOORGATE_CA";
 
+/// Where `up` leaves them for the account `default`, in the data directory.
+pub(crate) const DEFAULT_ENV: &str = "default.env";
+
 /// The proxy URLs of one credential. Holds its password: not in `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ProxyUrls {

@@ -21,6 +21,9 @@ async fn check(control: &Control, host: &str, dns: bool, expected: Result<(&[&st
         (Some(refusal), Err(code)) => assert_eq!(refusal.code, code, "{host}: {refusal:?}"),
         _ => panic!("{host}: {explained:?}"),
     }
+    // The echo has no address to be judged, and a refusal is a judgement.
+    let unresolved = !dns && explained.refusal.is_none() && last != "echo";
+    assert_eq!(explained.unjudged, unresolved, "{host}: {explained:?}");
     assert_eq!(explained.steps.last().map(|step| step.check.as_str()), Some(last), "{host}: {:?}", explained.steps);
 }
 
@@ -32,6 +35,7 @@ async fn it_says_what_traffic_would_meet() {
     check(&control, "both.example", true, Ok((&["8.8.8.8"], 2)), "egress").await;
     check(&control, "four.example", false, Ok((&[], 2)), "egress").await;
     check(&control, "echo.moorgate.internal", true, Ok((&[], 0)), "echo").await;
+    check(&control, "echo.moorgate.internal", false, Ok((&[], 0)), "echo").await;
     check(&control, "inner.example", true, Err(Code::GuardDenied), "refused").await;
     check(&control, "10.0.0.1", true, Err(Code::GuardDenied), "refused").await;
     check(&control, "nowhere.example", true, Err(Code::NameNotResolved), "refused").await;

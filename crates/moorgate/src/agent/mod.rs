@@ -19,7 +19,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -27,19 +27,23 @@ use moorgate_contract::limits::SWEEP;
 use moorgate_net::{descriptors, listener, registry::Registry};
 use moorgate_wire::host::HostPort;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     runtime::Builder,
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use dial::Dialer;
 pub(crate) use error::AgentError;
 pub(crate) use settings::Via;
 use settings::{Gateway, Map};
 
-/// Where the agent listens when nobody says otherwise and there is no command to be told.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where the agent listens when nobody says otherwise and there is no command to be told. None of a gateway's own ports
+/// on the same machine.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9290);
+/// After the command's end, or a signal: how long open connections may take to finish.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Flags of `moorgate agent`.
 #[derive(Args, Debug)]
@@ -47,7 +51,8 @@ pub(crate) struct AgentArgs {
     /// Which listener of the gateway to go through
     #[arg(long, value_enum, default_value_t = Via::Shield)]
     pub(crate) via: Via,
-    /// Where programs find the agent [default: 127.0.0.1:8080, with COMMAND any free port of 127.0.0.1]
+    /// Where programs find the agent [default: 127.0.0.1:9290; with COMMAND any free port of 127.0.0.1; with
+    /// nothing but --map none]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
     /// Listen on 127.0.0.1:PORT and tunnel to HOST:PORT; may be given several times
@@ -69,12 +74,14 @@ pub(crate) fn run(args: AgentArgs, data_dir: Option<PathBuf>) -> Result<ExitCode
     let runtime = Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     runtime.block_on(async {
         let agent = Agent::new(gateway)?;
-        let ports = Ports::open(&args)?;
-        let proxy = ports.start(agent)?;
-        match args.command.split_first() {
-            Some((program, arguments)) => child::run(program, arguments, proxy).await,
-            None => wait().await,
-        }
+        let proxy = Ports::open(&args)?.start(&agent)?;
+        // A command always has a proxy port.
+        let code = match args.command.split_first().zip(proxy) {
+            Some(((program, arguments), proxy)) => child::run(program, arguments, proxy).await?,
+            None => wait().await?,
+        };
+        agent.drain(LINGER).await;
+        Ok(code)
     })
 }
 
@@ -83,12 +90,45 @@ struct Agent {
     dialer: Dialer,
     registry: Registry,
     places: Arc<Semaphore>,
+    /// Every local connection, and until the end whoever accepts them.
+    connections: TaskTracker,
+    /// Nothing new is accepted from now on.
+    stop: CancellationToken,
 }
 
 impl Agent {
     fn new(gateway: Gateway) -> Result<Arc<Self>, AgentError> {
         let places = Arc::new(Semaphore::new(descriptors::connections()));
-        Ok(Arc::new(Self { dialer: Dialer::new(gateway)?, registry: Registry::new(1), places }))
+        Ok(Arc::new(Self {
+            dialer: Dialer::new(gateway)?,
+            registry: Registry::new(1),
+            places,
+            connections: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Accepts nothing new and lets what is open finish, for `limit` at most; a signal cuts it short.
+    async fn drain(&self, limit: Duration) {
+        self.stop.cancel();
+        self.connections.close();
+        let why = tokio::select! {
+            () = self.connections.wait() => return,
+            () = tokio::time::sleep(limit) => format!("were not done {} s after the end", limit.as_secs()),
+            _ = wait() => "were not done".to_owned(),
+        };
+        complain(format_args!("{} connections {why} and are cut", self.connections.len()));
+    }
+
+    fn serve(self: &Arc<Self>, client: TcpStream, purpose: &Purpose, place: OwnedSemaphorePermit) {
+        let (agent, purpose) = (self.clone(), purpose.clone());
+        self.connections.spawn(async move {
+            match purpose {
+                Purpose::Proxy => local::serve(client, &agent).await,
+                Purpose::Map(target) => local::map(client, &agent, &target).await,
+            }
+            drop(place);
+        });
     }
 }
 
@@ -102,20 +142,29 @@ enum Purpose {
 /// The local ports, bound.
 struct Ports {
     all: Vec<(TcpListener, Purpose)>,
-    proxy: SocketAddr,
+    /// None when only mapped ports were asked for.
+    proxy: Option<SocketAddr>,
     quiet: bool,
 }
 
 impl Ports {
     fn open(args: &AgentArgs) -> Result<Self, AgentError> {
         let quiet = !args.command.is_empty();
-        let default = if quiet { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) } else { DEFAULT_LISTEN };
-        let listen = args.listen.unwrap_or(default);
-        let (listener, proxy) = bind(listen)?;
-        if !proxy.ip().is_loopback() {
-            complain(format_args!("warning: whoever can reach {proxy} can use your gateway credential through it"));
+        let default = if quiet {
+            Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        } else {
+            args.maps.is_empty().then_some(DEFAULT_LISTEN)
+        };
+        let mut all = Vec::new();
+        let mut proxy = None;
+        if let Some(listen) = args.listen.or(default) {
+            let (listener, bound) = bind(listen)?;
+            if !bound.ip().is_loopback() {
+                complain(format_args!("warning: whoever can reach {bound} can use your gateway credential through it"));
+            }
+            all.push((listener, Purpose::Proxy));
+            proxy = Some(bound);
         }
-        let mut all = vec![(listener, Purpose::Proxy)];
         for Map { port, target } in &args.maps {
             let (listener, _) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)))?;
             all.push((listener, Purpose::Map(target.clone())));
@@ -123,8 +172,8 @@ impl Ports {
         Ok(Self { all, proxy, quiet })
     }
 
-    /// Serves them from now on; returns where the proxy port is.
-    fn start(self, agent: Arc<Agent>) -> Result<SocketAddr, AgentError> {
+    /// Serves them from now on; returns where the proxy port is, if there is one.
+    fn start(self, agent: &Arc<Agent>) -> Result<Option<SocketAddr>, AgentError> {
         for (listener, purpose) in self.all {
             if !self.quiet {
                 let address = listener.local_addr().map_err(AgentError::Runtime)?;
@@ -135,8 +184,9 @@ impl Ports {
                 // Nobody has to listen.
                 let _ = writeln!(io::stdout(), "listening  {address}  {what}");
             }
-            tokio::spawn(accept(listener, purpose, agent.clone()));
+            agent.connections.spawn(accept(listener, purpose, agent.clone()));
         }
+        let agent = agent.clone();
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP).await;
@@ -157,17 +207,22 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), AgentError> {
 }
 
 async fn accept(listener: TcpListener, purpose: Purpose, agent: Arc<Agent>) {
-    // Who finds no place waits in the kernel's queue. The semaphore is never closed.
-    while let Ok(place) = agent.places.clone().acquire_owned().await {
-        let (client, _) = listener::accept(&listener).await;
-        let (agent, purpose) = (agent.clone(), purpose.clone());
-        tokio::spawn(async move {
-            match purpose {
-                Purpose::Proxy => local::serve(client, &agent).await,
-                Purpose::Map(target) => local::map(client, &agent, &target).await,
-            }
-            drop(place);
-        });
+    let next = async || {
+        // Who finds no place waits in the kernel's queue. The semaphore is never closed.
+        let place = agent.places.clone().acquire_owned().await.ok()?;
+        Some((place, listener::accept(&listener).await.0))
+    };
+    while let Some(Some((place, client))) = agent.stop.run_until_cancelled(next()).await {
+        agent.serve(client, &purpose, place);
+    }
+    // What the kernel holds by now was opened before the end, and may have said all it had to say.
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok(place) = agent.places.clone().try_acquire_owned()
+        && let Ok((client, _)) = listener.accept()
+    {
+        if let Ok(client) = client.set_nonblocking(true).and_then(|()| TcpStream::from_std(client)) {
+            agent.serve(client, &purpose, place);
+        }
     }
 }
 

@@ -7,12 +7,10 @@ use moorgate_tls::TrustRoots;
 use moorgate_wire::{basic::Secret, host::HostPort};
 
 use super::error::{AgentError, UrlError};
-use crate::config::default_data_dir;
+use crate::{config::default_data_dir, proxy_urls::DEFAULT_ENV};
 
 /// The CA's variable.
 const CA: &str = "MOORGATE_CA";
-/// What `up` leaves for applications.
-const DEFAULT_ENV: &str = "default.env";
 
 /// A way to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

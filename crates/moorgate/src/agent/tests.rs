@@ -50,6 +50,10 @@ impl FakeGateway {
 
     /// An agent in front of it; returns its proxy port and the ports of `maps`.
     async fn agent(&self, via: Via, roots: TrustRoots, password: &str, maps: &[&str]) -> Vec<SocketAddr> {
+        self.start_agent(via, roots, password, maps).1
+    }
+
+    fn start_agent(&self, via: Via, roots: TrustRoots, password: &str, maps: &[&str]) -> (Arc<Agent>, Vec<SocketAddr>) {
         let gateway = Gateway {
             via,
             address: format!("localhost:{}", self.address.port()).parse_host_port(),
@@ -67,8 +71,8 @@ impl FakeGateway {
         .unwrap();
         ports.quiet = true;
         let addresses = ports.all.iter().map(|(listener, _)| listener.local_addr().unwrap()).collect();
-        ports.start(agent).unwrap();
-        addresses
+        ports.start(&agent).unwrap();
+        (agent, addresses)
     }
 }
 
@@ -398,6 +402,58 @@ fn a_map_is_a_port_and_a_destination() {
     assert_eq!((map.port, map.target.to_string()), (15432, "db.example.com:5432".into()));
     for wrong in ["15432", "x=db.example.com:5432", "1=db.example.com", "99999=a:1", "1=127.1:5"] {
         assert!(Map::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_open_at_the_end_finishes_and_nothing_new_is_accepted() {
+    let gateway = FakeGateway::start(Via::Shield).await;
+    let (agent, ports) = gateway.start_agent(Via::Shield, gateway.ca(), PASSWORD, &["0=echo.test:7"]);
+    let mut open = TcpStream::connect(ports[1]).await.unwrap();
+    assert_eq!(open.read_u8().await.unwrap(), b'h');
+    // Accepted by the kernel only: the agent gets no turn before its end.
+    let mut waiting = std::net::TcpStream::connect(ports[1]).unwrap();
+    std::io::Write::write_all(&mut waiting, b"just in time").unwrap();
+    waiting.shutdown(std::net::Shutdown::Write).unwrap();
+    waiting.set_nonblocking(true).unwrap();
+    let draining = tokio::spawn(async move { agent.drain(Duration::from_secs(60)).await });
+    let mut got = String::new();
+    TcpStream::from_std(waiting).unwrap().read_to_string(&mut got).await.unwrap();
+    assert_eq!(got, "hi!just in timebye");
+    assert!(TcpStream::connect(ports[0]).await.is_err() && TcpStream::connect(ports[1]).await.is_err());
+    assert!(!draining.is_finished());
+    open.write_all(b"late").await.unwrap();
+    open.shutdown().await.unwrap();
+    got.clear();
+    open.read_to_string(&mut got).await.unwrap();
+    assert_eq!(got, "i!latebye");
+    draining.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_never_finishes_does_not_keep_the_agent() {
+    let gateway = FakeGateway::start(Via::Shield).await;
+    let (agent, ports) = gateway.start_agent(Via::Shield, gateway.ca(), PASSWORD, &["0=echo.test:7"]);
+    let mut open = TcpStream::connect(ports[1]).await.unwrap();
+    assert_eq!(open.read_u8().await.unwrap(), b'h');
+    agent.drain(Duration::from_millis(50)).await;
+}
+
+#[tokio::test]
+async fn maps_alone_open_no_proxy_port() {
+    let args = |listen: Option<&str>, maps: &[&str], command: &[&str]| AgentArgs {
+        via: Via::Shield,
+        listen: listen.map(|listen| listen.parse().unwrap()),
+        maps: maps.iter().map(|map| Map::parse(map).unwrap()).collect(),
+        command: command.iter().map(OsString::from).collect(),
+    };
+    for (args, proxy) in [
+        (args(None, &["0=echo.test:7"], &[]), false),
+        (args(None, &["0=echo.test:7"], &["true"]), true),
+        (args(Some("127.0.0.1:0"), &["0=echo.test:7"], &[]), true),
+    ] {
+        let ports = Ports::open(&args).unwrap();
+        assert_eq!((ports.proxy.is_some(), ports.all.len()), (proxy, usize::from(proxy) + 1), "{args:?}");
     }
 }
 

@@ -40,6 +40,16 @@ fn steps(explained: &Explained, mood: &str) -> String {
         [] => "whatever the kernel picks".into(),
         addresses => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", then "),
     };
+    if explained.unjudged {
+        let _ = writeln!(
+            text,
+            "{mood} allowed if its addresses are: neither address rules nor the guard have judged them yet\n\
+             \x20 to resolve and judge them: moorgate explain {} {}",
+            shown(&explained.account),
+            shown(&explained.target)
+        );
+        return text;
+    }
     let _ = match explained.admitted.as_slice() {
         [] => writeln!(text, "{mood} allowed"),
         addresses => {

@@ -26,7 +26,9 @@ pub(super) struct Gateway {
     pub(super) client: Client,
     /// Its `gateway.json`; `None` when it is asked by URL and its data directory is not here.
     pub(super) facts: Option<Value>,
-    dir: Option<PathBuf>,
+    /// Where that file is.
+    pub(super) dir: Option<PathBuf>,
+    pub(super) asked_by_file: bool,
 }
 
 impl Gateway {
@@ -38,7 +40,7 @@ impl Gateway {
     fn find_in(data_dir: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CommandError> {
         let set = |name| env(name).filter(|value| !value.trim().is_empty());
         let (api, token) = (set("MOORGATE_API"), set("MOORGATE_TOKEN"));
-        let dir = data_dir.or_else(|| config::default_data_dir(env));
+        let dir = data_dir.or_else(|| config::gateway_dir(env));
         let (facts, api, asked_by_file) = match api {
             // Its file helps with the proxy URLs, when it is the same gateway's.
             Some(api) => {
@@ -55,13 +57,14 @@ impl Gateway {
             Some(token) => token,
             None => read_token(dir.as_deref().ok_or(CommandError::NoDataDir)?)?,
         };
-        Ok(Self { client: Client::new(&api, &token)?, facts, dir: dir.filter(|_| asked_by_file) })
+        let dir = dir.filter(|_| facts.is_some());
+        Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file })
     }
 
     /// A gateway that is not there although its file is: said in terms of the data directory.
     pub(super) fn put_right(&self, error: CommandError) -> CommandError {
         match (error, &self.dir) {
-            (CommandError::Asking(ClientError::Unreachable { .. }), Some(dir)) => {
+            (CommandError::Asking(ClientError::Unreachable { .. }), Some(dir)) if self.asked_by_file => {
                 CommandError::NoGateway { dir: dir.clone() }
             }
             (error, _) => error,
@@ -70,7 +73,7 @@ impl Gateway {
 }
 
 fn read_file(dir: &Path) -> Result<GatewayFile, CommandError> {
-    let path = dir.join("gateway.json");
+    let path = dir.join(config::GATEWAY_FILE);
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

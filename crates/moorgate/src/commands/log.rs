@@ -20,7 +20,11 @@ pub(super) async fn run(client: &Client, args: Log) -> Result<(), CommandError> 
     let account = args.account.as_deref();
     if !args.follow {
         let mut text = String::new();
-        for flow in client.flows(account, LATEST).await? {
+        let flows = client.flows(account, LATEST).await?;
+        if flows.is_empty() {
+            output::note("no flows yet");
+        }
+        for flow in flows {
             text.push_str(&printer.lines(flow)?);
         }
         return output::print(&text);

@@ -19,12 +19,12 @@ pub(super) async fn run(client: &Client, command: Policy) -> Result<(), CommandE
         Policy::Show { account, json } => {
             let policy = client.policy(&account).await?;
             answer(json, &policy, || {
-                lines(&policy).into_iter().map(|line| line + "\n").collect::<String>() + rest(&policy)
+                lines(&policy).into_iter().map(|line| line + "\n").collect::<String>() + &rest(&account, &policy)
             })
         }
         Policy::Set { account, rules, dry_run, cut, json } => {
             let edit = client.set_policy(&account, &rules.0, dry_run, cut).await?;
-            answer(json, &edit, || changed(&edit, cut))
+            answer(json, &edit, || changed(&account, &edit, cut))
         }
     }
 }
@@ -35,12 +35,16 @@ fn lines(policy: &PolicyRules) -> Vec<String> {
 }
 
 /// What holds where no rule matches.
-fn rest(policy: &PolicyRules) -> &'static str {
+fn rest(account: &str, policy: &PolicyRules) -> String {
+    if policy.rules.is_empty() {
+        return format!("account {account} has no rules: everything but port 25 is allowed\n");
+    }
     let allows = policy.rules.iter().any(|rule| rule.effect == Effect::Allow);
-    if allows { "what no rule matches is refused\n" } else { "what no rule matches is allowed, on every port but 25\n" }
+    let rest = if allows { "refused" } else { "allowed, on every port but 25" };
+    format!("what no rule matches is {rest}\n")
 }
 
-fn changed(edit: &PolicyEdit, cut: bool) -> String {
+fn changed(account: &str, edit: &PolicyEdit, cut: bool) -> String {
     let mut text = String::new();
     let unchanged = edit.before == edit.after;
     if unchanged {
@@ -52,7 +56,12 @@ fn changed(edit: &PolicyEdit, cut: bool) -> String {
         for (sign, line) in gone.chain(new) {
             let _ = writeln!(text, "{sign} {line}");
         }
-        text.push_str(rest(&edit.after));
+    }
+    if edit.after.rules.is_empty() {
+        let has = if edit.applied { "now has" } else { "would have" };
+        let _ = writeln!(text, "account {account} {has} no rules: everything but port 25 is allowed");
+    } else if !unchanged {
+        text.push_str(&rest(account, &edit.after));
     }
     if !edit.refuses.is_empty() {
         text.push_str("of the targets of the latest 1,000 flows these would be refused:\n");
@@ -92,9 +101,16 @@ mod tests {
             refuses: Vec::new(),
         };
         assert_eq!(
-            changed(&edit, false),
+            changed("acme", &edit, false),
             "- rule 2  deny b.example\n+ rule 2  allow *.c.example:443\nwhat no rule matches is refused\n\
              dry run: nothing was changed\n"
+        );
+        let cleared = PolicyEdit { applied: true, after: policy(&[]), ..edit };
+        assert_eq!(
+            changed("acme", &cleared, false),
+            "- rule 1  deny a.example\n- rule 2  deny b.example\n\
+             account acme now has no rules: everything but port 25 is allowed\n\
+             new connections meet these rules from now on; open ones stay\n"
         );
     }
 }

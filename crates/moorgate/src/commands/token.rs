@@ -13,7 +13,11 @@ pub(super) async fn run(client: &Client, command: Token) -> Result<(), CommandEr
         Token::Add { account, scope, json } => {
             let new = client.add_token(account.as_deref(), scope.into()).await?;
             // Alone on its line, so that a script needs no --json.
-            answer(json, &new, || format!("{}\n", new.token))
+            answer(json, &new, || format!("{}\n", new.token))?;
+            if !json.json {
+                output::note(format_args!("its id is {0}; revoke it with: moorgate token revoke {0}", new.id));
+            }
+            Ok(())
         }
         Token::List(json) => {
             let tokens = client.tokens().await?;

@@ -10,6 +10,7 @@ mod keys;
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -25,6 +26,8 @@ use keys::{Key, Kind};
 
 /// Where a gateway with a file keeps its things.
 const SYSTEM_DATA_DIR: &str = "/var/lib/moorgate";
+/// What a gateway writes about itself into its data directory when it is ready.
+pub(crate) const GATEWAY_FILE: &str = "gateway.json";
 /// A systemd credential of this name is the master key (systemd.exec(5), LoadCredential=).
 const CREDENTIAL: &str = "master.key";
 
@@ -165,6 +168,23 @@ pub(crate) fn default_data_dir(env: &dyn Fn(&str) -> Option<String>) -> Option<P
     let absolute = |variable| env(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
     Some(state.join("moorgate"))
+}
+
+/// Where a command without `--data-dir` finds the gateway that it is to ask: in [`default_data_dir`], or where a gateway
+/// with a file keeps its things, when only there is one.
+pub(crate) fn gateway_dir(env: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    with_gateway(default_data_dir(env), Path::new(SYSTEM_DATA_DIR))
+}
+
+fn with_gateway(default: Option<PathBuf>, system: &Path) -> Option<PathBuf> {
+    // What we may not look at may be there; whoever goes on to read it says what to do.
+    let has = |dir: &Path| {
+        dir.join(GATEWAY_FILE).try_exists().unwrap_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    match default {
+        Some(dir) if has(&dir) => Some(dir),
+        default => has(system).then(|| system.to_owned()).or(default),
+    }
 }
 
 /// What was given, to be read key by key.

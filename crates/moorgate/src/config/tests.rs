@@ -183,6 +183,21 @@ fn the_data_directory_comes_from_the_flag_then_the_environment_then_the_file() {
     assert!(with(Some("relative"), &[]).unwrap().is_absolute());
 }
 
+#[test]
+fn a_command_finds_the_gateway_of_the_system_when_there_is_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (own, system) = (directory.path().join("own"), directory.path().join("system"));
+    let found = || with_gateway(Some(own.clone()), &system).unwrap();
+    assert_eq!(found(), own);
+    std::fs::create_dir_all(&system).unwrap();
+    std::fs::write(system.join(GATEWAY_FILE), "{}").unwrap();
+    assert_eq!(found(), system);
+    assert_eq!(with_gateway(None, &system), Some(system.clone()));
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::write(own.join(GATEWAY_FILE), "{}").unwrap();
+    assert_eq!(found(), own);
+}
+
 /// The error that a file of this text gives.
 fn check_error(text: &str, said: &str) {
     assert_eq!(read(text, &[]).unwrap_err(), said, "{text}");

@@ -5,6 +5,7 @@ mod table;
 
 use std::{
     error::Error,
+    fmt::Display,
     io::{self, IsTerminal, Write},
 };
 
@@ -35,6 +36,12 @@ pub(crate) fn print(text: &str) -> Result<(), CommandError> {
 pub(crate) fn write(bytes: &[u8]) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(CommandError::Output)
+}
+
+/// One line on standard error: what a person should know beside an answer that a program may read.
+pub(crate) fn note(line: impl Display) {
+    // Whoever closed it does not want to know.
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// A flow as one line of JSON, without its end; as `moorgate log --json` and the API write it.

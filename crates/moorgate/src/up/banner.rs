@@ -18,10 +18,13 @@ use moorgate_control::Start;
 
 use super::bind::Addresses;
 use crate::{
-    config::{Config, Profile},
+    config::{Config, Profile, default_data_dir},
     output,
-    proxy_urls::{ProxyUrls, VARIABLES, quote},
+    proxy_urls::{DEFAULT_ENV, ProxyUrls, VARIABLES, quote},
 };
+
+/// Room for a proxy URL of usual length, in columns.
+const URL: usize = 47;
 
 /// Prints it. A reader that is gone is no reason to stop.
 pub(super) fn print(config: &Config, addresses: &Addresses, start: &Start, urls: Option<&ProxyUrls>, began: Instant) {
@@ -70,7 +73,7 @@ impl Page<'_> {
         text += &self.inbound();
         text += &format!("{}        http://{}/api/v1\n\n", self.head("API"), self.addresses.console);
         text += &self.notes();
-        text + "\nCtrl-C drains. Flows follow as they end:\n"
+        text + "Ctrl-C drains. Flows follow as they end:\n"
     }
 
     fn again(&self, began: Instant) -> String {
@@ -103,28 +106,30 @@ impl Page<'_> {
     /// The proxy URLs, each with what the wire to us can read.
     fn outbound(&self) -> String {
         let Some(urls) = self.urls else {
+            let dir = self.data_dir_flag(default_data_dir(&|name| std::env::var(name).ok()).as_deref());
             return format!(
-                "{}   give an app its proxy URLs\n  {bin}account add NAME\n  {bin}credential add NAME\n\n",
+                "{}   give an app its proxy URLs\n  {bin}account add acme{dir}\n  {bin}credential add acme{dir}\n\n",
                 self.head("OUTBOUND"),
-                bin = self.binary(),
+                bin = binary(),
             );
         };
-        let mut text = format!("{:<59}{}\n", "OUTBOUND   give your app one of these", "the wire to us can read");
-        if self.bold {
-            text = text.replacen("OUTBOUND", &self.head("OUTBOUND"), 1);
-        }
-        for (variable, url) in urls.shown() {
+        // In a pipe or a journal not even the beginning of a password.
+        let shown: Vec<_> =
+            urls.shown().map(|(variable, url)| (variable, if self.terminal { url } else { hide(&url) })).collect();
+        let width = shown.iter().map(|(_, url)| url.chars().count()).max().unwrap_or(0).max(URL);
+        let title = "  give your app one of these";
+        let mut text = format!("{} {title:<width$}    the wire to us can read\n", self.head("OUTBOUND"));
+        for (variable, url) in shown {
             let Some((_, listener, _)) = VARIABLES.iter().find(|(own, ..)| *own == variable) else { continue };
             let product = listener.product().map_or("", |product| product.name());
             let first_of_product = listener.protocol() == "http";
             let readable = Exposure::outbound(*listener, Content::Tls).wire_to_gateway;
-            // In a pipe or a journal not even the beginning of a password.
-            let url = if self.terminal { url } else { hide(&url) };
-            text += &format!("  {:<7}  {url:<47}  {readable}\n", if first_of_product { product } else { "" });
+            text += &format!("  {:<7}  {url:<width$}  {readable}\n", if first_of_product { product } else { "" });
         }
         text + &format!(
-            "  All four, in full, are in {} (only you can read it).\n\n",
-            tilde(&self.config.data_dir.join("default.env"))
+            "  {}, in full, are in {} (only you can read it).\n\n",
+            if urls.shown().count() == VARIABLES.len() { "All four" } else { "They" },
+            tilde(&self.config.data_dir.join(DEFAULT_ENV))
         )
     }
 
@@ -132,17 +137,20 @@ impl Page<'_> {
         if self.urls.is_none() {
             return String::new();
         }
+        // Shells split what they put in for a bare variable.
+        let directory = self.config.data_dir.display().to_string();
+        let ca = if quote(&directory) == directory { "$MOORGATE_CA" } else { "\"$MOORGATE_CA\"" };
         format!(
             "{}     no internet needed; echo.moorgate.internal is built in\n\
              \x20 set -a; . {}; set +a\n\
              \x20 curl -x $MOORGATE_STATIC_URL        http://echo.moorgate.internal/\n\
              \x20 curl -x $MOORGATE_STATIC_SOCKS_URL  http://echo.moorgate.internal/\n\
-             \x20 curl -x $MOORGATE_SHIELD_URL --proxy-cacert $MOORGATE_CA  http://echo.moorgate.internal/\n\
+             \x20 curl -x $MOORGATE_SHIELD_URL --proxy-cacert {ca}  http://echo.moorgate.internal/\n\
              \x20 {}agent --via shield-socks -- curl  http://echo.moorgate.internal/\n\
              \x20                                     (curl can't speak SOCKS over TLS; the agent can)\n\n",
             self.head("TRY IT"),
-            tilde(&self.config.data_dir.join("default.env")),
-            self.binary(),
+            tilde(&self.config.data_dir.join(DEFAULT_ENV)),
+            binary(),
         )
     }
 
@@ -150,11 +158,19 @@ impl Page<'_> {
         let bound = |listener| {
             self.addresses.of(listener).map(|address: SocketAddr| address.to_string()).collect::<Vec<_>>().join(", ")
         };
+        let open: Vec<_> = [(Listener::InboundTls, "TLS"), (Listener::InboundHttp, "HTTP")]
+            .map(|(listener, words)| (bound(listener), words))
+            .into_iter()
+            .filter(|(bound, _)| !bound.is_empty())
+            .map(|(bound, words)| format!("{bound} ({words})"))
+            .collect();
+        if open.is_empty() {
+            return String::new();
+        }
         format!(
-            "{}    {} (TLS), {} (HTTP): no route yet, every name is answered \"unknown\"\n\n",
+            "{}    {}\n  no route yet: every name is answered \"unknown\"\n\n",
             self.head("INBOUND"),
-            bound(Listener::InboundTls),
-            bound(Listener::InboundHttp),
+            open.join(", ")
         )
     }
 
@@ -166,13 +182,22 @@ impl Page<'_> {
         if self.config.egress.is_empty() {
             notes.push("no [egress] addresses set: connections leave from whatever the kernel picks");
         }
-        notes.iter().map(|note| format!("  note  {note}\n")).collect()
+        let end = if notes.is_empty() { "" } else { "\n" };
+        notes.iter().map(|note| format!("  note  {note}\n")).collect::<String>() + end
     }
 
-    /// How to call this very binary again, with the data directory if it was not the default one.
-    fn binary(&self) -> String {
-        format!("{} ", quote(&std::env::args().next().unwrap_or_else(|| "moorgate".to_owned())))
+    /// The flag by which a command finds this gateway; nothing when it looks in our data directory by itself.
+    fn data_dir_flag(&self, default: Option<&Path>) -> String {
+        if default == Some(&*self.config.data_dir) {
+            return String::new();
+        }
+        format!(" --data-dir {}", tilde(&self.config.data_dir))
     }
+}
+
+/// How to call this very binary again, with a space behind it.
+fn binary() -> String {
+    format!("{} ", quote(&std::env::args().next().unwrap_or_else(|| "moorgate".to_owned())))
 }
 
 /// `scheme://user:…@host:port`.
@@ -190,3 +215,6 @@ fn tilde(path: &Path) -> String {
         None => quote(&path.display().to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use moorgate_net::{holder::Holder, resolver::ResolverError};
 use moorgate_tls::SetupError;
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, proxy_urls::quote};
 
 /// What keeps a gateway from starting, on what, and what to do.
 #[derive(Debug, Error)]
@@ -68,6 +68,11 @@ pub(crate) enum UpError {
     Thread(#[source] io::Error),
 }
 
+/// The file that runs, as it may be typed into a shell.
+fn this_binary() -> String {
+    quote(&std::env::current_exe().map_or_else(|_| "moorgate".into(), |path| path.display().to_string()))
+}
+
 fn because(source: &io::Error, holder: Option<&Holder>, address: SocketAddr, variable: &str) -> String {
     let moved = SocketAddr::new(address.ip(), address.port().checked_add(10_000).unwrap_or(0));
     match (source.kind(), holder) {
@@ -79,7 +84,8 @@ fn because(source: &io::Error, holder: Option<&Holder>, address: SocketAddr, var
             format!("address in use by another user's process\n  stop it, or start with  {variable}={moved}")
         }
         (io::ErrorKind::PermissionDenied, _) => format!(
-            "ports below 1024 need a privilege\n  give it with  setcap cap_net_bind_service=+ep (or systemd's AmbientCapabilities), or start with  {variable}={moved}"
+            "ports below 1024 need a privilege\n  give it with  setcap cap_net_bind_service=+ep {} (or systemd's AmbientCapabilities), or start with  {variable}={moved}",
+            this_binary()
         ),
         (io::ErrorKind::AddrNotAvailable, _) => {
             format!(

@@ -3,28 +3,27 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
+    time::SystemTime,
 };
 
-use moorgate_contract::listener::Listener;
+use moorgate_contract::{listener::Listener, snapshot::Snapshot};
 use moorgate_control::{Control, Scope, Start};
 use moorgate_keys::file;
 use serde_json::json;
 
 use super::{UpError, bind::Addresses};
 use crate::{
-    config::{Config, Profile},
-    proxy_urls::ProxyUrls,
+    config::{Config, GATEWAY_FILE, Profile},
+    proxy_urls::{DEFAULT_ENV, ProxyUrls},
 };
 
 /// The account that a first start without a file makes.
 const DEFAULT_ACCOUNT: &str = "default";
-const GATEWAY: &str = "gateway.json";
-const DEFAULT_ENV: &str = "default.env";
 const OPERATOR_TOKEN: &str = "operator.token";
 
 /// Writes them; returns the proxy URLs of the account `default` where the loopback profile knows its password.
 ///
-/// What a start that was killed half-way left unwritten is made anew: a password nobody has seen is worth nothing.
+/// A token that a start which was killed half-way left unwritten is made anew.
 pub(super) async fn write(
     config: &Config,
     addresses: &Addresses,
@@ -50,7 +49,7 @@ pub(super) async fn write(
         file::write_private(&dir.join(DEFAULT_ENV), urls.env_file().as_bytes())?;
     }
     // Last: whoever sees this file may use everything else.
-    file::write_public(&dir.join(GATEWAY), format!("{facts:#}\n").as_bytes())?;
+    file::write_public(&dir.join(GATEWAY_FILE), format!("{facts:#}\n").as_bytes())?;
     Ok(urls)
 }
 
@@ -60,12 +59,25 @@ async fn default_urls(
     control: &Control,
     start: &Start,
 ) -> Result<Option<ProxyUrls>, UpError> {
+    let path = dir.join(DEFAULT_ENV);
     let (username, password) = if let Some((_, credential)) = &start.created_account {
         (credential.username.clone(), credential.password.reveal().to_owned())
-    } else if let Some(written) = ProxyUrls::read(&dir.join(DEFAULT_ENV)) {
+    } else if let Some(written) = working(&path, &control.snapshot()) {
         // Ports may have moved since: the same credential, written anew.
-        written.credential()
-    } else if control.snapshot().account(DEFAULT_ACCOUNT).is_some() && start.degraded.is_none() {
+        written
+    } else if start.degraded.is_some() {
+        // The sealed copy may not know the last change: nothing is judged by it.
+        return Ok(None);
+    } else if path.exists() {
+        tracing::warn!(
+            file = %path.display(),
+            "removed: its credential was revoked or rotated; moorgate credential add {DEFAULT_ACCOUNT} makes another"
+        );
+        std::fs::remove_file(&path).map_err(|source| UpError::File { action: "remove", path, source })?;
+        return Ok(None);
+    } else if control.snapshot().account(DEFAULT_ACCOUNT).is_some()
+        && control.list_credentials(DEFAULT_ACCOUNT).await?.is_empty()
+    {
         let credential = control.add_credential(DEFAULT_ACCOUNT).await?;
         (credential.username.clone(), credential.password.reveal().to_owned())
     } else {
@@ -74,10 +86,17 @@ async fn default_urls(
     Ok(Some(ProxyUrls::new(facts, &username, &password)))
 }
 
+/// Username and password in `default.env`, if they are let in.
+fn working(path: &Path, snapshot: &Snapshot) -> Option<(String, String)> {
+    let (username, password) = ProxyUrls::read(path)?.credential();
+    let presented = Some((&*username, password.as_bytes()));
+    snapshot.authenticate(presented, SystemTime::now().into()).is_ok().then_some((username, password))
+}
+
 /// The gateway is gone: nobody should look for it at addresses that another program may have tomorrow.
 pub(super) fn remove(data_dir: &Path) {
     // Without the file clients say the same as with a stale one.
-    let _ = std::fs::remove_file(data_dir.join(GATEWAY));
+    let _ = std::fs::remove_file(data_dir.join(GATEWAY_FILE));
 }
 
 fn facts(config: &Config, addresses: &Addresses) -> serde_json::Value {

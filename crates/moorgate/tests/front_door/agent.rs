@@ -5,10 +5,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
 };
 
 use moorgate_keys::LocalCa;
@@ -47,7 +45,7 @@ impl Agent {
     fn start(env: &HashMap<String, String>, via: &str, maps: &[String]) -> Self {
         let mut command = clean(MOORGATE);
         command.args(["agent", "--via", via, "--listen", "127.0.0.1:0"]).envs(env);
-        maps.iter().for_each(|map| drop(command.args(["--map", map])));
+        command.args(maps.iter().flat_map(|map| ["--map", map]));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let err = follow(child.stderr.take().unwrap());
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -301,7 +299,7 @@ struct Impostor {
 
 impl Impostor {
     fn start(ca: &LocalCa, name: &str) -> Self {
-        let (raw, read): (Arc<Mutex<Vec<u8>>>, Arc<Mutex<Vec<u8>>>) = Default::default();
+        let (raw, read): (Arc<Mutex<Vec<_>>>, Arc<Mutex<Vec<_>>>) = Default::default();
         let (config, all, inner) = (tls(ca, &[name]), raw.clone(), read.clone());
         let target = Target::new("127.0.0.1:0", move |conn| {
             let tee = Tee { stream: conn.stream, copy: all.clone() };
@@ -383,7 +381,12 @@ fn an_agent_that_cannot_start_says_what_to_do() {
     let map = format!("{port}=example.com:80");
     for (args, url, code, says) in [
         (&["--", "true"][..], None, 1, "MOORGATE_STATIC_URL is not set"),
-        (&["--", "true"], Some("hush-hush"), 1, "MOORGATE_STATIC_URL is no URL of the form http://USERNAME:PASSWORD@HOST:PORT"),
+        (
+            &["--", "true"],
+            Some("hush-hush"),
+            1,
+            "MOORGATE_STATIC_URL is no URL of the form http://USERNAME:PASSWORD@HOST:PORT",
+        ),
         (&["--", "/nowhere/program"], Some(url), 1, "cannot run \"/nowhere/program\""),
         (&["--map", &map, "--", "true"], Some(url), 1, "choose another port with --listen or --map"),
         (&["--map", "15432", "--", "true"], Some(url), 2, "write PORT=HOST:PORT"),
@@ -404,7 +407,8 @@ fn an_agent_that_cannot_start_says_what_to_do() {
 }
 
 fn psql(port: u16, query: &str) -> Vec<String> {
-    let arguments = ["psql", "-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres", "-d", "postgres", "-Atc", query];
+    let arguments =
+        ["psql", "-X", "-h", "127.0.0.1", "-p", &port.to_string(), "-U", "postgres", "-d", "postgres", "-Atc", query];
     arguments.map(ToOwned::to_owned).to_vec()
 }
 

@@ -3,30 +3,28 @@
 //! A [`Side`] is the client's end of a tunnel through any door, or the target's. Whoever reads sees how the other side
 //! ended: [`End`].
 
-use std::{
-    fmt::{self, Display},
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod open;
+mod side;
+
+use std::{fmt::Display, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream, client::SendRequest};
+use h2::{RecvStream, client::SendRequest};
 use http::{Method, Request, Response};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
-use serde_json::Value;
 use socket2::Socket;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     task::AbortHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsConnector;
+
+pub use open::{Destination, Open, flow, flow_to};
+pub use side::{End, Reader, Side, Wire, Writer, write_h2};
 
 use crate::gateway::Gateway;
 
@@ -73,29 +71,6 @@ impl Door {
     }
 }
 
-/// How the other side ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// TCP FIN; over TLS close_notify; over h2 END_STREAM.
-    Fin,
-    /// TCP RST, or RST_STREAM.
-    Reset,
-    /// TLS without close_notify, or an h2 connection that died.
-    Truncated,
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Truncated } else { Self::Reset }
-    }
-}
-
-impl From<h2::Error> for End {
-    fn from(error: h2::Error) -> Self {
-        if error.is_reset() { Self::Reset } else { Self::Truncated }
-    }
-}
-
 /// Why a door stayed shut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -105,195 +80,6 @@ pub enum Refused {
     Socks(u8),
     /// Closed, or never opened, without a word.
     Closed,
-}
-
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// A connection to a listener, with TLS open where the door has it.
-pub struct Wire {
-    pub stream: Box<dyn Io>,
-    /// The same socket once more, for an abort.
-    pub socket: Socket,
-}
-
-impl Wire {
-    /// Over a connected socket, as it is.
-    pub fn bare(stream: TcpStream) -> Self {
-        use std::os::fd::AsFd;
-        stream.set_nodelay(true).unwrap();
-        let socket = stream.as_fd().try_clone_to_owned().unwrap().into();
-        Self { stream: Box::new(stream), socket }
-    }
-
-    /// What a flow calls the client.
-    pub fn local(&self) -> SocketAddr {
-        self.socket.local_addr().unwrap().as_socket().unwrap()
-    }
-}
-
-pub enum Reader {
-    Wire { half: ReadHalf<Box<dyn Io>>, early: Vec<u8> },
-    H2 { receive: RecvStream, rest: Bytes },
-}
-
-impl Reader {
-    /// Reads some; 0 is [`End::Fin`].
-    pub async fn read(&mut self, buf: &mut [u8]) -> Result<usize, End> {
-        match self {
-            Self::Wire { early, .. } if !early.is_empty() => {
-                let taken = early.len().min(buf.len());
-                buf[..taken].copy_from_slice(&early[..taken]);
-                early.drain(..taken);
-                Ok(taken)
-            }
-            Self::Wire { half, .. } => Ok(half.read(buf).await?),
-            Self::H2 { receive, rest } => {
-                while rest.is_empty() {
-                    match receive.data().await {
-                        None => return Ok(0),
-                        Some(data) => *rest = data?,
-                    }
-                }
-                let taken = rest.split_to(rest.len().min(buf.len()));
-                buf[..taken.len()].copy_from_slice(&taken);
-                // The connection may be gone by now; what came before stays readable.
-                let _ = receive.flow_control().release_capacity(taken.len());
-                Ok(taken.len())
-            }
-        }
-    }
-
-    /// Hands every piece to `take` until the end.
-    pub async fn read_all(&mut self, mut take: impl FnMut(&[u8])) -> End {
-        let mut buf = vec![0; 256 * 1024];
-        loop {
-            match self.read(&mut buf).await {
-                Ok(0) => return End::Fin,
-                Ok(read) => take(&buf[..read]),
-                Err(end) => return end,
-            }
-        }
-    }
-
-    /// Everything up to the end.
-    pub async fn to_end(&mut self) -> (Vec<u8>, End) {
-        let mut bytes = Vec::new();
-        let end = timeout(STUCK, self.read_all(|piece| bytes.extend_from_slice(piece))).await;
-        (bytes, end.expect("an end"))
-    }
-
-    /// Exactly that many bytes.
-    pub async fn exactly(&mut self, count: usize) -> Result<Vec<u8>, End> {
-        let mut bytes = vec![0; count];
-        let mut filled = 0;
-        while filled < count {
-            match self.read(&mut bytes[filled..]).await? {
-                0 => return Err(End::Fin),
-                read => filled += read,
-            }
-        }
-        Ok(bytes)
-    }
-}
-
-pub enum Writer {
-    Wire(WriteHalf<Box<dyn Io>>),
-    H2(SendStream<Bytes>),
-}
-
-impl Writer {
-    pub async fn write_all(&mut self, bytes: &[u8]) -> Result<(), End> {
-        match self {
-            Self::Wire(half) => {
-                half.write_all(bytes).await?;
-                Ok(half.flush().await?)
-            }
-            Self::H2(send) => write_h2(send, bytes).await,
-        }
-    }
-
-    /// Says that nothing more comes; reading goes on.
-    pub async fn finish(&mut self) -> Result<(), End> {
-        match self {
-            Self::Wire(half) => Ok(half.shutdown().await?),
-            Self::H2(send) => Ok(send.send_data(Bytes::new(), true)?),
-        }
-    }
-}
-
-pub async fn write_h2(send: &mut SendStream<Bytes>, mut bytes: &[u8]) -> Result<(), End> {
-    while !bytes.is_empty() {
-        send.reserve_capacity(bytes.len());
-        let room = match send.capacity() {
-            0 => poll_fn(|cx| send.poll_capacity(cx)).await.ok_or(End::Reset)??,
-            room => room,
-        };
-        let (now, later) = bytes.split_at(room.min(bytes.len()));
-        send.send_data(Bytes::copy_from_slice(now), false)?;
-        bytes = later;
-    }
-    Ok(())
-}
-
-/// One side of an open tunnel. Dropping it is no orderly end.
-pub struct Side {
-    pub reader: Reader,
-    pub writer: Writer,
-    socket: Socket,
-    h2: Option<AbortHandle>,
-}
-
-impl Side {
-    fn over(wire: Wire, early: Vec<u8>) -> Self {
-        let (reader, writer) = tokio::io::split(wire.stream);
-        let reader = Reader::Wire { half: reader, early };
-        Self { reader, writer: Writer::Wire(writer), socket: wire.socket, h2: None }
-    }
-
-    /// A target's side: what its listener accepted.
-    pub fn target(stream: TcpStream) -> Self {
-        Self::over(Wire::bare(stream), vec![])
-    }
-
-    /// Breaks off: TCP RST, or RST_STREAM.
-    pub fn abort(self) {
-        match self.writer {
-            Writer::H2(mut send) => send.send_reset(Reason::CANCEL),
-            Writer::Wire(half) => {
-                self.socket.set_linger(Some(Duration::ZERO)).unwrap();
-                drop((half, self.reader));
-            }
-        }
-    }
-
-    /// Breaks off the connection below: TCP RST whatever is spoken on it.
-    pub fn abort_connection(self) {
-        self.socket.set_linger(Some(Duration::ZERO)).unwrap();
-        if let Some(task) = &self.h2 {
-            task.abort();
-        }
-    }
-
-    /// Waits for the other side to break off, after it had finished: no read would tell.
-    pub async fn broken_off(&mut self) {
-        match &mut self.writer {
-            Writer::H2(send) => drop(poll_fn(|cx| send.poll_reset(cx)).await),
-            Writer::Wire(_) => {
-                while self.socket.take_error().unwrap().is_none() {
-                    sleep(Duration::from_millis(10)).await;
-                }
-            }
-        }
-    }
-
-    /// Ends in good order and waits for the other side to do so; what it still sent.
-    pub async fn close(mut self) -> Vec<u8> {
-        self.writer.finish().await.expect("our end is taken");
-        let (bytes, end) = self.reader.to_end().await;
-        assert_eq!(end, End::Fin);
-        bytes
-    }
 }
 
 /// Bytes that a client sends before it has its answer.
@@ -548,83 +334,4 @@ pub async fn said(response: Result<Response<RecvStream>, h2::Error>) -> Result<R
         body.extend_from_slice(&data);
     }
     Err(Refused::Http(status, code_of(&body)))
-}
-
-/// A listener that tunnels lead to.
-pub struct Destination {
-    listener: TcpListener,
-    pub address: SocketAddr,
-}
-
-impl Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
-    }
-}
-
-impl Destination {
-    pub async fn bind() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        Self { listener, address }
-    }
-
-    /// The next connection's target side.
-    pub async fn accept(&self) -> Side {
-        Side::target(timeout(STUCK, self.listener.accept()).await.expect("a connection").unwrap().0)
-    }
-
-    /// Answers every connection with what it sends, until dropped with the runtime.
-    pub fn echo(self) -> SocketAddr {
-        let address = self.address;
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = self.listener.accept().await {
-                tokio::spawn(async move {
-                    let (mut reader, mut writer) = stream.split();
-                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
-                    let _ = writer.shutdown().await;
-                });
-            }
-        });
-        address
-    }
-}
-
-/// An open tunnel: the client's side, the target's side, and the target as asked.
-pub struct Open {
-    pub client: Side,
-    pub target: Side,
-    pub asked: String,
-}
-
-impl Open {
-    /// Opens one to a listener of its own, so that its flow can be told from all others.
-    pub async fn through(doors: &Doors, door: Door) -> Self {
-        let destination = Destination::bind().await;
-        let client = doors.open(door, &destination).await;
-        let client = client.unwrap_or_else(|refused| panic!("{door:?}: {refused:?}"));
-        Self { client, target: destination.accept().await, asked: destination.to_string() }
-    }
-}
-
-/// The ended flows that a gateway with `MOORGATE_LOG_FORMAT=json` has printed so far.
-pub fn printed_flows(gateway: &Gateway) -> Vec<Value> {
-    gateway.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).filter(Value::is_object).collect()
-}
-
-/// Waits until a flow that fits is printed.
-pub async fn flow(gateway: &Gateway, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-    let end = Instant::now() + STUCK;
-    loop {
-        if let Some(flow) = printed_flows(gateway).into_iter().find(&fits) {
-            return flow;
-        }
-        assert!(Instant::now() < end, "no flow {what}");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Waits for the flow to that target.
-pub async fn flow_to(gateway: &Gateway, asked: &str) -> Value {
-    flow(gateway, asked, |flow| flow["target"] == asked).await
 }

@@ -56,7 +56,7 @@ impl Syns {
     }
 
     /// Those of the gateway's namespace, as clients in the world connect too.
-    fn from_the_gateway(&self) -> BTreeSet<IpAddr> {
+    fn of_the_gateway(&self) -> BTreeSet<IpAddr> {
         let own = IpAddr::V4(WORLD);
         self.0.lock().unwrap().iter().copied().filter(|source| *source != own && !source.is_loopback()).collect()
     }
@@ -167,7 +167,7 @@ fn connections_leave_from_the_pair_only_sticky_for_an_account_and_host_and_sprea
             let ones = (0..HOSTS).filter(|host| chosen[&(account, *host)] == ONE).count();
             assert!((HOSTS / 5..=HOSTS * 4 / 5).contains(&ones), "{ones} of {HOSTS} hosts leave from {ONE}");
         }
-        assert_eq!(syns.from_the_gateway(), BTreeSet::from([ONE, TWO]));
+        assert_eq!(syns.of_the_gateway(), BTreeSet::from([ONE, TWO]));
         let flows = gateway.flows();
         let by_host = |flow: &Value| (flow["account"] == "second").then(|| flow["target"].as_str().unwrap().to_owned());
         for flow in flows.iter().filter(|flow| by_host(flow).is_some()) {
@@ -285,7 +285,7 @@ fn an_address_that_goes_is_left_within_a_second_and_without_any_nothing_leaves_a
         let echo = seen_from_echo(proxy, &credential);
         assert!(echo.starts_with("moorgate: no_egress_left: "), "{echo}");
         thread::sleep(Duration::from_millis(300));
-        assert_eq!(syns.from_the_gateway(), BTreeSet::new(), "not one SYN from any address");
+        assert_eq!(syns.of_the_gateway(), BTreeSet::new(), "not one SYN from any address");
 
         net.add(TWO);
         let back = eventually("the address", || seen_from(proxy, &credential, &target(0)).ok());
@@ -293,7 +293,7 @@ fn an_address_that_goes_is_left_within_a_second_and_without_any_nothing_leaves_a
         net.add(ONE);
         let back = || (seen_from(proxy, &credential, &target(on_one)) == Ok(ONE)).then_some(());
         eventually("the first choice", back);
-        assert_eq!(syns.from_the_gateway(), BTreeSet::from([ONE, TWO]));
+        assert_eq!(syns.of_the_gateway(), BTreeSet::from([ONE, TWO]));
     });
 }
 

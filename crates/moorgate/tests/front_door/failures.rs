@@ -374,6 +374,9 @@ fn heads_and_bodies_that_are_too_slow_or_too_long_are_told_so() {
     assert_eq!(target.seen().requests.len(), 1, "only the whole request is one");
 }
 
+/// What a target does once it has a request's head, and what its client gets.
+type Misbehaviour = (fn(Conn), &'static str, u16);
+
 #[test]
 fn a_target_that_answers_nothing_or_nonsense_is_told_apart() {
     let gateway = Setup::default().env("MOORGATE_LIMITS_RESPONSE", "1s").start();
@@ -385,7 +388,7 @@ fn a_target_that_answers_nothing_or_nonsense_is_told_apart() {
             how(conn);
         })
     };
-    let rows: [(fn(Conn), &str, u16); 7] = [
+    let rows: [Misbehaviour; 7] = [
         (drop, "response_incomplete", 502),
         (Conn::reset, "response_incomplete", 502),
         (|mut conn| conn.send("HTTP/1.1 200 OK\r\nContent-"), "response_incomplete", 502),

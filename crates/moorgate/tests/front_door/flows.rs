@@ -363,7 +363,7 @@ fn nothing_that_a_peer_sends_acts_on_a_terminal() {
             get(&credential, "%1b%5b2J.test", "/", ""),
             format!("GET http://a.test/ HTTP/1.1\r\nHost: a.test{EVIL}\r\n\r\n"),
             format!("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n{EVIL}: x\r\n\r\n"),
-            format!("\x1b]0;owned\x07 HTTP/1.1\r\n\r\n"),
+            "\x1b]0;owned\x07 HTTP/1.1\r\n\r\n".to_owned(),
         ] {
             let mut talk = Talk::to(gateway.address(HTTP));
             talk.send(request);

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
@@ -29,8 +29,6 @@ const PIECE: usize = 64 * 1024;
 pub struct Arrived {
     /// Whether it came over TLS.
     pub tls: bool,
-    /// The other end of its connection.
-    pub peer: SocketAddr,
     /// Request line and fields, as they came.
     pub head: String,
     /// Bytes of its body.
@@ -71,14 +69,17 @@ impl Site {
         fs::write(directory.path().join("ca.pem"), ca.cert_pem()).unwrap();
         let shared = Arc::new(Shared { directory, arrived: Mutex::default() });
         let tls = tls(&ca, &["localhost", "127.0.0.1"]);
-        let http = serve(&shared, |stream, peer, shared| {
-            let _ = converse(stream, peer, false, shared);
+        let http = serve(&shared, |stream, shared| {
+            let mut stream = stream;
+            let _ = converse(&mut stream, false, shared);
+            leave(&mut stream);
         });
-        let https = serve(&shared, move |stream, peer, shared| {
+        let https = serve(&shared, move |stream, shared| {
             let mut stream = StreamOwned::new(ServerConnection::new(tls.clone()).unwrap(), stream);
-            let _ = converse(&mut stream, peer, true, shared);
+            let _ = converse(&mut stream, true, shared);
             stream.conn.send_close_notify();
             let _ = stream.flush();
+            leave(&mut stream.sock);
         });
         Self { http, https, shared }
     }
@@ -133,8 +134,7 @@ pub fn tls(ca: &LocalCa, names: &[&str]) -> Arc<ServerConfig> {
     let chain = ca.issue(&names).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config =
-        config.with_no_client_auth().with_single_cert(chain.chain.clone(), chain.key.clone_key()).unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain.chain.clone(), chain.key.clone_key()).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
 }
@@ -153,29 +153,31 @@ pub fn noise(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| u8::try_from(at % 251).unwrap()).collect()
 }
 
-fn serve(
-    shared: &Arc<Shared>,
-    converse: impl Fn(TcpStream, SocketAddr, &Shared) + Send + Sync + 'static,
-) -> SocketAddr {
+fn serve(shared: &Arc<Shared>, converse: impl Fn(TcpStream, &Shared) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (shared, converse) = (shared.clone(), Arc::new(converse));
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
-            let Ok(peer) = stream.peer_addr() else { continue };
             stream.set_nodelay(true).unwrap();
             let (shared, converse) = (shared.clone(), converse.clone());
-            thread::spawn(move || converse(stream, peer, &shared));
+            thread::spawn(move || converse(stream, &shared));
         }
     });
     address
 }
 
+/// Closes in order: what the client still has to say is no reason to reset the connection.
+fn leave(stream: &mut TcpStream) {
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = io::copy(stream, &mut io::sink());
+}
+
 /// Request after request, until the client has no more.
-fn converse(stream: impl Read + Write, peer: SocketAddr, tls: bool, shared: &Shared) -> io::Result<()> {
+fn converse(stream: impl Read + Write, tls: bool, shared: &Shared) -> io::Result<()> {
     let mut stream = BufReader::with_capacity(PIECE, stream);
     while let Some(head) = head(&mut stream)? {
-        let mut arrived = Arrived { tls, peer, head, body: 0 };
+        let mut arrived = Arrived { tls, head, body: 0 };
         if arrived.field("expect").is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue")) {
             stream.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
             stream.get_mut().flush()?;
@@ -288,8 +290,12 @@ fn git(root: &Path, arrived: &Arrived, body: &[u8]) -> Vec<u8> {
     let at = head_length(&output);
     let fields = String::from_utf8_lossy(&output[..at]);
     let status = fields.lines().find_map(|line| line.strip_prefix("Status: ")).unwrap_or("200 OK").to_owned();
-    let fields: String =
-        fields.trim_end().lines().filter(|line| !line.starts_with("Status:")).map(|line| format!("{line}\r\n")).collect();
+    let fields: String = fields
+        .trim_end()
+        .lines()
+        .filter(|line| !line.starts_with("Status:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
     let length = output.len() - at;
     [format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n").as_bytes(), &output[at..]].concat()
 }

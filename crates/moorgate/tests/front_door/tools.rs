@@ -18,18 +18,22 @@ const PATIENCE: &str = "120";
 const MISSING: i32 = 127;
 const HUNG: i32 = 124;
 
-/// A program of the system's, without the proxy settings of whoever runs the tests.
+/// A program of the system's, without the proxies and certificates of whoever runs the tests.
 pub fn tool(program: impl AsRef<OsStr>) -> Command {
     let mut command = clean("timeout");
     command.args(["--kill-after=5", PATIENCE]).arg(program);
     command
 }
 
+/// Beginnings of variables by which a machine's owner changes what clients do: proxies are dealt with apart.
+const OWNERS: [&str; 5] = ["MOORGATE_", "GIT_", "SSL_CERT_", "CURL_", "REQUESTS_"];
+
 /// As [`tool`], for a program that the test itself ends.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars() {
-        if name.to_ascii_lowercase().ends_with("_proxy") || name.starts_with("MOORGATE_") {
+        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        if is_proxy || OWNERS.iter().any(|beginning| name.starts_with(beginning)) {
             command.env_remove(name);
         }
     }

@@ -345,6 +345,7 @@ async fn check_slow_readers(by_client: bool) {
     }
     until_held_back(&taken).await;
     let grown = resident(&gateway).saturating_sub(before);
+    println!("{STALLED} stalled tunnels hold {} KiB", grown / 1024);
     assert!(grown < STALLED * HELD, "{STALLED} stalled tunnels hold {} MiB", grown / MEBIBYTE);
     sleep(Duration::from_secs(1)).await;
     let later = resident(&gateway).saturating_sub(before);

@@ -54,6 +54,7 @@ pub(super) fn view(explanation: Explanation) -> Explained {
         allowed: explanation.refusal.is_none(),
         steps: steps.map(|step| ExplainedStep { check: step.check, found: step.found }).collect(),
         admitted: explanation.admitted,
+        unjudged: explanation.unjudged,
         egress: explanation.egress,
         refusal: explanation.refusal.map(|refusal| Refusal { code: refusal.code, said: refusal.said }),
     }

@@ -16,7 +16,7 @@ pub(in crate::server) async fn root(State(api): State<ApiState>) -> String {
          API      /api/v1             with a token: Authorization: Bearer …\n\
          OpenAPI  {}\n\
          health   /healthz, /readyz\n\
-         metrics  /metrics            from another machine: with an operator's token\n",
+         metrics  /metrics\n",
         api.version,
         super::OPENAPI
     )
