@@ -65,7 +65,7 @@ pub const H2_STREAMS: u32 = 1_000;
 /// Bytes of one h2 stream that a slow target may leave with us.
 pub const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 /// Bytes of one h2 connection that slow targets may leave with us.
-pub const H2_CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+pub const H2_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
 /// Resets by the peer that one h2 connection may have waiting, and resets of ours, before it is closed (CVE-2023-44487).
 pub const H2_RESETS: usize = 100;
 /// Bytes that each thread reads into; one buffer for all its tunnels.
@@ -135,7 +135,7 @@ pub const PHASES: &[Phase] = &[
     Phase {
         name: "h2 stream",
         time: "`head` = {head} for the preface, `body` = {body} without progress",
-        bytes: "1 MiB a stream, 8 MiB a connection unread; 32 KiB a header list",
+        bytes: "1 MiB a stream, 32 MiB a connection unread; 32 KiB a header list",
         count: "1,000 streams at once, 100 resets waiting",
         answer: "GOAWAY / RST_STREAM",
     },

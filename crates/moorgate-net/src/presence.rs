@@ -48,8 +48,8 @@ impl PresenceWatch {
         self.sender.borrow().clone()
     }
 
-    /// Takes note that `address` could not be bound just now.
-    pub fn mark_absent(&self, address: IpAddr) {
+    /// Takes note that `address` is gone.
+    fn mark_absent(&self, address: IpAddr) {
         let mut next = Presence::clone(&self.now());
         if next.has(address) {
             next.absent.push(address);

@@ -114,10 +114,10 @@ impl Agent {
         self.connections.close();
         let why = tokio::select! {
             () = self.connections.wait() => return,
-            () = tokio::time::sleep(limit) => format!("were not done {} s after the end", limit.as_secs()),
-            _ = wait() => "were not done".to_owned(),
+            () = tokio::time::sleep(limit) => format!("after {} s", limit.as_secs()),
+            _ = wait() => "by a signal".to_owned(),
         };
-        complain(format_args!("{} connections {why} and are cut", self.connections.len()));
+        complain(format_args!("cut {why} what was still open: {}", self.connections.len()));
     }
 
     fn serve(self: &Arc<Self>, client: TcpStream, purpose: &Purpose, place: OwnedSemaphorePermit) {

@@ -128,3 +128,42 @@ fn hostname(config: &Config, addresses: &Addresses) -> String {
         _ => configured,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use moorgate_contract::{
+        account::{Account, AccountId, Credential, CredentialId, Load, Pepper, Secret, SecretId},
+        policy::Policy,
+        snapshot::Site,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_password_that_is_not_let_in_any_more_is_not_handed_out_again() {
+        let pepper = || Pepper::new([7; 32]);
+        let mut snapshot = Snapshot::empty(Arc::new(Site::default()), pepper());
+        let account = AccountId(1);
+        snapshot.put_account(Account {
+            id: account,
+            name: DEFAULT_ACCOUNT.into(),
+            policy: Policy::new(Vec::new()),
+            policy_cuts: 0,
+            egress: Default::default(),
+            load: Load::default(),
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let facts = json!({"listeners": {"outbound_http": ["127.0.0.1:9293"]}});
+        std::fs::write(file.path(), ProxyUrls::new(&facts, "mg_a", "old").env_file()).unwrap();
+        let mut rotate = |password: &str| {
+            let hash = pepper().hash("mg_a", password.as_bytes());
+            let secrets = vec![Secret { id: SecretId(1), hash, until: None }];
+            snapshot.put_credential(Credential { id: CredentialId(1), account, username: "mg_a".into(), secrets });
+            working(file.path(), &snapshot)
+        };
+        assert_eq!(rotate("old"), Some(("mg_a".into(), "old".into())));
+        assert_eq!(rotate("new"), None);
+    }
+}

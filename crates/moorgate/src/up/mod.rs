@@ -40,7 +40,7 @@ use moorgate_net::{
 use moorgate_proxy::{gateway::Gateway, recorder, serve::serve};
 use tokio::{
     runtime::{Builder, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
 
@@ -124,13 +124,15 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let api = runtime.spawn(serve_api(console, api, api_stopped));
     runtime.spawn(certificates.keep_fresh());
 
+    // Before anyone can know that it runs, and so stop it.
+    let mut stop = Stop::listen(&runtime)?;
     let urls = runtime.block_on(files::write(&config, &addresses, &control, &start))?;
     state.store(READY, Ordering::Release);
     banner::print(&config, &addresses, &start, urls.as_ref(), began);
 
-    runtime.block_on(until_stopped());
+    runtime.block_on(stop.asked());
     state.store(DRAINING, Ordering::Release);
-    drain(&runtime, &gateway, traffic, &config.limits);
+    drain(&runtime, &gateway, traffic, &config.limits, &mut stop);
     drop(stop_api);
     runtime.block_on(async {
         // The API answers /readyz with 503 until here; its own drain is bounded.
@@ -218,20 +220,29 @@ async fn serve_api(console: std::net::TcpListener, state: ApiState, stopped: one
     }
 }
 
-/// SIGTERM or Ctrl-C.
-async fn until_stopped() {
-    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        tracing::error!("signals can't be received: stop this process with SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and Ctrl-C, from when it is made: none in between is lost, or ends the process without a drain.
+struct Stop {
+    term: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen(runtime: &Runtime) -> Result<Self, UpError> {
+        let _inside = runtime.enter();
+        let listen = |kind| signal(kind).map_err(UpError::Thread);
+        Ok(Self { term: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
 /// Accepts nothing new and lets what is open finish, up to the drain limit; a second signal cuts it short.
-fn drain(runtime: &Runtime, gateway: &Gateway, traffic: Workers, limits: &Limits) {
+fn drain(runtime: &Runtime, gateway: &Gateway, traffic: Workers, limits: &Limits, stop: &mut Stop) {
     gateway.connections.close();
     gateway.drain.cancel();
     let open = gateway.registry.len();
@@ -242,7 +253,7 @@ fn drain(runtime: &Runtime, gateway: &Gateway, traffic: Workers, limits: &Limits
         let finished = tokio::select! {
             () = gateway.connections.wait() => true,
             () = tokio::time::sleep(limits.drain) => false,
-            () = until_stopped() => false,
+            () = stop.asked() => false,
         };
         if !finished {
             let cut = gateway.cut_all();

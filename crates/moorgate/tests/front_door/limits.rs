@@ -116,7 +116,7 @@ async fn an_idle_tunnel_is_cut_at_its_limit_and_a_busy_one_is_not() {
             }
             client.writer.finish().await.unwrap();
             assert_eq!(target.close().await, b"");
-            assert_eq!(client.reader.to_end().await, (vec![], End::Fin));
+            assert_eq!(client.reader.read_to_end().await, (vec![], End::Fin));
         });
     }
     for door in Door::ALL {
@@ -124,9 +124,9 @@ async fn an_idle_tunnel_is_cut_at_its_limit_and_a_busy_one_is_not() {
         target.writer.write_all(b"a").await.unwrap();
         assert_eq!(client.reader.exactly(1).await.unwrap(), b"a");
         let began = Instant::now();
-        assert_eq!(client.reader.to_end().await, (vec![], End::Reset), "{door:?}");
+        assert_eq!(client.reader.read_to_end().await, (vec![], End::Reset), "{door:?}");
         assert_at(limit, began, &format!("{door:?}"));
-        assert_eq!(target.reader.to_end().await, (vec![], End::Reset), "{door:?}");
+        assert_eq!(target.reader.read_to_end().await, (vec![], End::Reset), "{door:?}");
         assert_eq!(flow_to(&gateway, &asked).await["outcome"], "idle", "{door:?}");
     }
     while let Some(busy) = busy_ones.join_next().await {

@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex},
     thread,
 };
@@ -18,7 +18,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, tools::clean};
 
 /// What `/hello` says.
 pub const HELLO: &str = "hello from the destination\n";
@@ -265,7 +265,7 @@ fn git(root: &Path, arrived: &Arrived, body: &[u8]) -> Vec<u8> {
     let (method, target) = arrived.asked();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let field = |name| arrived.field(name).unwrap_or_default();
-    let mut backend = Command::new("git")
+    let mut backend = clean("git")
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", root)
         .env("GIT_HTTP_EXPORT_ALL", "1")

@@ -54,7 +54,8 @@ fn scripts() -> PathBuf {
 /// Python with its clients, running a script of ours.
 pub fn python(script: &str) -> Command {
     let mut command = tool(clients().join("venv/bin/python"));
-    command.arg(scripts().join(script));
+    // Nothing is left beside the sources.
+    command.arg(scripts().join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 

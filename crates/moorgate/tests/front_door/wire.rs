@@ -111,13 +111,13 @@ async fn a_gibibyte_both_ways_at_once_arrives_unchanged_through_every_door() {
 async fn finishes_first(mut first: Side, mut second: Side) {
     first.writer.write_all(b"last words").await.unwrap();
     first.writer.finish().await.unwrap();
-    assert_eq!(second.reader.to_end().await, (b"last words".to_vec(), End::Fin));
+    assert_eq!(second.reader.read_to_end().await, (b"last words".to_vec(), End::Fin));
     let mebibyte = block(0, 7).repeat(MEBIBYTE / BLOCK);
     let sending = async {
         second.writer.write_all(&mebibyte).await.unwrap();
         second.writer.finish().await.unwrap();
     };
-    let ((), (received, end)) = tokio::join!(sending, first.reader.to_end());
+    let ((), (received, end)) = tokio::join!(sending, first.reader.read_to_end());
     assert_eq!(end, End::Fin);
     assert!(received == mebibyte, "{} bytes of a mebibyte, or others", received.len());
 }
@@ -180,11 +180,11 @@ async fn check_reset(gateway: &Gateway, doors: &Doors, door: Door, by_client: bo
         }
         State::AborterFinished => {
             aborter.writer.finish().await.unwrap();
-            assert_eq!(other.reader.to_end().await.1, End::Fin);
+            assert_eq!(other.reader.read_to_end().await.1, End::Fin);
         }
         State::OtherFinished => {
             other.writer.finish().await.unwrap();
-            assert_eq!(aborter.reader.to_end().await.1, End::Fin);
+            assert_eq!(aborter.reader.read_to_end().await.1, End::Fin);
         }
         State::OtherReadsSlowly => fill(&mut aborter.writer).await,
         State::AborterReadsSlowly => fill(&mut other.writer).await,
@@ -205,7 +205,7 @@ async fn check_reset(gateway: &Gateway, doors: &Doors, door: Door, by_client: bo
             timeout(STUCK, other.broken_off()).await.unwrap_or_else(|_| panic!("{case}: not a reset"));
             End::Reset
         }
-        _ => other.reader.to_end().await.1,
+        _ => other.reader.read_to_end().await.1,
     };
     assert!(began.elapsed() < A_SECOND, "{case}: after {:?}", began.elapsed());
     let of_tls = door.is_tls() && door != Door::HttpsH2 && !by_client;
@@ -259,7 +259,7 @@ async fn a_client_that_vanishes_without_close_notify_is_no_clean_end_for_the_tar
         target.writer.write_all(b"a").await.unwrap();
         assert_eq!(client.reader.exactly(1).await.unwrap(), b"a");
         drop(client);
-        assert_eq!(target.reader.to_end().await, (vec![], End::Reset), "{door:?}");
+        assert_eq!(target.reader.read_to_end().await, (vec![], End::Reset), "{door:?}");
         assert_eq!(flow_to(&gateway, &asked).await["outcome"], "truncated_by_client", "{door:?}");
     }
 }
@@ -278,13 +278,13 @@ async fn bytes_that_come_with_the_request_or_right_behind_it_are_not_lost() {
             let mut client = client.unwrap_or_else(|refused| panic!("{door:?}: {refused:?}"));
             client.writer.write_all(b"after the answer").await.unwrap();
             client.writer.finish().await.unwrap();
-            let (received, end) = target.reader.to_end().await;
+            let (received, end) = target.reader.read_to_end().await;
             let sent = [together, behind, b"after the answer"].concat();
             let case = format!("{door:?}, {} together, {} behind", together.len(), behind.len());
             assert!(received == sent, "{case}: {} of {} bytes, or others", received.len(), sent.len());
             assert_eq!(end, End::Fin, "{case}");
             assert_eq!(target.close().await, b"");
-            assert_eq!(client.reader.to_end().await.1, End::Fin, "{case}");
+            assert_eq!(client.reader.read_to_end().await.1, End::Fin, "{case}");
             let flow = flow_to(&gateway, &destination.to_string()).await;
             assert_eq!(flow["bytes_up"], sent.len(), "{case}: {flow}");
         }

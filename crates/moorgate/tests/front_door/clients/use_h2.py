@@ -1,6 +1,7 @@
 """HTTP/2 to the proxy PROXY over one connection: plain requests on streams for http:// bases, CONNECT for https://."""
 
 import base64
+import io
 import os
 import socket
 import ssl
@@ -10,7 +11,6 @@ from urllib.parse import urlsplit
 import h2.config
 import h2.connection
 import h2.events
-from urllib3.util.ssltransport import SSLTransport
 
 from errand import UPLOAD, over, report
 
@@ -84,27 +84,63 @@ class Connection:
 
 
 class Tunnel:
-    """A CONNECT stream as a socket, as far as TLS over it needs one."""
+    """TLS to the destination over a CONNECT stream; as a socket, as far as http.client needs one."""
 
-    def __init__(self, connection, authority):
+    def __init__(self, connection, url):
         self.connection = connection
-        self.stream = connection.open([(":method", "CONNECT"), (":authority", authority)], end=False)
+        self.stream = connection.open([(":method", "CONNECT"), (":authority", url.netloc)], end=False)
         status = connection.wait_status(self.stream)
         assert status == 200, status
+        self.received, self.to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = trust.wrap_bio(self.received, self.to_send, server_hostname=url.hostname)
+        self.step(self.tls.do_handshake)
 
-    def sendall(self, data, flags=0):
-        self.connection.send(self.stream, bytes(data))
+    def step(self, action, *arguments):
+        """Acts, and carries whatever TLS wants carried, until it is done."""
+        while True:
+            try:
+                result = action(*arguments)
+            except ssl.SSLWantReadError:
+                result = None
+            self.connection.send(self.stream, self.to_send.read())
+            if result is not None or action == self.tls.do_handshake and self.tls.version():
+                return result
+            self.feed()
 
-    def recv(self, count, flags=0):
+    def feed(self):
         connection = self.connection
         while not connection.data[self.stream] and self.stream not in connection.ended:
             connection.more()
-        data = connection.data[self.stream]
-        connection.data[self.stream] = data[count:]
-        return data[:count]
+        if connection.data[self.stream]:
+            self.received.write(connection.data[self.stream])
+            connection.data[self.stream] = b""
+        else:
+            self.received.write_eof()
+
+    def sendall(self, data):
+        view = memoryview(data)
+        while view:
+            view = view[self.step(self.tls.write, view) :]
+
+    def makefile(self, mode):
+        return io.BufferedReader(Reader(self))
 
     def close(self):
         self.connection.send(self.stream, b"", end=True)
+        self.connection.body(self.stream)
+
+
+class Reader(io.RawIOBase):
+    def __init__(self, tunnel):
+        self.tunnel = tunnel
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        data = self.tunnel.step(self.tunnel.tls.read, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def plain(connection, url):
@@ -131,4 +167,4 @@ for base in sys.argv[1:]:
     if url.scheme == "http":
         plain(connection, url)
     else:
-        over(SSLTransport(Tunnel(connection, url.netloc), trust, server_hostname=url.hostname), url.netloc)
+        over(Tunnel(connection, url), url.netloc)

@@ -107,7 +107,7 @@ impl Reader {
     }
 
     /// Everything up to the end.
-    pub async fn to_end(&mut self) -> (Vec<u8>, End) {
+    pub async fn read_to_end(&mut self) -> (Vec<u8>, End) {
         let mut bytes = Vec::new();
         let end = timeout(STUCK, self.read_all(|piece| bytes.extend_from_slice(piece))).await;
         (bytes, end.expect("an end"))
@@ -220,7 +220,7 @@ impl Side {
     /// Ends in good order and waits for the other side to do so; what it still sent.
     pub async fn close(mut self) -> Vec<u8> {
         self.writer.finish().await.expect("our end is taken");
-        let (bytes, end) = self.reader.to_end().await;
+        let (bytes, end) = self.reader.read_to_end().await;
         assert_eq!(end, End::Fin);
         bytes
     }

@@ -56,10 +56,10 @@ async fn a_gateway_told_to_stop_lets_open_tunnels_finish_and_takes_nothing_new()
     for (door, Open { mut client, mut target, asked }) in tunnels {
         client.writer.write_all(b"almost done").await.unwrap();
         client.writer.finish().await.unwrap();
-        assert_eq!(target.reader.to_end().await, (b"almost done".to_vec(), End::Fin), "{door:?}");
+        assert_eq!(target.reader.read_to_end().await, (b"almost done".to_vec(), End::Fin), "{door:?}");
         target.writer.write_all(b"done").await.unwrap();
         target.writer.finish().await.unwrap();
-        assert_eq!(client.reader.to_end().await, (b"done".to_vec(), End::Fin), "{door:?}");
+        assert_eq!(client.reader.read_to_end().await, (b"done".to_vec(), End::Fin), "{door:?}");
         assert_eq!(flow_to(&gateway, &asked).await["outcome"], "ok", "{door:?}");
     }
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.stderr());
@@ -87,11 +87,11 @@ async fn what_is_still_open_at_the_drain_limit_is_cut_and_its_flow_says_drained(
     gateway.signal("TERM");
     let began = Instant::now();
     for (door, open) in &mut tunnels {
-        let (received, end) = open.client.reader.to_end().await;
+        let (received, end) = open.client.reader.read_to_end().await;
         assert_eq!(received, b"", "{door:?}");
         assert_ne!(end, End::Fin, "{door:?}: a cut is no clean end");
         assert_at(Duration::from_secs(2), began, &format!("{door:?}"));
-        assert_eq!(open.target.reader.to_end().await, (vec![], End::Reset), "{door:?}");
+        assert_eq!(open.target.reader.read_to_end().await, (vec![], End::Reset), "{door:?}");
     }
     assert_eq!(gateway.wait().code(), Some(0), "{}", gateway.stderr());
     for (door, open) in tunnels {
