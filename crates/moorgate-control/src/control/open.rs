@@ -1,7 +1,8 @@
 //! Opening: the store, or the sealed copy in its place; and what a first start makes.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{Arc, Mutex, RwLock},
 };
@@ -184,7 +185,9 @@ fn unseal(data_dir: &Path, key: &MasterKey, source: StoreError) -> Result<Rows> 
 /// Two processes with one store would each serve what the other doesn't know.
 async fn lock_directory(data_dir: &Path) -> Result<File> {
     let failed = |source| ControlError::Lock { path: data_dir.to_owned(), source };
-    let file = File::create(data_dir.join("lock")).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(data_dir.join("lock")).map_err(failed)?;
     let patience = Instant::now() + LOCK_TIME;
     loop {
         match file.try_lock() {

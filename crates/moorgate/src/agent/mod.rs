@@ -29,7 +29,7 @@ use moorgate_wire::host::HostPort;
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Builder,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -74,13 +74,19 @@ pub(crate) fn run(args: AgentArgs, data_dir: Option<PathBuf>) -> Result<ExitCode
     let runtime = Builder::new_current_thread().enable_all().build().map_err(AgentError::Runtime)?;
     runtime.block_on(async {
         let agent = Agent::new(gateway)?;
+        // Before a port is announced: whoever reads of it may stop us at once.
+        let mut told = Told::listen()?;
         let proxy = Ports::open(&args)?.start(&agent)?;
         // A command always has a proxy port.
         let code = match args.command.split_first().zip(proxy) {
             Some(((program, arguments), proxy)) => child::run(program, arguments, proxy).await?,
-            None => wait().await?,
+            None => {
+                told.once().await;
+                ExitCode::SUCCESS
+            }
         };
-        agent.drain(LINGER).await;
+        // Anew: what was passed on to a command is no wish to cut its last connections.
+        agent.drain(LINGER, Told::listen()?).await;
         Ok(code)
     })
 }
@@ -109,13 +115,13 @@ impl Agent {
     }
 
     /// Accepts nothing new and lets what is open finish, for `limit` at most; a signal cuts it short.
-    async fn drain(&self, limit: Duration) {
+    async fn drain(&self, limit: Duration, mut told: Told) {
         self.stop.cancel();
         self.connections.close();
         let why = tokio::select! {
             () = self.connections.wait() => return,
             () = tokio::time::sleep(limit) => format!("after {} s", limit.as_secs()),
-            _ = wait() => "by a signal".to_owned(),
+            () = told.once() => "by a signal".to_owned(),
         };
         complain(format_args!("cut {why} what was still open: {}", self.connections.len()));
     }
@@ -226,14 +232,27 @@ async fn accept(listener: TcpListener, purpose: Purpose, agent: Arc<Agent>) {
     }
 }
 
-async fn wait() -> Result<ExitCode, AgentError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Runtime)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Runtime)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, from when this was made.
+struct Told {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Told {
+    fn listen() -> Result<Self, AgentError> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(AgentError::Runtime)?,
+            terminate: signal(SignalKind::terminate()).map_err(AgentError::Runtime)?,
+        })
     }
-    Ok(ExitCode::SUCCESS)
+
+    /// Resolves with the next of them.
+    async fn once(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// An error with its causes, on one line.

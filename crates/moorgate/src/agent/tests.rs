@@ -416,7 +416,7 @@ async fn what_is_open_at_the_end_finishes_and_nothing_new_is_accepted() {
     std::io::Write::write_all(&mut waiting, b"just in time").unwrap();
     waiting.shutdown(std::net::Shutdown::Write).unwrap();
     waiting.set_nonblocking(true).unwrap();
-    let draining = tokio::spawn(async move { agent.drain(Duration::from_secs(60)).await });
+    let draining = tokio::spawn(async move { agent.drain(Duration::from_secs(60), Told::listen().unwrap()).await });
     let mut got = String::new();
     TcpStream::from_std(waiting).unwrap().read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "hi!just in timebye");
@@ -436,7 +436,7 @@ async fn what_never_finishes_does_not_keep_the_agent() {
     let (agent, ports) = gateway.start_agent(Via::Shield, gateway.ca(), PASSWORD, &["0=echo.test:7"]);
     let mut open = TcpStream::connect(ports[1]).await.unwrap();
     assert_eq!(open.read_u8().await.unwrap(), b'h');
-    agent.drain(Duration::from_millis(50)).await;
+    agent.drain(Duration::from_millis(50), Told::listen().unwrap()).await;
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ use moorgate_net::{
     workers::{self, Workers},
 };
 use moorgate_proxy::{gateway::Gateway, recorder, serve::serve};
+use nix::sys::resource::{Resource, setrlimit};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -74,6 +75,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let config = config::load(args.config.as_deref(), data_dir, &env)?;
     record::start_tracing(config.log_format);
     let panics = record::count_panics();
+    forbid_core_dumps();
     let runtime = control_runtime()?;
     let workers = workers::count();
 
@@ -165,6 +167,14 @@ fn control_runtime() -> Result<Runtime, UpError> {
         .enable_all()
         .build()
         .map_err(UpError::Thread)
+}
+
+/// Keys are in memory: a crash must not write them down. One byte rather than none, because a limit of 0 does not hold
+/// for dumps that are piped to a program, and 1 does (core(5)).
+fn forbid_core_dumps() {
+    if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 1, 1) {
+        tracing::warn!(%error, "core dumps can't be forbidden: a crash may write keys to a file");
+    }
 }
 
 fn load_master_key(config: &Config) -> Result<MasterKey, UpError> {

@@ -99,8 +99,6 @@ fn what_a_start_creates_only_its_user_can_read_whatever_the_umask() {
         // What everybody may know, should the directory ever be opened.
         let wanted = match &*name {
             "ca.pem" | "gateway.json" => 0o644,
-            // Nothing is in it.
-            "lock" if fs::metadata(&entry).unwrap().len() == 0 => continue,
             _ => 0o600,
         };
         assert_eq!(mode(&entry), wanted, "{name} is {:o}", mode(&entry));
@@ -109,6 +107,10 @@ fn what_a_start_creates_only_its_user_can_read_whatever_the_umask() {
     let env = gateway.env();
     assert!(variables.iter().all(|name| env.contains_key(&format!("MOORGATE_{name}"))), "{:?}", env.keys());
     assert_eq!(env["MOORGATE_CA"], data_dir.join("ca.pem").display().to_string());
+    // Keys are in its memory: a crash must not write that down.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
+    let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(cores.split_whitespace().collect::<Vec<_>>()[4..6], ["1", "1"], "{cores}");
 }
 
 #[test]
