@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -264,6 +265,12 @@ impl Gateway {
     pub fn wait(&mut self) -> ExitStatus {
         eventually("the gateway's end", || self.child.try_wait().unwrap())
     }
+}
+
+/// Lets this process have as many descriptors as it may: a crowd of clients and their targets live in it.
+pub fn raise_descriptors() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
 }
 
 /// Polls until there is something. For what has no event to wait for; the bound is only there to end a broken test.

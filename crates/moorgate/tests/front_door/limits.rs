@@ -133,3 +133,20 @@ async fn an_idle_tunnel_is_cut_at_its_limit_and_a_busy_one_is_not() {
         busy.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_no_resolver_answers_is_given_up_at_the_limit() {
+    // It takes every query and answers none.
+    let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let resolver = silent.local_addr().unwrap().to_string();
+    let gateway = setup().env("MOORGATE_RESOLVER_SERVERS", resolver).env("MOORGATE_LIMITS_RESOLVE", "1s").start();
+    let doors = Doors::of(&gateway);
+    for (door, refused) in
+        [(Door::Http, Refused::Http(502, "name_not_resolved".to_owned())), (Door::Socks, Refused::Socks(4))]
+    {
+        let began = Instant::now();
+        let answer = doors.open(door, &format!("{}.example:80", door as u8 + b'a')).await.err();
+        assert_eq!(answer, Some(refused), "{door:?}");
+        assert_at(Duration::from_secs(1), began, &format!("{door:?}"));
+    }
+}

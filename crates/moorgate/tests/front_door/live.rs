@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::{
     doors::{Destination, Door, Doors, Early, End, Refused, Side},
-    gateway::{Gateway, Setup, eventually},
+    gateway::{Gateway, Setup, eventually, raise_descriptors},
     talk::{self, Credential, Talk, api},
     target::{Target, ok},
 };
@@ -391,9 +391,10 @@ fn resident(gateway: &Gateway) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_edits_close_none_of_three_hundred_tunnels_and_take_no_memory() {
-    const TUNNELS: usize = 320;
+async fn five_hundred_edits_close_none_of_a_thousand_tunnels_and_take_no_memory() {
+    const TUNNELS: usize = 1_000;
     const EDITS: usize = 500;
+    raise_descriptors();
     let gateway = Gateway::start();
     let doors = Doors::of(&gateway);
     let target = Destination::bind().await.echo().to_string();

@@ -14,7 +14,7 @@ use tokio::{net::TcpSocket, task::JoinSet, time::sleep};
 use super::{api, setup, start};
 use crate::{
     doors::{Destination, Door, Doors, Early, Refused, STUCK, Side, Wire, flow},
-    gateway::Gateway,
+    gateway::{Gateway, raise_descriptors},
 };
 
 const CROWD: usize = 1_000;
@@ -144,6 +144,7 @@ async fn assert_idle(gateway: &Gateway, when: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_and_256_descriptors_the_excess_is_refused_and_health_answers_throughout() {
+    raise_descriptors();
     let gateway = Arc::new(setup().behind(&["prlimit", "--nofile=256:256"]).start());
     let doors = Doors::of(&gateway);
     let echo = Destination::bind().await.echo();
