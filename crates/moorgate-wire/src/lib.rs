@@ -1,4 +1,4 @@
-//! Bytes to values and back: SOCKS5, HTTP/1, names, Proxy-Status. No sockets, no clocks, no decryption.
+//! Bytes to values and back: ClientHello, SOCKS5, HTTP/1, names, Proxy-Status. No sockets, no clocks, no decryption.
 //!
 //! Everything here is sans-I/O: it is given bytes and answers with a value (need more, send this,
 //! done, malformed). What is forwarded is written anew from the value, never copied from the wire.
@@ -11,6 +11,7 @@
 //! ```
 
 pub mod basic;
+pub mod client_hello;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod host;

@@ -1,10 +1,12 @@
 //! What fuzzing holds the parsers to: plain functions of bytes that assert. The targets in `fuzz/`
 //! call them, and so does a test here, over the corpus kept beside those targets.
 
+mod client_hello;
 mod http1;
 
 use std::net::Ipv4Addr;
 
+pub use client_hello::client_hello;
 pub use http1::{http1_body, http1_request};
 
 use crate::{
@@ -162,4 +164,4 @@ pub fn basic(data: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

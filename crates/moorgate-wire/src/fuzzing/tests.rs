@@ -1,10 +1,15 @@
 //! Replays the corpus of `fuzz/`, and some thousand mutations of it that are the same each time.
 
-use std::{fs, path::Path};
+use std::{fs, iter, path::Path};
 
 /// Mutations of each corpus file.
 const MUTATIONS: usize = 2_000;
 const MAX_MUTANT_BYTES: usize = 4096;
+
+#[test]
+fn client_hello_corpus_holds() {
+    replay("client_hello", super::client_hello);
+}
 
 #[test]
 fn socks5_server_corpus_holds() {
@@ -36,19 +41,28 @@ fn basic_corpus_holds() {
     replay("basic", super::basic);
 }
 
-fn replay(target: &str, check: fn(&[u8])) {
+/// The files of a target's corpus, always in the same order.
+pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     let entries = fs::read_dir(&dir).unwrap_or_else(|e| panic!("no corpus in {}: {e}", dir.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let files: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
     assert!(!files.is_empty(), "{} is empty", dir.display());
+    files
+}
+
+/// Mutations of one file, without end; pieces of the others may be in them. A seed gives the same ones each time.
+pub(crate) fn mutations(file: &[u8], files: &[Vec<u8>], seed: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut random = XorShift(0x9e37_79b9_7f4a_7c15 ^ (seed as u64 + 1));
+    iter::repeat_with(move || mutant(file, files, &mut random))
+}
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let files = corpus(target);
     for (seed, file) in files.iter().enumerate() {
         check(file);
-        let mut random = XorShift(0x9e37_79b9_7f4a_7c15 ^ (seed as u64 + 1));
-        for _ in 0..MUTATIONS {
-            check(&mutant(file, &files, &mut random));
-        }
+        mutations(file, &files, seed).take(MUTATIONS).for_each(|mutant| check(&mutant));
     }
 }
 

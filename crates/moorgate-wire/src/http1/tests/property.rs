@@ -56,6 +56,7 @@ proptest! {
         fuzzing::socks5_client(&bytes);
         fuzzing::host(&bytes);
         fuzzing::basic(&bytes);
+        fuzzing::client_hello(&bytes);
     }
 
     #[test]
