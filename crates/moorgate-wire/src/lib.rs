@@ -1,4 +1,4 @@
-//! Bytes to values and back: ClientHello, SOCKS5, HTTP/1, names, Proxy-Status. No sockets, no clocks, no decryption.
+//! Bytes to values and back: ClientHello, PROXY protocol, SOCKS5, HTTP/1, names, Proxy-Status. No sockets, no clocks, no decryption.
 //!
 //! Everything here is sans-I/O: it is given bytes and answers with a value (need more, send this,
 //! done, malformed). What is forwarded is written anew from the value, never copied from the wire.
@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod host;
 pub mod http1;
 pub mod name;
+pub mod proxy_protocol;
 pub mod proxy_status;
 pub mod socks5;
 pub mod tls_record;

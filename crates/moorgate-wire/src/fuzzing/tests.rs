@@ -12,6 +12,11 @@ fn client_hello_corpus_holds() {
 }
 
 #[test]
+fn proxy_protocol_corpus_holds() {
+    replay("proxy_protocol", super::proxy_protocol);
+}
+
+#[test]
 fn socks5_server_corpus_holds() {
     replay("socks5_server", super::socks5_server);
 }

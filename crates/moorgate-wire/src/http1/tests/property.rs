@@ -57,6 +57,7 @@ proptest! {
         fuzzing::host(&bytes);
         fuzzing::basic(&bytes);
         fuzzing::client_hello(&bytes);
+        fuzzing::proxy_protocol(&bytes);
     }
 
     #[test]
