@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod host;
 pub mod http1;
 pub mod name;
+pub mod path;
 pub mod proxy_protocol;
 pub mod proxy_status;
 pub mod socks5;

@@ -3,12 +3,14 @@
 
 mod client_hello;
 mod http1;
+mod path;
 mod proxy_protocol;
 
 use std::net::Ipv4Addr;
 
 pub use client_hello::client_hello;
 pub use http1::{http1_body, http1_request};
+pub use path::path;
 pub use proxy_protocol::proxy_protocol;
 
 use crate::{

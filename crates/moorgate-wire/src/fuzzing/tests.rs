@@ -12,6 +12,11 @@ fn client_hello_corpus_holds() {
 }
 
 #[test]
+fn path_corpus_holds() {
+    replay("path", super::path);
+}
+
+#[test]
 fn proxy_protocol_corpus_holds() {
     replay("proxy_protocol", super::proxy_protocol);
 }
