@@ -1,7 +1,8 @@
 //! HTTP/1: against httparse, against itself, and cut anywhere.
 
 use crate::http1::{
-    BodyDecoder, BodyError, Framing, HeadStep, MAX_HEADERS, RequestHead, parse_request, parse_response,
+    BodyDecoder, BodyError, Framing, HeadStep, Headers, MAX_HEADERS, MAX_TRAILER_BYTES, RequestHead, encode_last_chunk,
+    parse_request, parse_response,
 };
 
 /// Cuts do not matter; what we accept httparse accepts with the same fields; what we write we read back.
@@ -79,30 +80,36 @@ pub fn http1_body(data: &[u8]) {
     let whole = decode(framing, body, body.len().max(1));
     assert_eq!(whole, decode(framing, body, 1), "cut at every byte");
     assert_eq!(whole, decode(framing, body, 5), "cut at every fifth byte");
+    let last = encode_last_chunk(&whole.1);
+    let again = (Vec::new(), whole.1, Ok(Some(last.len())));
+    // A space behind each colon is ours, and may be one too many.
+    if last.len() <= MAX_TRAILER_BYTES {
+        assert_eq!(decode(Framing::Chunked, &last, last.len()), again, "trailers that we write");
+    }
 }
 
-type Outcome = (Vec<u8>, Result<Option<usize>, BodyError>);
+type Outcome = (Vec<u8>, Headers, Result<Option<usize>, BodyError>);
 
-/// The body's bytes, and where it ended, if it did.
+/// The body's bytes, its trailers, and where it ended, if it did.
 fn decode(framing: Framing, body: &[u8], cut: usize) -> Outcome {
-    let mut decoder = BodyDecoder::new(framing);
+    let mut decoder = BodyDecoder::new(framing).keeping_trailers();
     let mut data = Vec::new();
     let mut at = 0;
     loop {
         let fed = body.get(at..body.len().min(at + cut)).unwrap_or_default();
         let decoded = match decoder.decode(fed) {
             Ok(decoded) => decoded,
-            Err(why) => return (data, Err(why)),
+            Err(why) => return (data, Headers::new(), Err(why)),
         };
         assert!(decoded.data.end <= decoded.consumed && decoded.consumed <= fed.len());
         assert_eq!(decoded.done, decoder.is_done());
         data.extend_from_slice(fed.get(decoded.data).unwrap_or_default());
         at += decoded.consumed;
         if decoded.done {
-            return (data, Ok(Some(at)));
+            return (data, decoder.take_trailers(), Ok(Some(at)));
         }
         if fed.is_empty() {
-            return (data, Ok(None));
+            return (data, decoder.take_trailers(), Ok(None));
         }
         assert!(decoded.consumed > 0, "stands still");
     }

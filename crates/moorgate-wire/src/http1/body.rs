@@ -1,11 +1,12 @@
 //! Message bodies taken out of their framing (RFC 9112 §6, §7.1), byte by byte, so that nothing has
-//! to be buffered. Chunk extensions and trailers are checked, bounded and dropped.
+//! to be buffered. Chunk extensions are checked, bounded and dropped; trailers too, unless they are
+//! wanted.
 
 use std::ops::{Deref, Range};
 
 use thiserror::Error;
 
-use super::{Framing, is_token_byte};
+use super::{Framing, Headers, is_token_byte, trailers::Trailers};
 
 /// Most bytes of extensions on one chunk's line.
 pub const MAX_CHUNK_EXTENSION_BYTES: usize = 1024;
@@ -23,6 +24,7 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 #[derive(Clone, Debug)]
 pub struct BodyDecoder {
     state: State,
+    trailers: Option<Trailers>,
 }
 
 /// What [`BodyDecoder::decode`] made of the fed bytes.
@@ -64,6 +66,9 @@ pub enum BodyError {
     /// More than [`MAX_TRAILER_BYTES`].
     #[error("the trailers have more than {MAX_TRAILER_BYTES} bytes")]
     TrailersTooLong,
+    /// More than [`MAX_HEADERS`](super::MAX_HEADERS), of a decoder that keeps them.
+    #[error("there are more than {} trailers", super::MAX_HEADERS)]
+    TooManyTrailers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +92,7 @@ enum State {
     DataCr,
     DataLf,
     Trailer {
-        part: Part,
+        part: TrailerPart,
         len: usize,
     },
     Done,
@@ -95,7 +100,7 @@ enum State {
 
 /// Where in the trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum TrailerPart {
     LineStart,
     Name,
     Value,
@@ -111,7 +116,24 @@ impl BodyDecoder {
             Framing::Length(length) => State::Plain(length),
             Framing::Chunked => State::Size { size: 0, digits: 0 },
         };
-        Self { state }
+        Self { state, trailers: None }
+    }
+
+    /// The same decoder, which keeps the trailers for [`Self::take_trailers`]: some 8 KiB at most.
+    #[must_use]
+    pub fn keeping_trailers(mut self) -> Self {
+        self.trailers = Some(Trailers::default());
+        self
+    }
+
+    /// The trailers, once, when the body is over; none before that, or of a decoder that does not keep them.
+    /// No field is among them that says how a message is framed, routed, authenticated or understood (RFC 9110 §6.5.1).
+    /// Others may mean something to whoever merges them: pass on only what is known to be harmless.
+    pub fn take_trailers(&mut self) -> Headers {
+        match &mut self.trailers {
+            Some(trailers) if self.state == State::Done => trailers.take(),
+            _ => Headers::new(),
+        }
     }
 
     /// Whether the body is over. A connection that ends before that has cut it short.
@@ -135,7 +157,11 @@ impl BodyDecoder {
             if self.is_done() {
                 break;
             }
-            self.state = self.state.after(byte)?;
+            let before = self.state;
+            self.state = before.after(byte)?;
+            if let (State::Trailer { part, .. }, Some(trailers)) = (before, &mut self.trailers) {
+                trailers.push(part, byte)?;
+            }
             at += 1;
         }
         Ok(Decoded { consumed: at, data: at..at, done: self.is_done() })
@@ -163,7 +189,7 @@ impl State {
                 return Err(BodyError::ExtensionByte(b));
             }
             (Self::Extension { size, len }, _) => Self::Extension { size, len: len + 1 },
-            (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { part: Part::LineStart, len: 0 },
+            (Self::SizeLf { size: 0 }, b'\n') => Self::Trailer { part: TrailerPart::LineStart, len: 0 },
             (Self::SizeLf { size }, b'\n') => Self::Data { left: size },
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::Size { size: 0, digits: 0 },
@@ -185,18 +211,18 @@ impl State {
         }
     }
 
-    fn after_trailer(part: Part, len: usize, byte: u8) -> Result<Self, BodyError> {
+    fn after_trailer(part: TrailerPart, len: usize, byte: u8) -> Result<Self, BodyError> {
         if len == MAX_TRAILER_BYTES {
             return Err(BodyError::TrailersTooLong);
         }
         let part = match (part, byte) {
-            (Part::LineStart, b'\r') => Part::LastLf,
-            (Part::LastLf, b'\n') => return Ok(Self::Done),
-            (Part::LineStart | Part::Name, b) if is_token_byte(b) => Part::Name,
-            (Part::Name, b':') => Part::Value,
-            (Part::Value, b'\r') => Part::ValueLf,
-            (Part::Value, b) if b == b'\t' || !b.is_ascii_control() => Part::Value,
-            (Part::ValueLf, b'\n') => Part::LineStart,
+            (TrailerPart::LineStart, b'\r') => TrailerPart::LastLf,
+            (TrailerPart::LastLf, b'\n') => return Ok(Self::Done),
+            (TrailerPart::LineStart | TrailerPart::Name, b) if is_token_byte(b) => TrailerPart::Name,
+            (TrailerPart::Name, b':') => TrailerPart::Value,
+            (TrailerPart::Value, b'\r') => TrailerPart::ValueLf,
+            (TrailerPart::Value, b) if b == b'\t' || !b.is_ascii_control() => TrailerPart::Value,
+            (TrailerPart::ValueLf, b'\n') => TrailerPart::LineStart,
             (_, b) => return Err(BodyError::TrailerByte(b)),
         };
         Ok(Self::Trailer { part, len: len + 1 })

@@ -9,6 +9,7 @@ mod lines;
 mod request;
 mod response;
 mod target;
+mod trailers;
 
 pub use body::{
     BodyDecoder, BodyError, CHUNK_END, ChunkHead, Decoded, LAST_CHUNK, MAX_CHUNK_EXTENSION_BYTES, MAX_TRAILER_BYTES,
@@ -22,6 +23,7 @@ pub use response::{
     ResponseFraming, ResponseHead, ResponseStep, encode_connect, parse_response, reason, response_framing,
 };
 pub use target::{Scheme, Target};
+pub use trailers::{accepts_trailers, encode_last_chunk};
 
 /// Longest head, in bytes, from the first of the request line to the empty line's last.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;

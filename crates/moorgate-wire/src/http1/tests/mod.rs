@@ -3,6 +3,7 @@ mod captures;
 mod property;
 mod response;
 mod strict;
+mod trailers;
 
 use super::{HeadError, HeadStep, RequestHead, parse_request};
 
