@@ -27,7 +27,7 @@ fn check(client: &str, expected: &str) {
 }
 
 #[test]
-fn real_clients_are_understood_however_their_hello_is_cut() {
+fn clients_are_understood_however_their_hello_is_cut() {
     let cases = [
         ("openssl_tls13", "0303 1.3 shop.example.com h2,http/1.1"),
         ("openssl_tls12", "0303 shop.example.com "),
@@ -42,10 +42,10 @@ fn real_clients_are_understood_however_their_hello_is_cut() {
         ("node", "0303 1.3 shop.example.com h2"),
         ("java", "0303 1.3 shop.example.com "),
         ("wget_gnutls", "0303 1.3 localhost "),
-        ("chrome", "0303 1.3 shop.example.com h2,http/1.1 ech"),
-        ("firefox", "0303 1.3 shop.example.com h2,http/1.1 ech"),
-        ("safari", "0303 1.3 shop.example.com h2,http/1.1"),
-        ("edge", "0303 1.3 shop.example.com h2,http/1.1"),
+        ("curl_cffi_chrome", "0303 1.3 shop.example.com h2,http/1.1 ech"),
+        ("curl_cffi_firefox", "0303 1.3 shop.example.com h2,http/1.1 ech"),
+        ("curl_cffi_safari", "0303 1.3 shop.example.com h2,http/1.1"),
+        ("curl_cffi_edge", "0303 1.3 shop.example.com h2,http/1.1"),
     ];
     for (client, expected) in cases {
         check(client, expected);
@@ -65,7 +65,7 @@ fn a_hello_that_comes_in_several_records_is_read_to_its_end() {
 #[test]
 fn the_acme_protocol_is_told_from_others() {
     assert!(good(&capture("openssl_acme")).offers_alpn(b"acme-tls/1"));
-    assert!(!good(&capture("chrome")).offers_alpn(b"acme-tls/1"));
+    assert!(!good(&capture("curl_cffi_chrome")).offers_alpn(b"acme-tls/1"));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_hello_ends_within_64_kib_or_is_closed_without_an_alert() {
 
 #[test]
 fn bytes_that_were_seen_are_not_looked_at_again() {
-    let bytes = records(&message(&capture("chrome")), 1);
+    let bytes = records(&message(&capture("curl_cffi_chrome")), 1);
     let mut seen = Vec::new();
     let mut reader = HelloReader::new();
     for (at, &byte) in bytes.iter().enumerate() {

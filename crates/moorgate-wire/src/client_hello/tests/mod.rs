@@ -9,7 +9,9 @@ use super::{ClientHello, HelloReader, HelloStep};
 /// Sizes of records into which a hello is cut again.
 const FRAGMENTS: [usize; 4] = [1, 2, 7, 100];
 
-/// A file of the fuzzing corpus; the names say which client sent it.
+/// A file of the fuzzing corpus; the names say which client sent it. `curl_cffi_…` are not the browsers themselves:
+/// curl_cffi 0.17 sent them, on BoringSSL, with a browser's choices. `padded` is OpenSSL's hello with 60,000 bytes of
+/// padding put in, and what bears no client's name is made by hand.
 fn capture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/client_hello").join(name);
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))

@@ -71,9 +71,17 @@ fn where_rustls_takes_a_hello_too_it_sees_the_same_name_and_protocols() {
 #[test]
 fn rustls_takes_the_captures_that_we_take() {
     let takes = |name: &str| check(&super::capture(name));
-    for name in
-        ["openssl_tls13", "openssl_tls12", "openssl_fragments", "curl", "python", "node", "java", "chrome", "firefox"]
-    {
+    for name in [
+        "openssl_tls13",
+        "openssl_tls12",
+        "openssl_fragments",
+        "curl",
+        "python",
+        "node",
+        "java",
+        "curl_cffi_chrome",
+        "curl_cffi_firefox",
+    ] {
         assert!(takes(name), "{name}");
     }
 }
