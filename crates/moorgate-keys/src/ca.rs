@@ -53,6 +53,13 @@ impl FromStr for SubjectName {
     }
 }
 
+impl SubjectName {
+    /// Whether it is a DNS name.
+    pub(crate) fn is_dns(&self) -> bool {
+        matches!(self.0, SanType::DnsName(_))
+    }
+}
+
 impl fmt::Display for SubjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -154,13 +161,7 @@ impl LocalCa {
 
     /// The certificate that clients must trust, in PEM (RFC 7468).
     pub fn cert_pem(&self) -> String {
-        let base64 = STANDARD.encode(&self.certificate);
-        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-        base64.as_bytes().chunks(64).for_each(|line| {
-            pem.extend(line.iter().copied().map(char::from));
-            pem.push('\n');
-        });
-        pem + "-----END CERTIFICATE-----\n"
+        pem(&self.certificate)
     }
 
     /// The private key as PKCS#8 DER: to be sealed, never to be written as it is.
@@ -216,7 +217,18 @@ fn params(name: &str, now: SystemTime, life: Duration) -> Result<(CertificatePar
     Ok((params, UNIX_EPOCH + now + life))
 }
 
-fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, KeyError> {
+/// One certificate in PEM (RFC 7468).
+pub(crate) fn pem(certificate: &CertificateDer<'_>) -> String {
+    let base64 = STANDARD.encode(certificate);
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    base64.as_bytes().chunks(64).for_each(|line| {
+        pem.extend(line.iter().copied().map(char::from));
+        pem.push('\n');
+    });
+    pem + "-----END CERTIFICATE-----\n"
+}
+
+pub(crate) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, KeyError> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|error| KeyError::NotX509(error.into()))?;
     Ok(parsed)
 }

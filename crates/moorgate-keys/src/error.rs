@@ -73,6 +73,38 @@ pub enum KeyError {
         /// What was given.
         name: String,
     },
+    /// A text without a certificate.
+    #[error("there is no certificate in it; give the chain in PEM (-----BEGIN CERTIFICATE-----)")]
+    NoCertificate,
+    /// A text without a private key.
+    #[error("there is no private key in it; give it in PEM (-----BEGIN PRIVATE KEY-----)")]
+    NoKey,
+    /// More than one private key.
+    #[error("there are {count} private keys in it; give the certificate's alone")]
+    SeveralKeys {
+        /// How many.
+        count: usize,
+    },
+    /// A private key under a passphrase.
+    #[error("the private key is encrypted; decrypt it first: openssl pkey -in KEY -out PLAIN_KEY")]
+    EncryptedKey,
+    /// A private key whose certificate was not given.
+    #[error("the private key belongs to none of the {count} certificates given; give the key of the certificate")]
+    KeyOfNone {
+        /// How many were given.
+        count: usize,
+    },
+    /// A certificate that has ended.
+    #[error("the certificate ended at {at}; give one that still holds")]
+    Expired {
+        /// When it ended.
+        at: String,
+    },
+    /// A certificate that is for no DNS name.
+    #[error(
+        "the certificate is for no DNS name (its subjectAltName has none, and clients look nowhere else); get one that is"
+    )]
+    NoDnsNames,
     /// A certificate could not be made.
     #[error("cannot issue a certificate")]
     Issue(#[source] rcgen::Error),

@@ -5,12 +5,14 @@
 use std::fmt;
 
 pub mod ca;
+pub mod chain;
 mod error;
 pub mod file;
 pub mod master;
 pub mod seal;
 
 pub use ca::{CertifiedChain, LocalCa, SubjectName};
+pub use chain::{Facts, Uploaded};
 pub use error::KeyError;
 pub use master::{KeyId, MasterKey};
 pub use seal::{SealError, open, seal};
