@@ -1,6 +1,7 @@
 //! The JSON of the API: what goes over it, both ways. Times are RFC 3339 in UTC.
 
 mod flow;
+mod route;
 
 use std::{
     fmt,
@@ -17,6 +18,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 pub use flow::{FlowLine, FlowView};
+pub use route::{
+    AddCertificate, AddRoute, Certificate, ChangeRoute, ExplainedOrigin, ExplainedRoute, LOCAL_CA, Route,
+    RouteCertificate, RouteOrigin, RoutePath,
+};
 
 /// A time as the API writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -324,8 +329,12 @@ pub struct WhyFlow {
     pub ended: String,
     /// What to do about it; none when it ended well.
     pub advice: Option<String>,
-    /// The decision as it would be made now; none when its account is gone or was never known, or it named no target.
+    /// Outbound: the decision as it would be made now; none when its account is gone or was never known, or it named no
+    /// target.
     pub now: Option<Explained>,
+    /// Inbound: what its client would meet now; none when it named no domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound_now: Option<ExplainedRoute>,
 }
 
 /// The state of a gateway.

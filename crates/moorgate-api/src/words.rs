@@ -1,5 +1,7 @@
 //! Outcomes in words: how a flow ended, and what to do about it. Total over every outcome, so that none is without words.
 
+use std::borrow::Cow;
+
 use moorgate_contract::{
     failure::Code,
     flow::Flow,
@@ -26,7 +28,9 @@ fn cut(ending: Ending) -> &'static str {
         Ending::TruncatedByClient => "the client's TLS ended without saying goodbye (close_notify)",
         Ending::TruncatedByTarget => "the target's TLS ended without saying goodbye (close_notify)",
         Ending::ClientLeft => "the client went away before anything was decided",
-        Ending::Revoked => "cut: its credential or account was revoked, or its policy edited with --cut",
+        Ending::Revoked => {
+            "cut: its credential, account or route was taken away, or its account's policy edited with --cut"
+        }
         Ending::Idle => "cut: no byte moved for the idle limit",
         Ending::Drained => "cut: the gateway went down and its drain limit ran out",
         Ending::Lost => "lost: the task that carried it died, which is a defect of the gateway",
@@ -34,12 +38,66 @@ fn cut(ending: Ending) -> &'static str {
 }
 
 /// What to do about it; `None` where there is nothing to do.
-pub fn advice(flow: &Flow) -> Option<&'static str> {
+pub fn advice(flow: &Flow) -> Option<Cow<'static, str>> {
     match flow.outcome {
         Outcome::Ok => None,
-        Outcome::Cut(ending) => after_cut(ending),
-        Outcome::Failed(code) => Some(after_failure(code)),
+        Outcome::Cut(ending) => after_cut(ending).map(Cow::Borrowed),
+        Outcome::Failed(code) => {
+            let of_the_route = flow.route.as_deref().and_then(|domain| after_failure_of_route(code, domain));
+            Some(of_the_route.map_or_else(|| after_failure(code).into(), Cow::Owned))
+        }
     }
+}
+
+/// Where a route serves, the other side is its origin, and whoever runs that can do more than who runs the gateway.
+/// `None`: what is said of every flow holds here too.
+fn after_failure_of_route(code: Code, domain: &str) -> Option<String> {
+    let domain = visible(domain);
+    let show = format_args!("moorgate route show {domain}");
+    let set = format_args!("moorgate route set {domain}");
+    Some(match code {
+        Code::ConnectionRefused => format!("start the origin, or correct its address and port ({show})"),
+        Code::NetworkUnreachable | Code::HostUnreachable => {
+            format!("check the network from the gateway's machine to the origin ({show})")
+        }
+        Code::ConnectTimeout => {
+            format!("check that the origin is up and that its firewall lets the egress address in ({show})")
+        }
+        Code::NameNotResolved => {
+            format!("correct the origin's name, or what the gateway's resolver answers for it ({show})")
+        }
+        Code::NoAddressOfFamily => {
+            format!("give the origin an address of the family that the account's egress addresses have ({show})")
+        }
+        Code::GuardDenied => format!(
+            "an operator can open the origin's network with [egress] allow_private_destinations in the gateway's file ({show})"
+        ),
+        Code::ResponseIncomplete => {
+            format!("look into the origin's log: it closed before its response was whole ({show})")
+        }
+        Code::ResponseMalformed => {
+            format!("check that the origin speaks HTTP on that port; for TLS forward to https:// ({show})")
+        }
+        Code::ResponseTimeout => {
+            format!("look into the origin's log: it took the request and did not begin to answer in time ({show})")
+        }
+        Code::OriginUntrusted => {
+            format!("give the origin a certificate that is trusted here, or name its CA: {set} --origin-ca FILE")
+        }
+        Code::OriginHandshakeFailed => {
+            format!("check that the origin speaks TLS on that port; else forward to http:// ({show})")
+        }
+        Code::ClientDenied => format!("see whom the route lets in: {show}; change it with: {set} --allow-client CIDR"),
+        Code::Unauthorized => {
+            format!(
+                "give the client a username and password of the route's ({show}), or new ones: {set} --basic-auth-file FILE"
+            )
+        }
+        Code::BodyTooLarge => format!("send less, or raise the route's bound: {set} --max-body 10MiB"),
+        Code::Maintenance => format!("end it with: {set} --no-maintenance"),
+        Code::Loop => format!("let the route lead to the origin itself, not to the gateway ({show})"),
+        _ => return None,
+    })
 }
 
 fn after_cut(ending: Ending) -> Option<&'static str> {
@@ -50,7 +108,9 @@ fn after_cut(ending: Ending) -> Option<&'static str> {
         Ending::ResetByTarget | Ending::TruncatedByTarget => {
             Some("ask whoever runs the target: it closed the connection, and the gateway passed that on unchanged")
         }
-        Ending::Revoked => Some("give the client a valid credential: moorgate credential add ACCOUNT"),
+        Ending::Revoked => Some(
+            "give the client a valid credential (moorgate credential add ACCOUNT), or the domain a route (moorgate route add)",
+        ),
         Ending::Idle => Some("send keep-alives, or raise [limits] idle_tunnel in the gateway's file"),
         Ending::Drained => {
             Some("connect again; to let long tunnels finish, raise [limits] drain in the gateway's file")
@@ -87,9 +147,15 @@ fn after_failure(code: Code) -> &'static str {
         Code::NoEgressLeft => "bring an egress address of the account back up, or set another: moorgate egress list",
         Code::PortsExhausted => "use another egress address as well, or fewer connections to that destination",
         Code::QuotaSpent => "wait as long as Retry-After said, or raise the account's quota",
-        Code::DomainUnknown => "the domain has no route at this gateway",
+        Code::DomainUnknown => "give the domain a route: moorgate route add DOMAIN URL --mode terminate|passthrough",
         Code::NameMismatch => "let the client use one name: its TLS server name and its Host differ",
         Code::HostMismatch => "let the client use one name: its request target and its Host differ",
+        Code::ClientDenied => {
+            "see whom the route lets in: moorgate route show DOMAIN; change it with: moorgate route set"
+        }
+        Code::Unauthorized => "give the client a username and password of the route's (moorgate route show DOMAIN)",
+        Code::BodyTooLarge => "send less, or raise the route's bound: moorgate route set DOMAIN --max-body",
+        Code::Maintenance => "end it with: moorgate route set DOMAIN --no-maintenance",
         Code::Malformed => "look at what the client sends: it is not well-formed for this listener",
         Code::NotSupported => "use CONNECT, an absolute http:// target, or SOCKS5 CONNECT",
         Code::AddressTypeNotSupported => "let the SOCKS5 client send a domain, IPv4 or IPv6",
@@ -103,7 +169,10 @@ fn after_failure(code: Code) -> &'static str {
         Code::BodyTooSlow => "look at the client or the network to it: its body stalled",
         Code::Full => "raise the gateway's limits (file descriptors, [limits]) or close connections",
         Code::Draining => "connect again: the gateway was going down",
-        Code::OriginUntrusted => "give the origin a certificate that is trusted here",
+        Code::OriginUntrusted => {
+            "give the origin a certificate that is trusted here, or name its CA: moorgate route set DOMAIN --origin-ca FILE"
+        }
+        Code::OriginHandshakeFailed => "check that the origin speaks TLS on that port; else forward to http://",
         Code::Loop => "ask for something other than the gateway itself",
         Code::Internal => "look into the gateway's log at that time and report it",
     }
@@ -121,16 +190,39 @@ mod tests {
 
     use super::*;
 
+    fn flow(listener: Listener, outcome: Outcome) -> Flow {
+        let (send, flows) = mpsc::sync_channel(1);
+        let sink = std::sync::Arc::new(move |flow| send.send(flow).unwrap());
+        let client = "127.0.0.1:1".parse().unwrap();
+        OpenFlow::open(FlowId(1), Timestamp(0), Instant::now(), listener, client, sink).end(outcome);
+        flows.recv().unwrap()
+    }
+
     #[test]
     fn everything_that_went_wrong_has_words_and_an_advice() {
         for outcome in Outcome::all() {
-            let (send, flows) = mpsc::sync_channel(1);
-            let sink = std::sync::Arc::new(move |flow| send.send(flow).unwrap());
-            let client = "127.0.0.1:1".parse().unwrap();
-            OpenFlow::open(FlowId(1), Timestamp(0), Instant::now(), Listener::OutboundHttp, client, sink).end(outcome);
-            let flow = flows.recv().unwrap();
-            assert!(!ended(&flow).is_empty());
-            assert_eq!(advice(&flow).is_none(), outcome == Outcome::Ok, "{outcome}");
+            let outbound = flow(Listener::OutboundHttp, outcome);
+            let inbound = Flow { route: Some("app.example.com".into()), ..flow(Listener::InboundTls, outcome) };
+            for flow in [outbound, inbound] {
+                assert!(!ended(&flow).is_empty());
+                assert_eq!(advice(&flow).is_none(), outcome == Outcome::Ok, "{outcome}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_origin_did_wrong_is_looked_for_at_the_origin() {
+        for (code, part) in [
+            (Code::ConnectionRefused, "start the origin"),
+            (Code::ConnectTimeout, "the origin is up"),
+            (Code::OriginUntrusted, "moorgate route set app.example.com --origin-ca"),
+            (Code::Maintenance, "moorgate route set app.example.com --no-maintenance"),
+        ] {
+            let mut flow = flow(Listener::InboundTls, Outcome::Failed(code));
+            assert!(!advice(&flow).unwrap().contains("app.example.com"), "{code}");
+            flow.route = Some("app.example.com".into());
+            let said = advice(&flow).unwrap();
+            assert!(said.contains(part) && said.contains("moorgate route "), "{said}");
         }
     }
 }

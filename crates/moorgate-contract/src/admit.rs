@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use moorgate_wire::visible::visible;
 
 use crate::{
-    decide::{Plan, Witness, unmatched},
+    decide::{Judged, Plan, Witness, unmatched},
     egress::Presence,
     failure::{Code, Failure},
     guard::{Guard, Sight},
@@ -60,11 +60,12 @@ fn admit_one(
         Sight::OwnListener => return Err(Failure::own_listener(asked)),
     }
     match account.policy.judge_address(ip, plan.port) {
+        _ if plan.judged == Judged::AsOrigin => {}
         Finding::Denied(number, rule) => return Err(Failure::denied_by_rule(number, &account.name, rule)),
         Finding::Allowed(number, rule) => {
             witness.saw("policy, by address", format_args!("{ip}: rule {number} ({rule})"))
         }
-        Finding::Unmatched | Finding::ClosedPort if plan.needs_allowed_address => {
+        Finding::Unmatched | Finding::ClosedPort if plan.judged == Judged::ByAddress => {
             return Err(unmatched(account, asked));
         }
         Finding::Unmatched | Finding::ClosedPort | Finding::Default => {

@@ -60,8 +60,19 @@ pub struct Plan {
     pub destination: Destination,
     /// The port there.
     pub port: u16,
-    /// Whether the name itself was allowed, or each address must find an allow rule.
-    pub needs_allowed_address: bool,
+    /// Whether the account's policy has a say in the addresses.
+    pub judged: Judged,
+}
+
+/// What the account's policy still has to say once a name is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// The name was allowed: an address may only be denied.
+    ByName,
+    /// Each address must find an allow rule.
+    ByAddress,
+    /// Nothing: the target is an origin, which the account's own route names. The guard judges it all the same.
+    AsOrigin,
 }
 
 impl Plan {
@@ -121,42 +132,36 @@ fn look(ask: &Ask<'_>, witness: &mut impl Witness) -> Result<Plan, Failure> {
     let host = asked.host.as_ref().map_err(Failure::not_canonical)?;
     let port = asked.port;
     witness.saw("host", format_args!("{} is canonical", visible(asked.text())));
-    let plan = |destination, needs_allowed_address| Plan {
-        account: account.clone(),
-        asked: asked.clone(),
-        destination,
-        port,
-        needs_allowed_address,
-    };
+    let plan = |destination, judged| Plan { account: account.clone(), asked: asked.clone(), destination, port, judged };
     let name = match host {
         Host::Name(name) if name.as_str() == ECHO => {
             witness.saw("echo", format_args!("answered by the gateway itself"));
-            return Ok(plan(Destination::Echo, false));
+            return Ok(plan(Destination::Echo, Judged::ByName));
         }
         Host::Name(name) => name,
-        Host::V4(address) => return Ok(plan(Destination::Address(IpAddr::V4(*address)), true)),
-        Host::V6(address) => return Ok(plan(Destination::Address(IpAddr::V6(*address)), true)),
+        Host::V4(address) => return Ok(plan(Destination::Address(IpAddr::V4(*address)), Judged::ByAddress)),
+        Host::V6(address) => return Ok(plan(Destination::Address(IpAddr::V6(*address)), Judged::ByAddress)),
     };
-    let needs_allowed_address = match account.policy.judge_name(name, port) {
+    let judged = match account.policy.judge_name(name, port) {
         Finding::Denied(number, rule) => return Err(Failure::denied_by_rule(number, &account.name, rule)),
         Finding::Allowed(number, rule) => {
             witness.saw("policy, by name", format_args!("rule {number} ({rule})"));
-            false
+            Judged::ByName
         }
         Finding::Default => {
             witness.saw("policy, by name", format_args!("no rule matches; allowed by default"));
-            false
+            Judged::ByName
         }
         Finding::Unmatched | Finding::ClosedPort => {
             witness.saw("policy, by name", format_args!("no rule allows the name; an address rule may"));
-            true
+            Judged::ByAddress
         }
     };
     // Without a rule that speaks of addresses there is nothing to wait for, and no name to leak to a resolver.
-    if needs_allowed_address && !account.policy.has_address_allow(port) {
+    if judged == Judged::ByAddress && !account.policy.has_address_allow(port) {
         return Err(unmatched(account, asked));
     }
-    Ok(plan(Destination::Name(name.clone()), needs_allowed_address))
+    Ok(plan(Destination::Name(name.clone()), judged))
 }
 
 pub(crate) fn unmatched(account: &Account, asked: &Asked) -> Failure {

@@ -105,6 +105,47 @@ impl Exposure {
     }
 }
 
+/// How an inbound flow is carried on each side of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// The client's TLS goes by unread.
+    PassedThrough,
+    /// HTTP that we act upon.
+    ActedUpon {
+        /// Whether the client's side is TLS.
+        client_tls: bool,
+        /// Whether the origin's side is TLS.
+        origin_tls: bool,
+    },
+}
+
+impl Exposure {
+    /// What an inbound flow exposes. The server name stands in the clear in every ClientHello (RFC 6066 §3).
+    pub fn inbound(carried: Carried) -> Self {
+        let wire = |tls| if tls { Readable::DESTINATION } else { Readable::MESSAGE };
+        match carried {
+            Carried::PassedThrough => Self {
+                wire_to_gateway: Readable::DESTINATION,
+                gateway: Readable::DESTINATION,
+                wire_to_target: Readable::DESTINATION,
+                content: Content::Tls,
+            },
+            Carried::ActedUpon { client_tls, origin_tls } => Self {
+                wire_to_gateway: wire(client_tls),
+                gateway: Readable::MESSAGE,
+                wire_to_target: wire(origin_tls),
+                content: Content::Http,
+            },
+        }
+    }
+
+    /// What an inbound request exposes that goes no further than the gateway.
+    pub fn inbound_asked(client_tls: bool, message: bool) -> Self {
+        let gateway = if message { Readable { body: false, ..Readable::MESSAGE } } else { Readable::DESTINATION };
+        Self { wire_to_gateway: if client_tls { Readable::DESTINATION } else { gateway }, gateway, ..Self::default() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

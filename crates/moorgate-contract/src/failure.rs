@@ -107,7 +107,7 @@ table! {
     /// The target took the request and did not begin to answer in time.
     ResponseTimeout = "response_timeout", 504, Say(Reply::TtlExpired), Some(Http(504)), "http_response_timeout";
     /// No egress address of the pair is present.
-    NoEgressLeft = "no_egress_left", 503, Say(Reply::GeneralFailure), None, "proxy_internal_error";
+    NoEgressLeft = "no_egress_left", 503, Say(Reply::GeneralFailure), Some(Http(503)), "proxy_internal_error";
     /// Every source port toward that destination is in use.
     PortsExhausted = "ports_exhausted", 503, Say(Reply::GeneralFailure), Some(Http(503)), "connection_limit_reached";
     /// A quota or rate limit is used up.
@@ -118,6 +118,14 @@ table! {
     NameMismatch = "name_mismatch", 421, Close, Some(Http(421)), "http_request_denied";
     /// Request target and Host name different hosts.
     HostMismatch = "host_mismatch", 400, Close, Some(Http(400)), "http_request_error";
+    /// The route lets this client address not in.
+    ClientDenied = "client_denied", 403, Close, Some(Http(403)), "http_request_denied";
+    /// The route wants a username and password (HTTP Basic).
+    Unauthorized = "unauthorized", 401, Close, Some(Http(401)), "http_request_denied";
+    /// The request's body is longer than the route takes.
+    BodyTooLarge = "body_too_large", 413, Close, Some(Http(413)), "http_request_denied";
+    /// The route shows its maintenance page.
+    Maintenance = "maintenance", 503, Close, Some(Http(503)), "http_request_denied";
     /// The head, or the framing of a body, is malformed.
     Malformed = "malformed", 400, Close, Some(Alert(DECODE_ERROR, 400)), "http_request_error";
     /// The request is well-formed and nothing that a proxy does.
@@ -138,6 +146,8 @@ table! {
     Draining = "draining", 503, Say(Reply::GeneralFailure), Some(Http(503)), "connection_limit_reached";
     /// The origin's certificate can't be trusted.
     OriginUntrusted = "origin_untrusted", 502, Close, Some(Http(502)), "tls_certificate_error";
+    /// The TLS handshake with the origin failed.
+    OriginHandshakeFailed = "origin_handshake_failed", 502, Close, Some(Http(502)), "tls_protocol_error";
     /// The way leads back to a listener of ours.
     Loop = "loop", 508, Say(Reply::NotAllowed), Some(Http(508)), "proxy_loop_detected";
     /// Something of ours failed.

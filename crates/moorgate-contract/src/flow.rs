@@ -18,6 +18,7 @@ use crate::{
     failure::Failure,
     listener::Listener,
     outcome::{Ending, Outcome},
+    route::Mode,
     time::Timestamp,
 };
 
@@ -113,13 +114,25 @@ pub struct Flow {
     pub account: Option<Arc<str>>,
     /// The credential's username, once authenticated.
     pub username: Option<Arc<str>>,
-    /// The target as asked, `host:port`.
+    /// The target as asked: `host:port`; inbound the server name or authority.
     pub target: Option<Box<str>>,
+    /// Inbound: the domain of the route that serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Arc<str>>,
+    /// Inbound: how that route is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    /// Inbound: the forwarding URL that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<str>>,
+    /// Inbound: the protocol that was agreed on in TLS, or the first that the client offered where TLS was passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<Box<str>>,
     /// The address that was dialled.
     pub address: Option<SocketAddr>,
     /// The address we left from.
     pub egress: Option<IpAddr>,
-    /// How many addresses were dialled.
+    /// How many addresses were dialled; inbound over all origins that were tried.
     pub tries: u32,
     /// Bytes written to the target's socket.
     pub bytes_up: u64,
@@ -197,6 +210,10 @@ impl OpenFlow {
             account: None,
             username: None,
             target: None,
+            route: None,
+            mode: None,
+            origin: None,
+            alpn: None,
             address: None,
             egress: None,
             tries: 0,

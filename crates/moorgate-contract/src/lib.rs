@@ -5,15 +5,20 @@
 
 pub mod account;
 pub mod admit;
+pub mod attached;
+pub mod balance;
+pub mod certificate;
 pub mod decide;
 pub mod egress;
 pub mod exposure;
 pub mod failure;
 pub mod flow;
 pub mod guard;
+pub mod inbound;
 pub mod limits;
 pub mod listener;
 pub mod outcome;
 pub mod policy;
+pub mod route;
 pub mod snapshot;
 pub mod time;

@@ -30,7 +30,7 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Tunnels and exchanges of one account at once.
     pub connections_per_account: usize,
-    /// Connections from one client address at once that have not authenticated yet.
+    /// Connections from one client address at once that have not authenticated yet; inbound clients never do.
     pub unauthenticated_per_client: usize,
 }
 
@@ -66,8 +66,20 @@ pub const H2_STREAMS: u32 = 1_000;
 pub const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 /// Bytes of one h2 connection that slow targets may leave with us.
 pub const H2_CONNECTION_WINDOW: u32 = 32 * 1024 * 1024;
-/// Resets by the peer that one h2 connection may have waiting, and resets of ours, before it is closed (CVE-2023-44487).
+/// Streams of one inbound h2 connection at once.
+pub const INBOUND_H2_STREAMS: u32 = 128;
+/// Bytes of one inbound stream that a slow origin may leave with us.
+pub const INBOUND_H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// Bytes of one inbound h2 connection that slow origins may leave with us.
+pub const INBOUND_H2_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Streams of one h2 connection that its client broke off before we looked at them, and resets of ours for what it did
+/// wrong, before it is closed (CVE-2023-44487).
 pub const H2_RESETS: usize = 100;
+/// Streams of one h2 connection that its client may break off within [`H2_BROKEN_OFF_WITHIN`] before it is closed: as many
+/// as may be open at once, so that an office whose programs all end at once is no attack (CVE-2023-44487).
+pub const H2_BROKEN_OFF: usize = 1_000;
+/// The time in which [`H2_BROKEN_OFF`] are counted.
+pub const H2_BROKEN_OFF_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes that each thread reads into; one buffer for all its tunnels.
 pub const RELAY_BUFFER: usize = 512 * 1024;
 /// Bytes per thread that slow readers may leave with us before reads shrink to [`SMALL_READ`].
@@ -76,6 +88,8 @@ pub const LEFTOVER_BUDGET: usize = 64 * 1024 * 1024;
 pub const SMALL_READ: usize = 16 * 1024;
 /// Reads and writes of one direction of a tunnel before others get their turn.
 pub const RELAY_ROUNDS: usize = 16;
+/// Bytes of the head of a target's response.
+pub const RESPONSE_HEAD_BYTES: usize = 400 * 1024;
 /// Connections that are told at once that the gateway is full; more wait in the kernel's queue.
 pub const REFUSING: usize = 32;
 /// How long a refused client may take to read its refusal.
@@ -124,6 +138,20 @@ pub const PHASES: &[Phase] = &[
         count: "1 a connection; no renegotiation",
         answer: "closed",
     },
+    Phase {
+        name: "PROXY header, from load balancers",
+        time: "`head` = {head}",
+        bytes: "107 in version 1, 4 KiB in version 2",
+        count: "1 a connection",
+        answer: "closed",
+    },
+    Phase {
+        name: "inbound ClientHello",
+        time: "`handshake` = {handshake}, the handshake after it included",
+        bytes: "64 KiB, heads of records included",
+        count: "1 a connection",
+        answer: "closed",
+    },
     Phase { name: "HTTP head", time: "`head` = {head}", bytes: "32 KiB", count: "100 fields", answer: "408 / 431" },
     Phase {
         name: "SOCKS5 greeting, password, request",
@@ -135,8 +163,8 @@ pub const PHASES: &[Phase] = &[
     Phase {
         name: "h2 stream",
         time: "`head` = {head} for the preface, `body` = {body} without progress",
-        bytes: "1 MiB a stream, 32 MiB a connection unread; 32 KiB a header list",
-        count: "1,000 streams at once, 100 resets waiting",
+        bytes: "1 MiB a stream, 32 MiB a connection unread (inbound 256 KiB, 4 MiB); 32 KiB a header list",
+        count: "1,000 streams at once (inbound 128); 1,000 broken off by the client in 10 s, 100 that we had not looked at",
         answer: "GOAWAY / RST_STREAM",
     },
     Phase {
@@ -156,14 +184,14 @@ pub const PHASES: &[Phase] = &[
     Phase {
         name: "response head",
         time: "`response` = {response}",
-        bytes: "400 KiB (the HTTP library's bound)",
+        bytes: "400 KiB",
         count: "100 fields",
         answer: "504 / 502",
     },
     Phase {
         name: "body, either way",
         time: "`body` = {body} without progress",
-        bytes: "unlimited in all; 64 KiB held",
+        bytes: "unlimited in all; 1 MiB held",
         count: "1 KiB of chunk extensions, 8 KiB of trailers",
         answer: "408, or the connection is cut",
     },

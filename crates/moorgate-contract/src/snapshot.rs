@@ -7,11 +7,14 @@ use std::{
 };
 
 use ipnet::IpNet;
+use moorgate_wire::name::DomainName;
 
 use crate::{
-    account::{Account, AccountId, Credential, CredentialId, Pepper, Principal, SecretId},
+    account::{Account, AccountId, Credential, CredentialId, Pepper, Principal, SecretHash, SecretId},
+    certificate::Certificate,
     failure::Failure,
     guard::Guard,
+    route::{Domain, Route, RouteId},
     time::Timestamp,
 };
 
@@ -26,6 +29,10 @@ pub struct Site {
     pub hostname: Arc<str>,
     /// Whether this is the loopback profile.
     pub loopback_profile: bool,
+    /// From where inbound connections begin with a PROXY header, and only from there.
+    pub load_balancers: Vec<IpNet>,
+    /// The port by which clients reach the inbound TLS listener; `None`: it is off. A redirect to https names it.
+    pub inbound_tls_port: Option<u16>,
 }
 
 impl Site {
@@ -96,6 +103,50 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     }
 }
 
+/// A map by domain: exact names, and wildcards by what follows the `*.`.
+#[derive(Clone, Debug)]
+struct ByDomain<V> {
+    exact: Shards<DomainName, V>,
+    wildcard: Shards<DomainName, V>,
+}
+
+impl<V: Clone> ByDomain<V> {
+    fn new() -> Self {
+        Self { exact: Shards::new(), wildcard: Shards::new() }
+    }
+
+    fn side(&mut self, domain: &Domain) -> &mut Shards<DomainName, V> {
+        match domain {
+            Domain::Exact(_) => &mut self.exact,
+            Domain::Wildcard(_) => &mut self.wildcard,
+        }
+    }
+
+    fn get(&self, domain: &Domain) -> Option<&V> {
+        match domain {
+            Domain::Exact(name) => self.exact.get(name),
+            Domain::Wildcard(suffix) => self.wildcard.get(suffix),
+        }
+    }
+
+    fn insert(&mut self, domain: &Domain, value: V) {
+        self.side(domain).insert(domain.key().clone(), value);
+    }
+
+    fn remove(&mut self, domain: &Domain) {
+        self.side(domain).remove(domain.key());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &V> {
+        self.exact.iter().chain(self.wildcard.iter()).map(|(_, value)| value)
+    }
+
+    fn iter_unshared<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = &'a V> {
+        let exact = self.exact.iter_unshared(&newer.exact);
+        exact.chain(self.wildcard.iter_unshared(&newer.wildcard)).map(|(_, value)| value)
+    }
+}
+
 /// The rules. Cheap to clone and edit: a copy shares what did not change.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -107,6 +158,10 @@ pub struct Snapshot {
     accounts: Shards<AccountId, Arc<Account>>,
     names: Shards<Arc<str>, AccountId>,
     credentials: Shards<Arc<str>, Arc<Credential>>,
+    routes: ByDomain<Arc<Route>>,
+    /// Domains whose route can't be served: theirs all the same, so that no wildcard takes them over.
+    unserved: ByDomain<()>,
+    certificates: ByDomain<Arc<Certificate>>,
 }
 
 impl Snapshot {
@@ -119,6 +174,9 @@ impl Snapshot {
             accounts: Shards::new(),
             names: Shards::new(),
             credentials: Shards::new(),
+            routes: ByDomain::new(),
+            unserved: ByDomain::new(),
+            certificates: ByDomain::new(),
         }
     }
 
@@ -141,6 +199,91 @@ impl Snapshot {
             self.names.remove(&*account.name);
             self.accounts.remove(&id);
         }
+    }
+
+    /// Adds a route, or replaces the one of this domain: what is known of its origins stays known.
+    pub fn put_route(&mut self, mut route: Route) {
+        if let Some(old) = self.routes.get(&route.domain).filter(|old| old.id == route.id) {
+            route.take_over(old);
+        }
+        let domain = route.domain.clone();
+        self.unserved.remove(&domain);
+        self.routes.insert(&domain, Arc::new(route));
+    }
+
+    /// Removes the route of this domain.
+    pub fn remove_route(&mut self, domain: &Domain) {
+        self.unserved.remove(domain);
+        self.routes.remove(domain);
+    }
+
+    /// Takes the route of this domain out of service: nobody is served there, not by a wildcard either.
+    pub fn take_out_route(&mut self, domain: &Domain) {
+        self.routes.remove(domain);
+        self.unserved.insert(domain, ());
+    }
+
+    /// Adds or replaces the certificate of a domain. The route that shows it begins anew, so that nothing made with the
+    /// old one (a ticket, a TLS configuration) is used for the new.
+    pub fn put_certificate(&mut self, certificate: Certificate) {
+        let domain = certificate.domain.clone();
+        self.certificates.insert(&domain, Arc::new(certificate));
+        self.refresh(&domain);
+    }
+
+    /// Removes the certificate of a domain.
+    pub fn remove_certificate(&mut self, domain: &Domain) {
+        self.certificates.remove(domain);
+        self.refresh(domain);
+    }
+
+    fn refresh(&mut self, domain: &Domain) {
+        if let Some(route) = self.routes.get(domain) {
+            let mut route = Route::clone(route);
+            route.attached = Default::default();
+            self.routes.insert(domain, Arc::new(route));
+        }
+    }
+
+    /// The route that serves `name`, and whose it is. Exact beats wildcard, and nothing falls to a default.
+    pub fn route(&self, name: &DomainName) -> Option<(&Arc<Route>, &Arc<Account>)> {
+        let exact = self.routes.exact.get(name);
+        let route = match exact {
+            Some(route) => route,
+            None if self.unserved.exact.get(name).is_some() => return None,
+            None => self.routes.wildcard.get(name.parent()?)?,
+        };
+        Some((route, self.accounts.get(&route.account)?))
+    }
+
+    /// Whose a route is.
+    pub fn account_of(&self, route: &Route) -> Option<&Arc<Account>> {
+        self.accounts.get(&route.account)
+    }
+
+    /// The route of exactly this domain.
+    pub fn route_of(&self, domain: &Domain) -> Option<&Arc<Route>> {
+        self.routes.get(domain)
+    }
+
+    /// Every route, in no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.iter()
+    }
+
+    /// The certificate that a route shows; `None`: it has none of its own.
+    pub fn certificate(&self, domain: &Domain) -> Option<&Arc<Certificate>> {
+        self.certificates.get(domain)
+    }
+
+    /// Every certificate, in no order.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.certificates.iter()
+    }
+
+    /// The keyed hash of a username and password, for what else than credentials is kept that way.
+    pub fn hash(&self, username: &str, password: &[u8]) -> SecretHash {
+        self.pepper.hash(username, password)
     }
 
     /// Adds or replaces a credential.
@@ -198,6 +341,12 @@ impl Snapshot {
             })
     }
 
+    /// Whether `route` is still served, in whatever version.
+    pub fn still_routes(&self, route: &Route) -> bool {
+        self.accounts.get(&route.account).is_some()
+            && self.routes.get(&route.domain).is_some_and(|now| now.id == route.id)
+    }
+
     /// What `newer` no longer has, or has under new rules: whose open flows must be looked at.
     pub fn revoked_by(&self, newer: &Self) -> Revoked {
         let mut revoked = Revoked::default();
@@ -216,6 +365,11 @@ impl Snapshot {
                     revoked.secrets.extend(gone.map(|secret| secret.id));
                 }
                 _ => revoked.credentials.push(credential.id),
+            }
+        }
+        for route in self.routes.iter_unshared(&newer.routes) {
+            if newer.routes.get(&route.domain).is_none_or(|now| now.id != route.id) {
+                revoked.routes.push(route.id);
             }
         }
         revoked
@@ -239,12 +393,18 @@ pub struct Revoked {
     pub secrets: Vec<SecretId>,
     /// Accounts whose policy was edited with `--cut`, as they are now.
     pub policies: Vec<Arc<Account>>,
+    /// Routes that are gone.
+    pub routes: Vec<RouteId>,
 }
 
 impl Revoked {
     /// Whether no open flow can be touched by it.
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty() && self.credentials.is_empty() && self.secrets.is_empty() && self.policies.is_empty()
+        self.accounts.is_empty()
+            && self.credentials.is_empty()
+            && self.secrets.is_empty()
+            && self.policies.is_empty()
+            && self.routes.is_empty()
     }
 }
 

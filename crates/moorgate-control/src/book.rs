@@ -2,10 +2,14 @@
 //!
 //! Listings and tokens are answered from here, so they work while the store is down.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
 
 use moorgate_contract::{
     account::{AccountId, CredentialId, Secret, SecretHash, SecretId},
+    route::RouteId,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -47,6 +51,37 @@ pub(crate) struct TokenRow {
     pub(crate) created: Timestamp,
 }
 
+/// A route as it is stored. All stays text here, as an account's policy does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RouteRow {
+    pub(crate) id: RouteId,
+    pub(crate) account: AccountId,
+    pub(crate) domain: String,
+    /// The name of a [`Mode`](moorgate_contract::route::Mode).
+    pub(crate) mode: String,
+    /// JSON of [`RouteSettings`](moorgate_contract::route::RouteSettings).
+    pub(crate) settings: String,
+    pub(crate) created: Timestamp,
+}
+
+/// A certificate as it is stored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CertificateRow {
+    pub(crate) account: AccountId,
+    pub(crate) domain: String,
+    /// PEM, the end entity's first, then each one's issuer.
+    pub(crate) chain: String,
+    /// The private key's DER, sealed under the master key.
+    pub(crate) key: Vec<u8>,
+    pub(crate) created: Timestamp,
+}
+
+impl fmt::Debug for CertificateRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateRow").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
 /// All that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rows {
@@ -54,6 +89,11 @@ pub(crate) struct Rows {
     pub(crate) accounts: Vec<AccountRow>,
     pub(crate) credentials: Vec<CredentialRow>,
     pub(crate) tokens: Vec<TokenRow>,
+    // A sealed copy from before there were routes has neither.
+    #[serde(default)]
+    pub(crate) routes: Vec<RouteRow>,
+    #[serde(default)]
+    pub(crate) certificates: Vec<CertificateRow>,
 }
 
 /// One change of the rows.
@@ -65,6 +105,12 @@ pub(crate) enum Edit {
     RemoveCredential(AccountId, String),
     PutToken(TokenRow),
     RemoveToken(String),
+    PutRoute(RouteRow),
+    /// By domain.
+    RemoveRoute(String),
+    PutCertificate(CertificateRow),
+    /// By domain.
+    RemoveCertificate(String),
 }
 
 /// A password whose end is known.
@@ -85,6 +131,47 @@ pub(crate) struct Book {
     /// By hash: a keyed hash tells nothing through how long it takes to find.
     bearers: HashMap<[u8; 32], String>,
     endings: BTreeMap<SecretId, Ending>,
+    routes: ByDomain<RouteRow>,
+    certificates: ByDomain<CertificateRow>,
+}
+
+/// What has an owner and is found by its domain.
+#[derive(Debug)]
+struct ByDomain<R> {
+    rows: BTreeMap<String, R>,
+    of: BTreeMap<AccountId, BTreeSet<String>>,
+}
+
+impl<R> Default for ByDomain<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), of: BTreeMap::new() }
+    }
+}
+
+impl<R> ByDomain<R> {
+    /// What it replaces was the same account's.
+    fn put(&mut self, account: AccountId, domain: String, row: R) {
+        self.of.entry(account).or_default().insert(domain.clone());
+        self.rows.insert(domain, row);
+    }
+
+    fn remove(&mut self, domain: &str, account: impl Fn(&R) -> AccountId) {
+        if let Some(row) = self.rows.remove(domain)
+            && let Some(of) = self.of.get_mut(&account(&row))
+        {
+            of.remove(domain);
+        }
+    }
+
+    fn remove_account(&mut self, account: AccountId) {
+        for domain in self.of.remove(&account).into_iter().flatten() {
+            self.rows.remove(&domain);
+        }
+    }
+
+    fn of(&self, account: AccountId) -> impl Iterator<Item = &R> {
+        self.of.get(&account).into_iter().flatten().filter_map(|domain| self.rows.get(domain))
+    }
 }
 
 impl Book {
@@ -93,7 +180,10 @@ impl Book {
         let accounts = rows.accounts.into_iter().map(Edit::PutAccount);
         let credentials = rows.credentials.into_iter().map(Edit::PutCredential);
         let tokens = rows.tokens.into_iter().map(Edit::PutToken);
-        accounts.chain(credentials).chain(tokens).for_each(|edit| book.apply(edit));
+        let routes = rows.routes.into_iter().map(Edit::PutRoute);
+        let certificates = rows.certificates.into_iter().map(Edit::PutCertificate);
+        let all = accounts.chain(credentials).chain(tokens).chain(routes).chain(certificates);
+        all.for_each(|edit| book.apply(edit));
         book
     }
 
@@ -103,6 +193,8 @@ impl Book {
             accounts: self.accounts.values().cloned().collect(),
             credentials: self.credentials().cloned().collect(),
             tokens: self.tokens.values().cloned().collect(),
+            routes: self.routes().cloned().collect(),
+            certificates: self.certificates().cloned().collect(),
         }
     }
 
@@ -135,6 +227,10 @@ impl Book {
                     self.bearers.remove(&row.hash.0);
                 }
             }
+            Edit::PutRoute(row) => self.routes.put(row.account, row.domain.clone(), row),
+            Edit::RemoveRoute(domain) => self.routes.remove(&domain, |row| row.account),
+            Edit::PutCertificate(row) => self.certificates.put(row.account, row.domain.clone(), row),
+            Edit::RemoveCertificate(domain) => self.certificates.remove(&domain, |row| row.account),
         }
     }
 
@@ -145,6 +241,8 @@ impl Book {
         for row in self.credentials.remove(&id).into_iter().flat_map(BTreeMap::into_values) {
             self.forget_endings(&row);
         }
+        self.routes.remove_account(id);
+        self.certificates.remove_account(id);
         self.tokens.retain(|_, token| token.account != Some(id));
         self.bearers.retain(|_, token| self.tokens.contains_key(token));
     }
@@ -209,6 +307,34 @@ impl Book {
 
     pub(crate) fn token_by_hash(&self, hash: &SecretHash) -> Option<&TokenRow> {
         self.tokens.get(self.bearers.get(&hash.0)?)
+    }
+
+    /// By domain.
+    pub(crate) fn routes(&self) -> impl ExactSizeIterator<Item = &RouteRow> {
+        self.routes.rows.values()
+    }
+
+    /// By domain.
+    pub(crate) fn routes_of(&self, account: AccountId) -> impl Iterator<Item = &RouteRow> {
+        self.routes.of(account)
+    }
+
+    pub(crate) fn route(&self, domain: &str) -> Option<&RouteRow> {
+        self.routes.rows.get(domain)
+    }
+
+    /// By domain.
+    pub(crate) fn certificates(&self) -> impl ExactSizeIterator<Item = &CertificateRow> {
+        self.certificates.rows.values()
+    }
+
+    /// By domain.
+    pub(crate) fn certificates_of(&self, account: AccountId) -> impl Iterator<Item = &CertificateRow> {
+        self.certificates.of(account)
+    }
+
+    pub(crate) fn certificate(&self, domain: &str) -> Option<&CertificateRow> {
+        self.certificates.rows.get(domain)
     }
 
     /// Every password whose end is known, in no order of time.

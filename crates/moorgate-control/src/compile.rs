@@ -1,4 +1,4 @@
-//! Rows into a snapshot. A row that can't be compiled takes out that one account, loudly, and nothing else.
+//! Rows into a snapshot. A row that can't be compiled takes out that one account or route, loudly, and nothing else.
 
 use std::{
     net::{AddrParseError, IpAddr},
@@ -11,9 +11,16 @@ use moorgate_contract::{
     policy::Policy,
     snapshot::{Site, Snapshot},
 };
+use moorgate_keys::MasterKey;
 use thiserror::Error;
 
 use crate::book::{AccountRow, Book, CredentialRow, Edit};
+
+mod certificates;
+mod routes;
+
+pub(crate) use certificates::seal_key;
+pub(crate) use routes::{mode, settings};
 
 /// Why an account can't be served.
 #[derive(Debug, Error)]
@@ -31,11 +38,13 @@ pub(crate) struct Compiler {
     site: Arc<Site>,
     pepper: Pepper,
     egress: Vec<IpAddr>,
+    /// Opens the keys of certificates.
+    master_key: Arc<MasterKey>,
 }
 
 impl Compiler {
-    pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>) -> Self {
-        Self { site, pepper, egress }
+    pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>, master_key: Arc<MasterKey>) -> Self {
+        Self { site, pepper, egress, master_key }
     }
 
     pub(crate) fn pepper(&self) -> &Pepper {
@@ -45,6 +54,10 @@ impl Compiler {
     /// `[egress] addresses`.
     pub(crate) fn configured_egress(&self) -> &[IpAddr] {
         &self.egress
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
     }
 
     pub(crate) fn empty(&self) -> Snapshot {
@@ -70,6 +83,8 @@ impl Compiler {
         for row in book.credentials() {
             snapshot.put_credential(credential(row));
         }
+        self.all_certificates(&mut snapshot, previous, book);
+        self.all_routes(&mut snapshot, previous, book);
         snapshot.version = book.version();
         snapshot
     }
@@ -82,11 +97,31 @@ impl Compiler {
                 for row in book.credentials_of(*id) {
                     snapshot.remove_credential(&row.username);
                 }
+                for row in book.routes_of(*id) {
+                    routes::remove_route(snapshot, &row.domain);
+                }
+                for row in book.certificates_of(*id) {
+                    certificates::remove_certificate(snapshot, &row.domain);
+                }
                 snapshot.remove_account(*id);
             }
             Edit::PutCredential(row) => snapshot.put_credential(credential(row)),
             Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
             Edit::PutToken(_) | Edit::RemoveToken(_) => {}
+            Edit::PutRoute(row) => self.put_route(snapshot, row, book.certificate(&row.domain)),
+            Edit::RemoveRoute(domain) => routes::remove_route(snapshot, domain),
+            Edit::PutCertificate(row) => {
+                self.put_certificate(snapshot, row);
+                if let Some(route) = book.route(&row.domain) {
+                    self.put_route(snapshot, route, Some(row));
+                }
+            }
+            Edit::RemoveCertificate(domain) => {
+                certificates::remove_certificate(snapshot, domain);
+                if let Some(route) = book.route(domain) {
+                    self.put_route(snapshot, route, None);
+                }
+            }
         }
     }
 

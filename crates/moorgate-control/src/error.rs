@@ -1,12 +1,11 @@
 //! What can go wrong, on what, and what to do.
 
-use std::{fmt, io, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf, time::Duration};
 
-use moorgate_contract::policy::MAX_RULES;
 use moorgate_keys::{KeyError, KeyId, SealError};
 use thiserror::Error;
 
-use crate::names::MAX_ACCOUNT_NAME;
+pub use crate::invalid::Invalid;
 
 /// The result of what an operator does.
 pub type Result<T, E = ControlError> = std::result::Result<T, E>;
@@ -94,6 +93,9 @@ pub enum ControlError {
     /// A file of the data directory could not be had.
     #[error("cannot use a file of the data directory")]
     File(#[source] KeyError),
+    /// A key could not be sealed.
+    #[error("the certificate's key can't be sealed, so nothing was stored")]
+    Seal(#[source] SealError),
     /// The lock file of the data directory could not be had.
     #[error("cannot lock data directory {}", path.display())]
     Lock {
@@ -125,13 +127,17 @@ pub enum What {
     Credential,
     /// An API token.
     Token,
+    /// A route.
+    Route,
+    /// A certificate.
+    Certificate,
 }
 
 impl What {
     fn article(self) -> &'static str {
         match self {
             Self::Account => "an",
-            Self::Credential | Self::Token => "a",
+            Self::Credential | Self::Token | Self::Route | Self::Certificate => "a",
         }
     }
 
@@ -140,6 +146,8 @@ impl What {
             Self::Account => "moorgate account list",
             Self::Credential => "moorgate credential list ACCOUNT",
             Self::Token => "moorgate token list",
+            Self::Route => "moorgate route list",
+            Self::Certificate => "moorgate cert list",
         }
     }
 }
@@ -150,60 +158,10 @@ impl fmt::Display for What {
             Self::Account => "account",
             Self::Credential => "credential",
             Self::Token => "token",
+            Self::Route => "route",
+            Self::Certificate => "certificate",
         })
     }
-}
-
-/// What is wrong with a request.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Invalid {
-    /// Not a name for an account.
-    #[error("{name:?} is no name for an account: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]
-    AccountName {
-        /// As given.
-        name: String,
-    },
-    /// No egress addresses are configured, so none can be given to an account.
-    #[error("no egress addresses are configured; list them in [egress] addresses of the gateway's file first")]
-    NoEgressConfigured,
-    /// An address that the gateway doesn't leave from.
-    #[error("{address} is none of the gateway's egress addresses; `moorgate egress list` lists them")]
-    NotAnEgressAddress {
-        /// As given.
-        address: IpAddr,
-    },
-    /// The same address twice.
-    #[error("egress address {address} is named twice; name two different ones, or one")]
-    SameEgressTwice {
-        /// As given.
-        address: IpAddr,
-    },
-    /// More addresses than a pair has.
-    #[error("an account leaves from one or two egress addresses, not {count}")]
-    TooManyEgress {
-        /// How many were given.
-        count: usize,
-    },
-    /// More rules than a policy may have.
-    #[error("a policy has at most {MAX_RULES} rules, this one has {count}; use wildcards or CIDRs")]
-    TooManyRules {
-        /// How many were given.
-        count: usize,
-    },
-    /// An overlap that is no rotation any more.
-    #[error("an overlap of {} h is too long; at most {} h", .overlap.as_secs() / 3600, crate::MAX_OVERLAP.as_secs() / 3600)]
-    OverlapTooLong {
-        /// As given.
-        overlap: Duration,
-    },
-    /// There are as many as there may be.
-    #[error("there are already {limit} {what}s, the most there can be; remove one first")]
-    TooMany {
-        /// Of what.
-        what: What,
-        /// How many there may be.
-        limit: usize,
-    },
 }
 
 /// Why the store can't be used.

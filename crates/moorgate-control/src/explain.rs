@@ -21,6 +21,8 @@ use crate::{
     views::{ExplainStep, Explanation, RefusalView},
 };
 
+mod routes;
+
 impl Control {
     /// Decides as for a connection of `account` to `host`:`port`, without connecting. With `dns` the name is resolved
     /// as traffic does; without, the decision stops where it would need addresses.
@@ -39,15 +41,14 @@ impl Control {
             Ok(found) => (found, None),
             Err(failure) => (Found::default(), Some(failure)),
         };
-        let steps = steps.into_iter().map(|step| ExplainStep { check: step.check.to_owned(), found: step.found });
         Ok(Explanation {
             account: account.name.to_string(),
             target: asked.text().to_owned(),
-            steps: steps.collect(),
+            steps: steps_view(steps),
             admitted: found.admitted,
             unjudged: found.unjudged,
             egress: found.egress,
-            refusal: refusal.map(|failure| RefusalView { code: failure.code, said: failure.said.into() }),
+            refusal: refusal.map(refusal_view),
         })
     }
 
@@ -123,6 +124,15 @@ fn leave(
     }
     steps.saw("egress", format_args!("leaves from {}", list(&order)));
     Ok(order)
+}
+
+fn steps_view(steps: Vec<Step>) -> Vec<ExplainStep> {
+    let view = |step: Step| ExplainStep { check: step.check.to_owned(), found: step.found };
+    steps.into_iter().map(view).collect()
+}
+
+fn refusal_view(failure: Failure) -> RefusalView {
+    RefusalView { code: failure.code, said: failure.said.into() }
 }
 
 fn list(addresses: &[IpAddr]) -> String {

@@ -1,4 +1,5 @@
-//! What an operator can do, and the store: accounts, credentials, tokens, policies, flows, snapshots.
+//! What an operator can do, and the store: accounts, credentials, tokens, policies, routes, certificates, flows,
+//! snapshots.
 //!
 //! [`Control`] keeps what is stored in memory too, compiles it into a [`Snapshot`](moorgate_contract::snapshot::Snapshot)
 //! and hands that to a [`Plane`]. Every write is one transaction, then a swap, then the answer: what was acknowledged is
@@ -13,8 +14,11 @@ mod control;
 mod error;
 mod explain;
 mod flows;
+mod invalid;
 mod limits;
 mod names;
+mod route_change;
+mod route_views;
 mod sealed;
 mod secret;
 mod settings;
@@ -26,8 +30,14 @@ mod views;
 pub use control::Control;
 pub use error::{ControlError, Invalid, Result, SealedProblem, StoreError, What};
 pub use flows::FlowFilter;
-pub use limits::{FLOWS_KEPT, MAX_ACCOUNTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_OVERLAP, MAX_TOKENS};
+pub use limits::{
+    FLOWS_KEPT, MAX_ACCOUNTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS, MAX_OVERLAP, MAX_ROUTES, MAX_TOKENS,
+};
 pub use names::MAX_ACCOUNT_NAME;
+pub use route_views::{
+    ActionsView, CertificateView, HeaderChange, HeaderNames, NewBasicUser, OriginExplanation, OriginView, PathView,
+    RouteChange, RouteExplanation, RouteState, RouteView, ShownCertificate, StandingView,
+};
 pub use secret::{Password, Token};
 pub use settings::{Plane, Settings, Start};
 pub use views::{

@@ -10,6 +10,16 @@ pub const MAX_CREDENTIALS: usize = 1_000;
 pub const MAX_TOKENS: usize = 1_000;
 /// The longest overlap of a rotation: an old password that lives longer was not rotated.
 pub const MAX_OVERLAP: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The most routes of a gateway.
+pub const MAX_ROUTES: usize = 100_000;
+/// The most origins of one pool.
+pub const MAX_ORIGINS: usize = 64;
+/// The longest time between two checks of an origin, in seconds.
+pub(crate) const MAX_CHECK_EVERY: u32 = 3_600;
+/// The most bytes of a route's settings as they are stored.
+pub(crate) const MAX_SETTINGS_BYTES: usize = 1024 * 1024;
+/// The most bytes of a certificate's chain, or of its key, as they are given.
+pub(crate) const MAX_CERTIFICATE_BYTES: usize = 128 * 1024;
 /// How many flows are kept; the oldest make room.
 pub const FLOWS_KEPT: u64 = 100_000;
 /// The most flows that one call reads.

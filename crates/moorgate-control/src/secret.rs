@@ -51,6 +51,11 @@ const USERNAME_CHARS: usize = 8;
 const TOKEN_ID_CHARS: usize = 8;
 
 impl Password {
+    /// A password that somebody chose.
+    pub fn given(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
     pub(crate) fn random() -> Result<Self, ControlError> {
         random_text("", PASSWORD_CHARS).map(Self)
     }

@@ -1,6 +1,6 @@
 //! What a control plane is opened with, and what it says of its start.
 
-use std::{net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use moorgate_contract::{
     egress::Presence,
@@ -38,6 +38,9 @@ pub trait Plane: Send + Sync + 'static {
 
     /// Which addresses this machine has right now.
     fn presence(&self) -> Arc<Presence>;
+
+    /// The time since a fixed moment, the same that traffic counts origins' health by.
+    fn clock(&self) -> Duration;
 
     /// Resolves a name as traffic does.
     ///

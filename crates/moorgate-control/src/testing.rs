@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use moorgate_contract::{
     account::Principal,
     egress::Presence,
@@ -18,16 +19,17 @@ use moorgate_contract::{
     snapshot::{Site, Snapshot},
     time::Timestamp,
 };
-use moorgate_keys::MasterKey;
+use moorgate_keys::{LocalCa, MasterKey};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
 
-use crate::{Control, NewCredential, Plane, Result, Settings, Start, control::now};
+use crate::{Control, NewCredential, Plane, Result, RouteChange, Settings, Start, control::now};
 
 #[derive(Default)]
 pub(crate) struct Double {
     pub(crate) published: Mutex<Vec<Arc<Snapshot>>>,
     pub(crate) absent: Mutex<Vec<IpAddr>>,
+    pub(crate) clock: Mutex<Duration>,
 }
 
 impl Double {
@@ -49,6 +51,10 @@ impl Plane for Double {
 
     fn presence(&self) -> Arc<Presence> {
         Arc::new(Presence { local: vec![], absent: self.absent.lock().unwrap().clone() })
+    }
+
+    fn clock(&self) -> Duration {
+        *self.clock.lock().unwrap()
     }
 
     fn resolve(
@@ -73,12 +79,13 @@ pub(crate) struct House {
     pub(crate) egress: Vec<IpAddr>,
     pub(crate) key: u8,
     pub(crate) default: bool,
+    pub(crate) site: Site,
 }
 
 impl House {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        Self { dir, plane: Arc::default(), egress: vec![], key: 1, default: true }
+        Self { dir, plane: Arc::default(), egress: vec![], key: 1, default: true, site: Site::default() }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -94,7 +101,7 @@ impl House {
             data_dir: data_dir.to_owned(),
             store_url: "sqlite".to_owned(),
             master_key: MasterKey::parse(&format!("{:02x}", self.key).repeat(32)).unwrap(),
-            site: Arc::new(Site::default()),
+            site: Arc::new(self.site.clone()),
             egress: self.egress.clone(),
             make_default_account: self.default,
             plane: self.plane.clone(),
@@ -116,6 +123,29 @@ impl House {
     pub(crate) async fn sealed(&self) {
         until(|| self.path("snapshot.sealed").exists()).await;
     }
+}
+
+/// A certificate for `names` of a CA of its own, and its key.
+pub(crate) struct Made {
+    pub(crate) chain: String,
+    pub(crate) key: String,
+    pub(crate) key_der: Vec<u8>,
+}
+
+impl Made {
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
+        let issued = LocalCa::create("Test CA").unwrap().issue(&names).unwrap();
+        let pem =
+            |label, der: &[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
+        let key_der = issued.key.secret_der().to_vec();
+        Self { chain: pem("CERTIFICATE", &issued.chain[0]), key: pem("PRIVATE KEY", &key_der), key_der }
+    }
+}
+
+/// A change as a caller writes it.
+pub(crate) fn change(json: serde_json::Value) -> RouteChange {
+    serde_json::from_value(json).unwrap()
 }
 
 /// Waits until `is` is true, for at most ten seconds.

@@ -36,7 +36,6 @@ pub struct Connector {
     resolver: Resolver,
     presence: PresenceWatch,
     resolve: Duration,
-    connect: Duration,
 }
 
 /// A connection, and where it leaves from.
@@ -70,9 +69,9 @@ impl From<Failure> for NotConnected {
 }
 
 impl Connector {
-    /// A connector with the time limits of `limits`.
+    /// A connector that gives a name as long to resolve as `limits` says.
     pub fn new(resolver: Resolver, presence: PresenceWatch, limits: &Limits) -> Self {
-        Self { resolver, presence, resolve: limits.resolve, connect: limits.connect }
+        Self { resolver, presence, resolve: limits.resolve }
     }
 
     /// What is local and present right now.
@@ -100,11 +99,11 @@ impl Connector {
         }
     }
 
-    /// Carries a plan out as far as a connected socket.
+    /// Carries a plan out as far as a connected socket; all attempts together take `limit` at most.
     ///
     /// # Errors
     /// The failure that the client is told.
-    pub async fn connect(&self, site: &Site, plan: &Plan) -> Result<Connected, NotConnected> {
+    pub async fn connect(&self, site: &Site, plan: &Plan, limit: Duration) -> Result<Connected, NotConnected> {
         let addresses = self.resolve(&plan.destination).await?;
         let looked_at = addresses.get(..ADDRESSES_PER_NAME).unwrap_or(&addresses);
         let admitted = admit(&site.guard, &self.presence.now(), plan, looked_at, &mut ())?;
@@ -112,12 +111,12 @@ impl Connector {
         let slow = |race: &Race<'_>| NotConnected {
             failure: Failure::new(
                 Code::ConnectTimeout,
-                format_args!("{} did not answer within {} s", visible(plan.asked.text()), self.connect.as_secs_f32()),
+                format_args!("{} did not answer within {} s", visible(plan.asked.text()), limit.as_secs_f32()),
             ),
             address: race.first,
             tries: race.tries,
         };
-        match timeout(self.connect, race.run(interleave(admitted))).await {
+        match timeout(limit, race.run(interleave(admitted))).await {
             Ok(Ok((stream, address, egress))) => Ok(Connected { stream, address, egress, tries: race.tries }),
             // Without an egress address no SYN left, to no address.
             Ok(Err(failure)) if failure.code == Code::NoEgressLeft => Err(failure.into()),

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod descriptors;
+pub mod farewell;
 pub mod holder;
 pub mod leg;
 pub mod listener;
@@ -9,4 +10,5 @@ pub mod presence;
 pub mod registry;
 pub mod relay;
 pub mod resolver;
+pub mod socket;
 pub mod workers;

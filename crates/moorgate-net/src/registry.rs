@@ -15,10 +15,11 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 use moorgate_contract::{
-    account::{AccountId, CredentialId, SecretId},
+    account::{Account, AccountId, CredentialId, SecretId},
     flow::Meter,
     outcome::Ending,
     policy::{Finding, Policy},
+    route::RouteId,
     snapshot::Revoked,
 };
 use moorgate_wire::host::Host;
@@ -26,17 +27,40 @@ use slab::Slab;
 
 /// Whose an open flow is, and where it goes: what a revocation looks at.
 #[derive(Clone, Debug)]
-pub struct Owner {
-    /// The account.
-    pub account: AccountId,
-    /// The credential.
-    pub credential: CredentialId,
-    /// The password it came with.
-    pub secret: SecretId,
-    /// The host as asked.
-    pub host: Host,
-    /// The port as asked.
-    pub port: u16,
+pub enum Owner {
+    /// A client with a credential asked for a destination.
+    Outbound {
+        /// The account.
+        account: AccountId,
+        /// The credential.
+        credential: CredentialId,
+        /// The password it came with.
+        secret: SecretId,
+        /// The host as asked.
+        host: Host,
+        /// The port as asked.
+        port: u16,
+    },
+    /// A client came by a route.
+    Inbound {
+        /// The account.
+        account: AccountId,
+        /// The route.
+        route: RouteId,
+    },
+}
+
+impl Owner {
+    fn is_revoked_by(&self, revoked: &Revoked) -> bool {
+        match self {
+            Self::Outbound { account, credential, secret, .. } => {
+                revoked.accounts.contains(account)
+                    || revoked.credentials.contains(credential)
+                    || revoked.secrets.contains(secret)
+            }
+            Self::Inbound { account, route } => revoked.accounts.contains(account) || revoked.routes.contains(route),
+        }
+    }
 }
 
 /// One open tunnel or exchange.
@@ -99,14 +123,20 @@ impl Open {
         self.waker.wake();
     }
 
-    fn is_refused_by(&self, policy: &Policy) -> bool {
-        let Owner { host, port, .. } = &self.owner;
+    /// Whether one of the edited policies is its account's, and refuses where it goes.
+    fn is_refused_by(&self, edited: &[Arc<Account>]) -> bool {
+        // A policy speaks of destinations; origins are the account's own.
+        let Owner::Outbound { account, host, port, .. } = &self.owner else { return false };
+        edited.iter().any(|edited| edited.id == *account && self.is_refused_at(&edited.policy, host, *port))
+    }
+
+    fn is_refused_at(&self, policy: &Policy, host: &Host, port: u16) -> bool {
         let by_name = match host {
-            Host::Name(name) => Some(policy.judge_name(name, *port)),
+            Host::Name(name) => Some(policy.judge_name(name, port)),
             Host::V4(_) | Host::V6(_) => None,
         };
         let address = host.ip().or(*lock(&self.address));
-        let by_address = address.map(|address| policy.judge_address(address, *port));
+        let by_address = address.map(|address| policy.judge_address(address, port));
         let denied = |finding: &Option<Finding<'_>>| matches!(finding, Some(Finding::Denied(..)));
         let passes = |finding: &Option<Finding<'_>>| matches!(finding, Some(Finding::Allowed(..) | Finding::Default));
         denied(&by_name) || denied(&by_address) || !(passes(&by_name) || passes(&by_address))
@@ -196,11 +226,7 @@ impl Registry {
             return 0;
         }
         self.cut_where(Ending::Revoked, |open| {
-            let Owner { account, credential, secret, .. } = &open.owner;
-            revoked.accounts.contains(account)
-                || revoked.credentials.contains(credential)
-                || revoked.secrets.contains(secret)
-                || revoked.policies.iter().any(|edited| edited.id == *account && open.is_refused_by(&edited.policy))
+            open.owner.is_revoked_by(revoked) || open.is_refused_by(&revoked.policies)
         })
     }
 

@@ -314,3 +314,6 @@ fn look(bytes: &[u8]) -> Content {
         _ => Content::NotTls,
     }
 }
+
+#[cfg(test)]
+mod tests;

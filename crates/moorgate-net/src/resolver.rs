@@ -136,3 +136,6 @@ fn system() -> (ResolverConfig, ResolverOpts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -24,6 +25,9 @@ pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     /// Makes its end an abort instead of an orderly close.
     fn abort(&self);
+
+    /// Where the client connected to.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
 impl ClientStream for TcpStream {
@@ -36,6 +40,10 @@ impl ClientStream for TcpStream {
     fn abort(&self) {
         reset_on_drop(self);
     }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpStream::local_addr(self)
+    }
 }
 
 impl ClientStream for TlsStream {
@@ -47,6 +55,10 @@ impl ClientStream for TlsStream {
 
     fn abort(&self) {
         reset_on_drop(self.tcp());
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().local_addr()
     }
 }
 

@@ -18,7 +18,10 @@ use moorgate_contract::{
     listener::Product,
     outcome::Outcome,
 };
-use moorgate_net::leg::{Cut, Leg};
+use moorgate_net::{
+    farewell::answer_and_close,
+    leg::{Cut, Leg},
+};
 use moorgate_wire::http1::{Framing, HeadStep, RequestHead, ResponseHead, Version, parse_request};
 use serde::Serialize;
 use tokio::{
@@ -30,7 +33,7 @@ use crate::{
     client::{Client, ClientStream},
     gateway::{Decided, Entered, Visit},
     head::can_go_on,
-    refuse::{say_no, say_no_on_stream},
+    refuse::{StreamEnd, say_no, say_no_on_stream},
 };
 
 /// The answer as JSON.
@@ -126,7 +129,7 @@ pub(crate) async fn answer_exchange<S: ClientStream>(
     flow.meter().add_down(answer.len() as u64);
     flow.end(Outcome::Ok);
     if !keep {
-        crate::refuse::send_and_close(&mut client.stream, &answer).await;
+        answer_and_close(&mut client.stream, &answer).await;
         return None;
     }
     client.stream.write_all(&answer).await.ok()?;
@@ -141,7 +144,7 @@ pub(crate) async fn answer_stream(
     mut flow: OpenFlow,
     parts: &http::request::Parts,
     decided: &Decided,
-) {
+) -> StreamEnd {
     let is_head = parts.method == http::Method::HEAD;
     let seen = match look(visit, decided, Content::Http) {
         Ok(seen) => seen,
@@ -155,12 +158,12 @@ pub(crate) async fn answer_stream(
     flow.record.exposure = seen.exposure;
     flow.record.egress = Some(seen.address);
     flow.meter().add_down(body.len() as u64);
-    if let Ok(mut stream) = respond.send_response(response, is_head)
-        && !is_head
-    {
+    flow.end(Outcome::Ok);
+    let Ok(mut stream) = respond.send_response(response, is_head) else { return StreamEnd::BrokenOff };
+    if !is_head {
         let _ = stream.send_data(Bytes::from(body), true);
     }
-    flow.end(Outcome::Ok);
+    StreamEnd::Served
 }
 
 /// Serves the echo inside a tunnel, over HTTP or (as soon as the client begins a handshake) HTTPS.

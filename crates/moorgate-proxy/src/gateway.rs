@@ -7,16 +7,18 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use moorgate_contract::{
-    account::{Place, Principal, SecretId},
+    account::{Account, Place, Principal, SecretId},
     admit::admit,
+    balance::InUse,
     decide::{Ask, Destination, Plan, Transport, decide},
     failure::{Code, Failure},
     flow::{FlowId, FlowSink, OpenFlow},
+    inbound::Routed,
     limits::{Limits, REFUSING},
     listener::Listener,
     outcome::Ending,
@@ -28,8 +30,8 @@ use moorgate_net::{
     descriptors,
     registry::{Owner, Registered, Registry},
 };
-use moorgate_tls::Terminator;
-use moorgate_wire::host::Asked;
+use moorgate_tls::{LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
+use moorgate_wire::{host::Asked, name::DomainName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{
     sync::CancellationToken,
@@ -44,6 +46,8 @@ pub struct Terminators {
     pub socks_tls: Terminator,
     /// The echo's https side.
     pub echo: Terminator,
+    /// Certificates for terminate routes that have none of their own.
+    pub local: LocalIssuer,
 }
 
 /// What is shared.
@@ -67,6 +71,8 @@ pub struct Gateway {
     strangers: Mutex<HashMap<IpAddr, usize>>,
     sink: FlowSink,
     sequence: AtomicU64,
+    began: Instant,
+    system_roots: Mutex<Option<Originator>>,
     open: [AtomicUsize; Listener::ALL.len()],
 }
 
@@ -74,10 +80,14 @@ pub struct Gateway {
 pub(crate) struct Visit {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) listener: Listener,
+    /// Who asks: whoever connected, or whom a trusted load balancer says it connected for.
     pub(crate) client: SocketAddr,
+    peer: SocketAddr,
     pub(crate) worker: usize,
     pub(crate) accepted: Instant,
     stranger: AtomicBool,
+    /// The address that it counts on while it is a stranger.
+    counted: IpAddr,
     _place: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
 }
@@ -109,6 +119,8 @@ impl Gateway {
             strangers: Mutex::default(),
             sink,
             sequence: AtomicU64::new(sequence),
+            began: Instant::now(),
+            system_roots: Mutex::default(),
             open: std::array::from_fn(|_| AtomicUsize::new(0)),
         }
     }
@@ -142,6 +154,25 @@ impl Gateway {
         self.registry.revoke(&ended);
     }
 
+    /// TLS toward origins, with these roots; without, with the system's, which are read once.
+    pub(crate) fn originator(&self, roots: Option<TrustRoots>) -> Result<Originator, SetupError> {
+        if let Some(roots) = roots {
+            return Originator::new(roots);
+        }
+        let mut system = self.system_roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(originator) = &*system {
+            return Ok(originator.clone());
+        }
+        let originator = Originator::new(TrustRoots::System)?;
+        *system = Some(originator.clone());
+        Ok(originator)
+    }
+
+    /// The time since a fixed moment: what origins' health is counted by.
+    pub fn clock(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Open connections of one listener.
     pub fn open_connections(&self, listener: Listener) -> usize {
         self.open.get(listener as usize).map_or(0, |open| open.load(Relaxed))
@@ -160,13 +191,9 @@ impl Gateway {
         worker: usize,
         place: OwnedSemaphorePermit,
     ) -> Option<Visit> {
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = strangers.entry(client.ip()).or_default();
-        if *count >= self.limits.unauthenticated_per_client {
+        if !self.one_more_stranger(client.ip()) {
             return None;
         }
-        *count += 1;
-        drop(strangers);
         if let Some(open) = self.open.get(listener as usize) {
             open.fetch_add(1, Relaxed);
         }
@@ -174,9 +201,11 @@ impl Gateway {
             gateway: self.clone(),
             listener,
             client,
+            peer: client,
             worker,
             accepted: Instant::now(),
             stranger: AtomicBool::new(true),
+            counted: client.ip(),
             _place: place,
             _token: self.connections.token(),
         })
@@ -199,6 +228,17 @@ impl Gateway {
         OpenFlow::open(id, Timestamp(at.0.saturating_sub(waited)), since, listener, client, self.sink.clone())
     }
 
+    /// Whether another that has not authenticated may come from there.
+    fn one_more_stranger(&self, client: IpAddr) -> bool {
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = strangers.entry(client).or_default();
+        let fits = *count < self.limits.unauthenticated_per_client;
+        if fits {
+            *count += 1;
+        }
+        fits
+    }
+
     fn no_stranger(&self, client: IpAddr) {
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = strangers.get_mut(&client) {
@@ -215,10 +255,19 @@ pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
-/// A flow's place in the registry and in its account's count.
+/// A flow's place in the registry, in its account's count, and in its origin's.
 pub(crate) struct Entered {
     pub(crate) open: Registered,
+    /// Inbound, once an origin was chosen.
+    origin: Mutex<Option<InUse>>,
     _place: Place,
+}
+
+impl Entered {
+    /// Counts it for the origin that was chosen, no longer for one before.
+    pub(crate) fn uses(&self, origin: InUse) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
+    }
 }
 
 /// What a head turned out to want: on whose behalf, and the plan.
@@ -242,9 +291,7 @@ impl Visit {
         let principal = self.gateway.snapshot().authenticate(presented, now())?;
         flow.record.account = Some(principal.account.name.clone());
         flow.record.username = Some(principal.username.clone());
-        if self.stranger.swap(false, Relaxed) {
-            self.gateway.no_stranger(self.client.ip());
-        }
+        self.is_known();
         Ok(principal)
     }
 
@@ -268,15 +315,9 @@ impl Visit {
     pub(crate) fn enter(&self, decided: &Decided, flow: &OpenFlow) -> Result<Entered, Failure> {
         let Decided { principal, plan } = decided;
         let gateway = &self.gateway;
-        let limit = gateway.limits.connections_per_account;
-        let place = principal.account.load.take(limit).ok_or_else(|| {
-            Failure::new(
-                Code::QuotaSpent,
-                format_args!("account {} has {limit} connections open, which is its limit", principal.account.name),
-            )
-        })?;
+        let place = self.place(&principal.account)?;
         let host = plan.asked.host.clone().map_err(|why| Failure::new(Code::HostNotCanonical, why))?;
-        let owner = Owner {
+        let owner = Owner::Outbound {
             account: principal.account.id,
             credential: principal.credential,
             secret: principal.secret,
@@ -288,36 +329,116 @@ impl Visit {
         if !gateway.snapshot().still_has(principal, now()) {
             return Err(Failure::new(Code::CredentialsWrong, "this credential has just been revoked"));
         }
-        Ok(Entered { open, _place: place })
+        Ok(Entered { open, origin: Mutex::default(), _place: place })
     }
 
-    /// Resolves, admits and connects, unless somebody revokes it meanwhile.
+    /// Enters a flow of a route where revocation and the sweep find it.
+    pub(crate) fn enter_route(&self, routed: &Routed, flow: &OpenFlow) -> Result<Entered, Failure> {
+        let Routed { route, account } = routed;
+        let gateway = &self.gateway;
+        if gateway.drain.is_cancelled() {
+            return Err(Failure::new(Code::Draining, "this gateway is going down; connect again in a moment"));
+        }
+        let place = self.place(account)?;
+        let owner = Owner::Inbound { account: account.id, route: route.id };
+        let open = gateway.registry.register(self.worker, owner, flow.meter().clone());
+        // Removed between decision and here: the walk over the registry came too early to find it.
+        if !gateway.snapshot().still_routes(route) {
+            return Err(Failure::new(Code::DomainUnknown, "this route has just been removed"));
+        }
+        Ok(Entered { open, origin: Mutex::default(), _place: place })
+    }
+
+    fn place(&self, account: &Account) -> Result<Place, Failure> {
+        let limit = self.gateway.limits.connections_per_account;
+        account.load.take(limit).ok_or_else(|| {
+            Failure::new(
+                Code::QuotaSpent,
+                format_args!("account {} has {limit} connections open, which is its limit", account.name),
+            )
+        })
+    }
+
+    /// Finds the route of what the client named, and notes whose it is.
+    pub(crate) fn route(
+        &self,
+        name: Option<&DomainName>,
+        find: impl Fn(&Snapshot, Option<&DomainName>) -> Result<Routed, Failure>,
+        flow: &mut OpenFlow,
+    ) -> Result<Routed, Failure> {
+        let routed = find(&self.gateway.snapshot(), name)?;
+        flow.record.account = Some(routed.account.name.clone());
+        flow.record.route = Some(routed.route.domain.to_string().into());
+        flow.record.mode = Some(routed.route.mode);
+        Ok(routed)
+    }
+
+    /// The place of a terminated connection itself, beside its requests' own. `None`: its route is gone.
+    pub(crate) fn enter_connection(&self, routed: &Routed) -> Option<Registered> {
+        let Routed { route, account } = routed;
+        let owner = Owner::Inbound { account: account.id, route: route.id };
+        let open = self.gateway.registry.register(self.worker, owner, Arc::default());
+        self.gateway.snapshot().still_routes(route).then_some(open)
+    }
+
+    /// Whether it comes from a load balancer that says on whose behalf.
+    pub(crate) fn is_from_load_balancer(&self) -> bool {
+        self.gateway.snapshot().site.load_balancers.iter().any(|net| net.contains(&self.peer.ip()))
+    }
+
+    /// Learns from a load balancer who the client is, and counts it there. `false` when too many come from there already.
+    pub(crate) fn speaks_for(&mut self, client: SocketAddr) -> bool {
+        self.client = client;
+        let fits = self.gateway.one_more_stranger(client.ip());
+        if fits {
+            self.gateway.no_stranger(self.counted);
+            self.counted = client.ip();
+        }
+        fits
+    }
+
+    /// From here on it counts for its account, no longer for its address. Inbound clients never do.
+    fn is_known(&self) {
+        if self.stranger.swap(false, Relaxed) {
+            self.gateway.no_stranger(self.counted);
+        }
+    }
+
+    /// Resolves, admits and connects within `limit`, unless somebody revokes it meanwhile.
     pub(crate) async fn connect(
         &self,
-        decided: &Decided,
+        plan: &Plan,
         entered: &Entered,
         flow: &mut OpenFlow,
+        limit: Duration,
     ) -> Result<Connected, Failure> {
         let site = self.gateway.snapshot().site.clone();
         let connected = tokio::select! {
-            connected = self.gateway.connector.connect(&site, &decided.plan) => connected,
-            _ = std::future::poll_fn(|cx| entered.open.poll_cut(cx)) => {
-                Err(NotConnected::from(Failure::new(Code::CredentialsWrong, "this credential has just been revoked")))
-            }
+            connected = self.gateway.connector.connect(&site, plan, limit) => connected,
+            _ = std::future::poll_fn(|cx| entered.open.poll_cut(cx)) => Err(NotConnected::from(self.just_revoked())),
         };
         match connected {
             Ok(connected) => {
                 flow.record.address = Some(connected.address);
                 flow.record.egress = Some(connected.egress);
-                flow.record.tries = connected.tries;
+                flow.record.tries += connected.tries;
                 entered.open.dialled(connected.address.ip());
                 Ok(connected)
             }
             Err(NotConnected { failure, address, tries }) => {
                 flow.record.address = address;
-                flow.record.tries = tries;
+                flow.record.tries += tries;
                 Err(failure)
             }
+        }
+    }
+
+    fn just_revoked(&self) -> Failure {
+        match self.listener {
+            Listener::InboundHttp | Listener::InboundTls => {
+                Failure::new(Code::DomainUnknown, "this route has just been removed")
+            }
+            _ => Failure::new(Code::CredentialsWrong, "this credential has just been revoked"),
         }
     }
 
@@ -347,7 +468,7 @@ impl Drop for Visit {
             open.fetch_sub(1, Relaxed);
         }
         if *self.stranger.get_mut() {
-            self.gateway.no_stranger(self.client.ip());
+            self.gateway.no_stranger(self.counted);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What CONNECT and exchanges, over HTTP/1 and h2, all do with a head that was read: who asks, whether they may, and
-//! whether the connection can carry another.
+//! Reading heads of requests, and what CONNECT and exchanges, over HTTP/1 and h2, all do with one: who asks, whether
+//! they may, and whether the connection can carry another.
 
 use moorgate_contract::{
     account::Principal,
@@ -7,14 +7,19 @@ use moorgate_contract::{
     exposure::Exposure,
     failure::{Code, Failure},
     flow::{Kind, OpenFlow},
+    limits::HEAD_BYTES,
 };
 use moorgate_wire::{
     basic,
     host::Asked,
-    http1::{Framing, Headers, RequestHead},
+    http1::{Framing, HeadError, HeadStep, Headers, RequestHead, parse_request},
 };
+use tokio::time::timeout;
 
-use crate::gateway::{Decided, Visit};
+use crate::{
+    client::{Client, ClientStream},
+    gateway::{Decided, Visit},
+};
 
 /// Who asks, and whether they may: the same for CONNECT and exchanges.
 pub(crate) fn ask(visit: &Visit, headers: &Headers, asked: &Asked, flow: &mut OpenFlow) -> Result<Decided, Failure> {
@@ -46,4 +51,43 @@ pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
         headers.push(name.as_str(), value.as_bytes());
     }
     headers
+}
+
+/// Reads one head. `None` inside the error: the client left.
+pub(crate) async fn peek_request<S: ClientStream>(client: &mut Client<S>) -> Result<RequestHead, Option<Failure>> {
+    loop {
+        match parse_request(&client.buffer) {
+            HeadStep::NeedMore => match client.read_more().await {
+                Ok(0) | Err(_) => return Err(None),
+                Ok(_) => {}
+            },
+            HeadStep::Head { consumed, head } => {
+                client.consume(consumed);
+                return Ok(head);
+            }
+            HeadStep::Malformed(why) => return Err(Some(Failure::new(malformed(&why), why))),
+            HeadStep::TooLong => {
+                let said = format_args!(
+                    "the request's head is longer than {} KiB or has more than 100 fields",
+                    HEAD_BYTES / 1024
+                );
+                return Err(Some(Failure::new(Code::HeadTooLong, said)));
+            }
+        }
+    }
+}
+
+/// The row of a head that can't be read.
+fn malformed(why: &HeadError) -> Code {
+    if why.is_host_mismatch() { Code::HostMismatch } else { Code::Malformed }
+}
+
+/// Waits for the next request's first byte. `false`: there will be none.
+pub(crate) async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) -> bool {
+    let gateway = &visit.gateway;
+    tokio::select! {
+        biased;
+        () = gateway.drain.cancelled() => false,
+        more = timeout(gateway.limits.idle_request, client.wait_for_more()) => matches!(more, Ok(Ok(read)) if read > 0),
+    }
 }

@@ -8,8 +8,12 @@ pub mod serve;
 mod client;
 mod echo;
 mod exchange;
+mod h2_server;
+mod handshake;
 mod head;
 mod inbound;
 mod outbound;
 mod refuse;
 mod tunnel;
+
+pub use inbound::check_origins;

@@ -2,29 +2,26 @@
 
 use std::time::Duration;
 
+use crate::client::{Client, ClientStream};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::Response;
 use moorgate_contract::{
-    failure::{Code, Failure},
-    flow::OpenFlow,
-    limits::{REFUSAL_BYTES, REFUSAL_LINGER},
+    failure::{Code, Failure, InboundAnswer},
+    flow::{Flow, OpenFlow},
+    listener::Listener,
+    outcome::Outcome,
 };
+use moorgate_net::farewell::answer_and_close;
 use moorgate_wire::{
     http1::{ResponseHead, Version},
     proxy_status::ProxyStatus,
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
-};
-
-use crate::client::{Client, ClientStream};
 
 /// What a client should wait before it tries again, in seconds.
 const RETRY_AFTER: &str = "1";
 
-/// The header fields and the body of a refusal, the same for HTTP/1 and h2.
+/// An answer of our own: header fields and body, the same for HTTP/1 and h2.
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) fields: Vec<(&'static str, String)>,
@@ -32,26 +29,71 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
+    /// An answer that is no failure: a redirect, a page.
+    pub(crate) fn answer(status: u16, kind: &str, body: String) -> Self {
+        let fields = vec![("content-type", kind.to_owned()), ("content-length", body.len().to_string())];
+        Self { status, fields, body }
+    }
+
+    /// The same with one field more.
+    pub(crate) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
+    /// What the client of `flow` is told.
+    pub(crate) fn on(flow: &Flow, failure: &Failure) -> Self {
+        match flow.listener {
+            Listener::InboundHttp | Listener::InboundTls => Self::inbound(flow, failure),
+            _ => Self::of(failure),
+        }
+    }
+
+    /// What a client of a proxy is told: it is the account's own, so it gets the reason whole.
     pub(crate) fn of(failure: &Failure) -> Self {
+        let status = failure.code.row().http;
+        let refusal = Self::failed(status, failure, Some(&failure.said), format!("moorgate: {failure}\n"));
+        match status {
+            407 => refusal.with("proxy-authenticate", "Basic realm=\"moorgate\", charset=\"UTF-8\"".to_owned()),
+            _ => refusal,
+        }
+    }
+
+    /// What a client of an app behind us is told: a stranger to the account, so it gets the code, and the flow by which
+    /// whoever runs the app finds the reason.
+    fn inbound(flow: &Flow, failure: &Failure) -> Self {
+        let row = failure.code.row();
+        let status = match row.inbound {
+            Some(InboundAnswer::Http(status) | InboundAnswer::Alert(_, status)) => status,
+            None => row.http,
+        };
+        let about_the_request = matches!(status, 400 | 408 | 413 | 421 | 431);
+        let why = if about_the_request { &*failure.said } else { public(status) };
+        let body = format!("moorgate: {}: {why} (flow {})\n", failure.code, flow.id);
+        let refusal = Self::failed(status, failure, None, body);
+        match status {
+            401 => {
+                let realm = flow.route.as_deref().unwrap_or("moorgate");
+                refusal.with("www-authenticate", format!("Basic realm=\"{realm}\", charset=\"UTF-8\""))
+            }
+            _ => refusal,
+        }
+    }
+
+    fn failed(status: u16, failure: &Failure, details: Option<&str>, body: String) -> Self {
         let row = failure.code.row();
         let proxy_status = ProxyStatus {
             error: Some(row.proxy_status),
-            details: Some(&failure.said),
+            details,
             extra: &[("code", row.code)],
             ..ProxyStatus::default()
         };
-        let body = format!("moorgate: {failure}\n");
-        let mut fields = vec![
-            ("content-type", "text/plain; charset=utf-8".to_owned()),
-            ("content-length", body.len().to_string()),
-            ("proxy-status", proxy_status.encode()),
-        ];
-        match row.http {
-            407 => fields.push(("proxy-authenticate", "Basic realm=\"moorgate\", charset=\"UTF-8\"".to_owned())),
-            429 | 503 => fields.push(("retry-after", RETRY_AFTER.to_owned())),
-            _ => {}
+        let refusal = Self::answer(status, "text/plain; charset=utf-8", body);
+        let refusal = refusal.with("proxy-status", proxy_status.encode());
+        match status {
+            429 | 503 => refusal.with("retry-after", RETRY_AFTER.to_owned()),
+            _ => refusal,
         }
-        Self { status: row.http, fields, body }
     }
 
     /// The response as bytes of HTTP/1.1; without its body where the request was a HEAD.
@@ -71,27 +113,6 @@ impl Refusal {
     }
 }
 
-/// Sends a last answer and closes so that the client can read it: what it still sends is read and thrown away for a
-/// moment, because closing on unread bytes would turn into an RST that overtakes the answer.
-pub(crate) async fn send_and_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]) {
-    // A client that does not take its refusal is beyond help: the outcome is recorded already.
-    let _ = timeout(REFUSAL_LINGER, async {
-        stream.write_all(answer).await?;
-        stream.flush().await?;
-        stream.shutdown().await?;
-        let mut sink = [0; 4096];
-        let mut budget = REFUSAL_BYTES;
-        while budget > 0 {
-            match stream.read(&mut sink).await? {
-                0 => break,
-                read => budget = budget.saturating_sub(read),
-            }
-        }
-        std::io::Result::Ok(())
-    })
-    .await;
-}
-
 /// Records the refusal, says it, and closes.
 pub(crate) async fn say_no<S: ClientStream>(
     mut client: Client<S>,
@@ -99,34 +120,70 @@ pub(crate) async fn say_no<S: ClientStream>(
     failure: &Failure,
     is_head: bool,
 ) {
-    let refusal = Refusal::of(failure);
+    let refusal = Refusal::on(&flow.record, failure);
     flow.record.status = Some(refusal.status);
     flow.fail(failure);
-    send_and_close(&mut client.stream, &refusal.encode(false, !is_head)).await;
+    answer_and_close(&mut client.stream, &refusal.encode(false, !is_head)).await;
+}
+
+/// How a stream of h2 ended for its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamEnd {
+    /// With an answer, or by us.
+    Served,
+    /// The client had broken it off.
+    BrokenOff,
 }
 
 /// Records the refusal and says it on this stream alone.
 pub(crate) fn say_no_on_stream(
-    mut respond: SendResponse<Bytes>,
-    mut flow: OpenFlow,
+    respond: SendResponse<Bytes>,
+    flow: OpenFlow,
     failure: &Failure,
     with_body: bool,
-) {
-    let refusal = Refusal::of(failure);
-    flow.record.status = Some(refusal.status);
-    flow.fail(failure);
+) -> StreamEnd {
+    let refusal = Refusal::on(&flow.record, failure);
+    answer_on_stream(respond, flow, refusal, Some(failure), with_body)
+}
+
+/// Gives an answer of our own on this stream, and records it.
+pub(crate) fn answer_on_stream(
+    mut respond: SendResponse<Bytes>,
+    mut flow: OpenFlow,
+    answer: Refusal,
+    failure: Option<&Failure>,
+    with_body: bool,
+) -> StreamEnd {
+    flow.record.status = Some(answer.status);
+    match failure {
+        Some(failure) => flow.fail(failure),
+        None => flow.end(Outcome::Ok),
+    }
     let mut response = Response::new(());
-    *response.status_mut() = http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    for (name, value) in &refusal.fields {
+    *response.status_mut() = http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    for (name, value) in &answer.fields {
         if let Ok(value) = http::HeaderValue::try_from(value) {
             response.headers_mut().insert(*name, value);
         }
     }
     // The stream may be gone by now; its flow is recorded.
-    if let Ok(mut stream) = respond.send_response(response, !with_body)
-        && with_body
-    {
-        let _ = stream.send_data(Bytes::from(refusal.body), true);
+    let Ok(mut stream) = respond.send_response(response, !with_body) else { return StreamEnd::BrokenOff };
+    if with_body {
+        let _ = stream.send_data(Bytes::from(answer.body), true);
+    }
+    StreamEnd::Served
+}
+
+/// What a stranger is told of a failure with this status.
+fn public(status: u16) -> &'static str {
+    match status {
+        401 => "a username and password are needed here",
+        403 => "you may not come here from this address",
+        429 => "there are too many requests now; try again later",
+        503 => "this app can't be served now; try again later",
+        504 => "the app behind this name does not answer in time",
+        508 => "this name leads back to itself",
+        _ => "the app behind this name can't be reached; whoever runs it finds out why by this flow",
     }
 }
 

@@ -2,10 +2,7 @@
 //!
 //! The only crate that names rustls. TLS 1.2 and 1.3, no early data (RFC 8470), hybrid post-quantum key exchange first.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use rustls::{SupportedProtocolVersion, crypto::CryptoProvider};
 use rustls_pki_types::pem;
@@ -18,7 +15,7 @@ pub mod terminate;
 pub use leg::TlsLeg;
 pub use originate::{OriginateError, Originator, TrustRoots};
 pub use stream::TlsStream;
-pub use terminate::{CertSource, TerminateError, Terminator};
+pub use terminate::{CertSource, LocalIssuer, TerminateError, Terminator};
 
 /// What one leg may hold that its peer has not taken yet, in bytes before encryption: two full records, so that bulk goes
 /// out two records a system call, and a blocked leg stays within the 60 KiB it is allowed.
@@ -38,27 +35,30 @@ pub enum SetupError {
     /// The TLS library refused its configuration, or has no randomness for a ticket key.
     #[error("the TLS library cannot be set up")]
     Library(#[source] rustls::Error),
-    /// A file of CA certificates cannot be read.
-    #[error("cannot read CA certificates (PEM) from {}", path.display())]
+    /// The local CA could not issue a certificate.
+    #[error("the local CA cannot issue a certificate")]
+    Local(#[source] moorgate_keys::KeyError),
+    /// CA certificates cannot be read.
+    #[error("cannot read CA certificates (PEM) from {roots}")]
     RootsUnreadable {
-        /// The file.
-        path: PathBuf,
+        /// Where they should be.
+        roots: TrustRoots,
         /// Why.
         source: pem::Error,
     },
-    /// A file of CA certificates holds something that cannot be trusted as one.
-    #[error("{} holds a certificate that cannot be used as a CA's", path.display())]
+    /// Among CA certificates is something that cannot be trusted as one.
+    #[error("{roots} holds a certificate that cannot be used as a CA's")]
     BadRoot {
-        /// The file.
-        path: PathBuf,
+        /// Where it is.
+        roots: TrustRoots,
         /// Why.
         source: rustls::Error,
     },
-    /// A file of CA certificates holds none.
-    #[error("{} holds no CA certificate: give a PEM file such as a gateway's ca.pem", path.display())]
+    /// There is no CA certificate where some should be.
+    #[error("{roots} holds no CA certificate: give a PEM file such as a gateway's ca.pem")]
     NoRoots {
-        /// The file.
-        path: PathBuf,
+        /// Where they should be.
+        roots: TrustRoots,
     },
     /// The system has no store of CA certificates.
     #[error(

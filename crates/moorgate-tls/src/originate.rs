@@ -2,12 +2,18 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use rustls::{CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
-use tokio::net::TcpStream;
+use moorgate_net::socket::Socket;
+use rustls::{CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore, client::Resumption};
+use rustls_pki_types::{
+    CertificateDer, ServerName,
+    pem::{self, PemObject as _},
+};
 use tokio_rustls::TlsConnector;
 
 use crate::{BUFFER_LIMIT, PROVIDER, SetupError, TlsStream, VERSIONS};
+
+/// Servers whose sessions a configuration of its own remembers.
+const SESSIONS: usize = 32;
 
 /// Whom to trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +22,8 @@ pub enum TrustRoots {
     System,
     /// The CA certificates of this PEM file, and no others.
     Pem(PathBuf),
+    /// These CA certificates (PEM), and no others: a route's own.
+    Given(Arc<str>),
 }
 
 impl fmt::Display for TrustRoots {
@@ -23,6 +31,7 @@ impl fmt::Display for TrustRoots {
         match self {
             Self::System => f.write_str("this system"),
             Self::Pem(path) => path.display().fmt(f),
+            Self::Given(_) => f.write_str("the route's origin CA"),
         }
     }
 }
@@ -132,6 +141,12 @@ impl Originator {
         self
     }
 
+    /// The same, with a memory of its own for sessions: none that another's connection was given is taken up.
+    pub fn with_own_sessions(mut self) -> Self {
+        Arc::make_mut(&mut self.config).resumption = Resumption::in_memory_sessions(SESSIONS);
+        self
+    }
+
     /// The rustls configuration, for clients that take one.
     pub fn client_config(&self) -> Arc<ClientConfig> {
         self.config.clone()
@@ -139,11 +154,11 @@ impl Originator {
 
     /// Does the handshake with the server at the other end of `stream`, which must prove to be `name`: a DNS name or an
     /// IP address (without brackets). The caller bounds the time it may take.
-    pub async fn connect(&self, stream: TcpStream, name: &str) -> Result<TlsStream, OriginateError> {
+    pub async fn connect(&self, stream: impl Into<Socket>, name: &str) -> Result<TlsStream, OriginateError> {
         let server =
             ServerName::try_from(name.to_owned()).map_err(|_| OriginateError::BadName { name: name.to_owned() })?;
         TlsConnector::from(self.config.clone())
-            .connect_with(server, stream, |session| session.set_buffer_limit(Some(BUFFER_LIMIT)))
+            .connect_with(server, stream.into(), |session| session.set_buffer_limit(Some(BUFFER_LIMIT)))
             .await
             .map(TlsStream::new)
             .map_err(|error| self.explain(name.to_owned(), error))
@@ -191,19 +206,23 @@ pub(crate) fn load(roots: &TrustRoots) -> Result<RootCertStore, SetupError> {
                 return Err(SetupError::NoSystemRoots);
             }
         }
-        TrustRoots::Pem(path) => {
-            let unreadable = |source| SetupError::RootsUnreadable { path: path.clone(), source };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                store
-                    .add(certificate.map_err(unreadable)?)
-                    .map_err(|source| SetupError::BadRoot { path: path.clone(), source })?;
-            }
-            if store.is_empty() {
-                return Err(SetupError::NoRoots { path: path.clone() });
-            }
-        }
+        TrustRoots::Pem(path) => add_all(&mut store, roots, CertificateDer::pem_file_iter(path))?,
+        TrustRoots::Given(text) => add_all(&mut store, roots, Ok(CertificateDer::pem_slice_iter(text.as_bytes())))?,
     }
     Ok(store)
+}
+
+fn add_all(
+    store: &mut RootCertStore,
+    roots: &TrustRoots,
+    certificates: Result<impl Iterator<Item = Result<CertificateDer<'static>, pem::Error>>, pem::Error>,
+) -> Result<(), SetupError> {
+    let unreadable = |source| SetupError::RootsUnreadable { roots: roots.clone(), source };
+    for certificate in certificates.map_err(unreadable)? {
+        let bad = |source| SetupError::BadRoot { roots: roots.clone(), source };
+        store.add(certificate.map_err(unreadable)?).map_err(bad)?;
+    }
+    if store.is_empty() { Err(SetupError::NoRoots { roots: roots.clone() }) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@ use std::{
     task::{Context, Poll},
 };
 
+use moorgate_net::socket::Socket;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-type Inner = tokio_rustls::TlsStream<TcpStream>;
+type Inner = tokio_rustls::TlsStream<Socket>;
 
 /// An open TLS connection, accepted or originated. A pointer in size: what a handshake leaves behind is on the heap.
 ///
@@ -29,7 +30,7 @@ impl TlsStream {
 
     /// The socket below, for its addresses and options.
     pub fn tcp(&self) -> &TcpStream {
-        self.0.get_ref().0
+        self.0.get_ref().0.tcp()
     }
 
     /// The protocol agreed by ALPN (RFC 7301); `None` when the client offered none or we have no list.
@@ -43,6 +44,11 @@ impl TlsStream {
             Inner::Server(stream) => stream.get_ref().1.server_name(),
             Inner::Client(_) => None,
         }
+    }
+
+    /// The certificate the peer showed, in DER; `None` on accepted connections, as we ask clients for none.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        self.state().peer_certificates()?.first().map(AsRef::as_ref)
     }
 
     /// Whether this is TLS 1.3; otherwise it is 1.2.

@@ -1,21 +1,23 @@
 //! Terminating TLS on a listener of ours: certificate, tickets, handshake.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
-use moorgate_keys::CertifiedChain;
+use moorgate_keys::{CertifiedChain, LocalCa, SubjectName};
+use moorgate_net::{farewell::answer_and_close, socket::Socket};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::Ticketer,
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroize as _;
 
 use crate::{BUFFER_LIMIT, PROVIDER, SetupError, TlsStream, VERSIONS};
 
@@ -23,9 +25,6 @@ use crate::{BUFFER_LIMIT, PROVIDER, SetupError, TlsStream, VERSIONS};
 const HANDSHAKE: u8 = 22;
 /// A record with the fatal alert decode_error (RFC 8446 §5.1, §6.2).
 const DECODE_ERROR: [u8; 7] = [21, 3, 1, 0, 2, 2, 50];
-/// How long, and for how many bytes, a refused client is read from so that its alert arrives.
-const LINGER: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 64 * 1024;
 
 /// Why a TLS handshake with a client came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -54,15 +53,51 @@ pub enum TerminateError {
 pub struct CertSource(Arc<ArcSwap<CertifiedKey>>);
 
 impl CertSource {
+    /// A source of a certificate in DER, the end entity's first, with its key (PKCS #8, PKCS #1 or SEC 1). Fails when the
+    /// two don't belong together.
+    pub fn from_der(chain: &[Arc<[u8]>], key: &[u8]) -> Result<Self, SetupError> {
+        let unfit = |why: &'static str| SetupError::Certificate(rustls::Error::General(why.to_owned()));
+        let mut key = PrivateKeyDer::try_from(key).map_err(unfit)?.clone_key();
+        let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
+        let made = CertifiedKey::from_der(chain, key.clone_key(), &PROVIDER).map_err(SetupError::Certificate);
+        key.zeroize();
+        Ok(Self(Arc::new(ArcSwap::from_pointee(made?))))
+    }
+
     /// A source of this certificate. Fails when its key is not its own or is of an unknown kind.
     pub fn new(chain: &CertifiedChain) -> Result<Self, SetupError> {
         Ok(Self(Arc::new(ArcSwap::from_pointee(certified(chain)?))))
+    }
+
+    /// Shows what `other` shows now.
+    pub fn replace_with(&self, other: &Self) {
+        self.0.store(other.0.load_full());
     }
 
     /// Shows `chain` from now on; open connections stay as they are. On failure the old certificate stays.
     pub fn replace(&self, chain: &CertifiedChain) -> Result<(), SetupError> {
         self.0.store(Arc::new(certified(chain)?));
         Ok(())
+    }
+}
+
+/// The local CA, as far as listeners need it: certificates for names that have no other yet.
+#[derive(Clone)]
+pub struct LocalIssuer(Arc<LocalCa>);
+
+impl LocalIssuer {
+    /// Issues with this CA.
+    pub fn new(ca: Arc<LocalCa>) -> Self {
+        Self(ca)
+    }
+
+    /// A fresh certificate for `name` (`*.` may stand in front), valid for 90 days.
+    ///
+    /// # Errors
+    /// When no certificate can have that name, or the system has no randomness.
+    pub fn issue(&self, name: &str) -> Result<CertSource, SetupError> {
+        let issue = || self.0.issue(&[name.parse::<SubjectName>()?]);
+        CertSource::new(&issue().map_err(SetupError::Local)?)
     }
 }
 
@@ -97,9 +132,9 @@ impl Terminator {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// Does the handshake. The caller bounds the time it may take; a refused client is kept at most half a second longer,
-    /// so that it reads why.
-    pub async fn accept(&self, stream: TcpStream) -> Result<TlsStream, TerminateError> {
+    /// Does the handshake. The caller bounds the time it may take; a refused client is kept for a
+    /// moment longer ([`answer_and_close`]), so that it reads why.
+    pub async fn accept(&self, mut stream: TcpStream) -> Result<TlsStream, TerminateError> {
         // Looked at first because a SOCKS greeting is shorter than a record's head: rustls would wait for more.
         let mut first = [0];
         let seen = stream.peek(&mut first).await.map_err(TerminateError::Io)?;
@@ -108,18 +143,26 @@ impl Terminator {
             return Err(TerminateError::Left);
         }
         if first != HANDSHAKE {
-            refuse(stream, &DECODE_ERROR).await;
+            answer_and_close(&mut stream, &DECODE_ERROR).await;
             return Err(TerminateError::NotTls { first });
         }
+        self.accept_peeked(stream.into()).await
+    }
+
+    /// As [`accept`](Self::accept), for a client whose first bytes have been read and found to be a ClientHello.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn accept_peeked(&self, stream: Socket) -> Result<TlsStream, TerminateError> {
         let limited = |session: &mut rustls::ServerConnection| session.set_buffer_limit(Some(BUFFER_LIMIT));
-        let (error, stream) = match self.0.accept_with(stream, limited).into_fallible().await {
+        let (error, mut stream) = match self.0.accept_with(stream, limited).into_fallible().await {
             Ok(stream) => return Ok(TlsStream::new(stream)),
             Err(failed) => failed,
         };
         match error.downcast::<rustls::Error>() {
             Ok(source) => {
                 // The alert is in the socket already: tokio-rustls writes it when the handshake fails.
-                refuse(stream, &[]).await;
+                answer_and_close(&mut stream, &[]).await;
                 Err(TerminateError::Handshake(source))
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(TerminateError::Left),
@@ -128,8 +171,6 @@ impl Terminator {
     }
 }
 
-/// Sends `last` and closes so that it arrives: what is left unread at the close would make it an RST, which overtakes
-/// and destroys what was sent before. A client that is already gone is no matter.
 impl Terminator {
     /// Does the handshake inside another stream: for a TLS server that lives behind a tunnel in this process.
     ///
@@ -141,22 +182,6 @@ impl Terminator {
     {
         self.0.accept(stream).await
     }
-}
-
-async fn refuse(mut stream: TcpStream, last: &[u8]) {
-    let _ = timeout(LINGER, async {
-        stream.write_all(last).await?;
-        stream.shutdown().await?;
-        let (mut sink, mut left) = ([0; 512], LINGER_BYTES);
-        while left > 0 {
-            match stream.read(&mut sink).await? {
-                0 => break,
-                read => left = left.saturating_sub(read),
-            }
-        }
-        io::Result::Ok(())
-    })
-    .await;
 }
 
 #[cfg(test)]

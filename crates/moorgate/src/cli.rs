@@ -14,6 +14,8 @@ use moorgate_contract::{
 };
 use thiserror::Error;
 
+pub(crate) mod route;
+
 use crate::{agent::AgentArgs, up::UpArgs};
 
 /// A self-hostable static-IP gateway: fixed addresses both ways.
@@ -48,6 +50,12 @@ pub(crate) enum Command {
     /// The addresses that connections leave from
     #[command(subcommand)]
     Egress(Egress),
+    /// Apps behind the gateway: a public domain and where it leads
+    #[command(subcommand)]
+    Route(route::Route),
+    /// Certificates of terminate routes that were issued elsewhere
+    #[command(subcommand)]
+    Cert(route::Cert),
     /// Say what a connection would meet, step by step, without sending traffic
     Explain(Explain),
     /// Show one flow, its decision and what to do
@@ -177,7 +185,7 @@ pub(crate) enum Credential {
 }
 
 /// In whole units, from seconds to days.
-fn duration(text: &str) -> Result<Duration, Unreadable> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Unreadable> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -311,14 +319,18 @@ pub(crate) enum Egress {
 
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// On whose behalf
+    /// Outbound: on whose behalf. Alone: a domain that clients ask for
+    #[arg(value_name = "ACCOUNT|DOMAIN")]
     pub(crate) account: String,
-    /// Where to
+    /// Outbound: where to
     #[arg(value_name = "HOST:PORT")]
-    pub(crate) target: Target,
+    pub(crate) target: Option<Target>,
     /// Stop before the name is resolved
-    #[arg(long)]
+    #[arg(long, requires = "target")]
     pub(crate) no_dns: bool,
+    /// The address that a client of DOMAIN comes from
+    #[arg(long, value_name = "ADDR", conflicts_with = "target")]
+    pub(crate) client: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) json: Json,
 }

@@ -11,25 +11,28 @@ use tokio::time::timeout;
 
 use crate::problem::{Case, Problem};
 
-/// The longest body that is read, in bytes.
+/// The longest body that is read, in bytes, where nothing else is said.
 pub(super) const BODY_BYTES: usize = 64 << 10;
+/// The longest body with files in it: a maintenance page of 64 KiB with every character escaped, a chain of that length
+/// with its key.
+pub(super) const FILES_BYTES: usize = 512 << 10;
 /// How long a body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// A JSON body. Nothing at all is read as `{}`.
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct Json<T, const BYTES: usize = BODY_BYTES>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, const BYTES: usize, S: Send + Sync> FromRequest<S> for Json<T, BYTES> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = timeout(BODY_TIME, Limited::new(body, BODY_BYTES).collect());
+        let body = timeout(BODY_TIME, Limited::new(body, BYTES).collect());
         let slow =
             |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
         let body = body.await.map_err(slow)?.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                Problem::new(Case::BodyTooLong, format_args!("the body is longer than {BODY_BYTES} bytes"))
+                Problem::new(Case::BodyTooLong, format_args!("the body is longer than {BYTES} bytes"))
             } else {
                 Problem::new(Case::BadBody, "the body broke off")
             }

@@ -10,6 +10,7 @@ use moorgate_contract::{
     flow::{Flow, FlowId, Kind},
     listener::Listener,
     outcome::Outcome,
+    route::Mode,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,9 +43,25 @@ pub struct FlowView {
     /// The credential's username, once authenticated.
     #[schema(value_type = Option<String>)]
     pub username: Option<Arc<str>>,
-    /// The target as asked, `host:port`.
+    /// The target as asked, `host:port`; inbound the server name or authority.
     #[schema(value_type = Option<String>)]
     pub target: Option<Box<str>>,
+    /// Inbound: the domain of the route that serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub route: Option<Arc<str>>,
+    /// Inbound: `terminate` or `passthrough`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub mode: Option<Mode>,
+    /// Inbound: the forwarding URL that was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub origin: Option<Box<str>>,
+    /// Inbound: the protocol agreed on in TLS, or the first offered where TLS was passed through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub alpn: Option<Box<str>>,
     /// The address that was dialled.
     #[schema(value_type = Option<String>)]
     pub address: Option<SocketAddr>,
@@ -96,6 +113,10 @@ impl From<&Flow> for FlowView {
             account: flow.account.clone(),
             username: flow.username.clone(),
             target: flow.target.clone(),
+            route: flow.route.clone(),
+            mode: flow.mode,
+            origin: flow.origin.clone(),
+            alpn: flow.alpn.clone(),
             address: flow.address,
             egress: flow.egress,
             tries,
@@ -122,6 +143,10 @@ impl From<FlowView> for Flow {
             account: view.account,
             username: view.username,
             target: view.target,
+            route: view.route,
+            mode: view.mode,
+            origin: view.origin,
+            alpn: view.alpn,
             address: view.address,
             egress: view.egress,
             tries,

@@ -73,7 +73,7 @@ impl Control {
         self.write(operation).await
     }
 
-    /// Removes an account with its credentials and tokens; its open tunnels are cut.
+    /// Removes an account with its credentials, tokens, routes and certificates; what it has open is cut.
     ///
     /// # Errors
     /// [`ControlError::NotFound`], [`ControlError::StoreDown`].

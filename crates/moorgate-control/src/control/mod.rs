@@ -28,10 +28,12 @@ use crate::{
 };
 
 mod accounts;
+mod certificates;
 mod credentials;
 mod flows;
 mod open;
 mod policy;
+mod routes;
 mod session;
 mod tokens;
 
@@ -54,7 +56,7 @@ impl fmt::Debug for Control {
 
 pub(crate) struct Inner {
     pub(crate) data_dir: PathBuf,
-    pub(crate) master_key: MasterKey,
+    pub(crate) master_key: Arc<MasterKey>,
     pub(crate) plane: Arc<dyn Plane>,
     pub(crate) compiler: Compiler,
     token_pepper: Pepper,

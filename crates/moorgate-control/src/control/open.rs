@@ -55,9 +55,11 @@ impl Control {
             return Err(ControlError::UnsupportedStore { url: crate::error::short(url) });
         }
         let Settings { data_dir, master_key, site, egress, plane, .. } = settings;
+        let master_key = Arc::new(master_key);
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
-        let compiler = Compiler::new(site, Pepper::new(*master_key.derive(CREDENTIAL_PEPPER)), egress);
+        let pepper = Pepper::new(*master_key.derive(CREDENTIAL_PEPPER));
+        let compiler = Compiler::new(site, pepper, egress, master_key.clone());
         let token_pepper = Pepper::new(*master_key.derive(TOKEN_PEPPER));
 
         let first = FirstStart {

@@ -1,11 +1,12 @@
 //! An exchange toward a client that speaks HTTP/1.
 
-use std::{future::poll_fn, pin::pin, sync::Arc};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
+use hyper_util::rt::TokioIo;
 use moorgate_contract::{
     decide::Destination,
     exposure::{Content, Exposure},
@@ -14,22 +15,27 @@ use moorgate_contract::{
     limits::HEAD_BYTES,
     outcome::{Ending, Outcome},
 };
+use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
+use moorgate_tls::TlsLeg;
 use moorgate_wire::http1::{
-    BodyDecoder, CHUNK_END, Framing, LAST_CHUNK, RequestHead, ResponseHead, Scheme, Target, Version, encode_chunk_head,
+    BodyDecoder, BodyError, CHUNK_END, Framing, Headers, LAST_CHUNK, RequestHead, ResponseHead, Scheme, Target,
+    Version, encode_chunk_head,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
-use super::{Body, Stop, check_loop, has_body, request, response_fields, target};
+use super::{Body, Stop, Toward, check_loop, has_body, is_stream, link::Link, request, target::Kept};
 use crate::{
     client::{Client, ClientStream, broken},
     echo,
     gateway::{Decided, Entered, Visit},
-    head::{ask, can_go_on},
-    refuse::{Refusal, say_no, send_and_close},
+    head::{ask, can_go_on, fields as fields_of},
+    inbound::too_large,
+    refuse::{Refusal, say_no},
+    tunnel::{self, Side},
 };
 
 /// Pieces of a body between client and target: one in hand, one on its way.
@@ -38,20 +44,20 @@ const PIECES: usize = 1;
 const PIECE: usize = 64 * 1024;
 
 /// What is left when the connection can carry another request.
-pub(crate) type After<S> = Option<(Client<S>, Option<target::Kept>)>;
+pub(crate) type After<S> = Option<(Client<S>, Option<Kept>)>;
 
-/// Decide, connect, exchange, record: one absolute-form request.
+/// One absolute-form request: decide, connect, exchange, record.
 pub(crate) async fn run<S: ClientStream>(
     visit: &Arc<Visit>,
     client: Client<S>,
-    kept: Option<target::Kept>,
+    kept: Option<Kept>,
     mut flow: OpenFlow,
     head: RequestHead,
 ) -> After<S> {
     flow.record.kind = Kind::Exchange;
     let (decided, entered) = match decide(visit, &head, &mut flow) {
         Ok(decided) => decided,
-        Err(failure) => return refuse(visit, client, kept, flow, &head, &failure).await,
+        Err(failure) => return refuse(visit, client, kept, flow, &head, &Refusal::of(&failure), Some(&failure)).await,
     };
     if decided.plan.destination == Destination::Echo {
         let client = echo::answer_exchange(visit, client, flow, &head, &decided).await?;
@@ -60,32 +66,91 @@ pub(crate) async fn run<S: ClientStream>(
     let (body, pieces) = body(&head);
     let request = match outgoing(visit, &head, &decided, body) {
         Ok(request) => request,
-        Err(failure) => return refuse(visit, client, kept, flow, &head, &failure).await,
+        Err(failure) => return refuse(visit, client, kept, flow, &head, &Refusal::of(&failure), Some(&failure)).await,
     };
-    let exchange = Exchange { visit, decided: &decided, entered: &entered, head: &head };
-    let Client { stream, buffer } = client;
-    let (reader, mut writer) = tokio::io::split(stream);
-    let mut uplink = Uplink::new(reader, buffer, pieces, head.framing);
-    let result = exchange.carry(&mut flow, kept, request, &mut uplink, &mut writer).await;
-    let whole = uplink.is_done();
-    let mut client = Client { stream: uplink.reader.unsplit(writer), buffer: uplink.buffer };
-    drop(entered);
-    match result {
-        Ok(done) => {
-            flow.end(Outcome::Ok);
-            if !whole {
-                // A body that the target did not want is still on its way here: no next head could be found behind it.
-                send_and_close(&mut client.stream, &[]).await;
-                return None;
+    let going = Going {
+        head: &head,
+        toward: Toward::Destination(&decided),
+        exposure: Exposure::outbound(visit.listener, Content::Http),
+        most: None,
+    };
+    going.carry_out(visit, client, kept, flow, entered, request, pieces).await
+}
+
+/// A request that has been decided and written, about to go.
+pub(crate) struct Going<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) toward: Toward<'a>,
+    /// What it exposes as soon as it goes on.
+    pub(crate) exposure: Exposure,
+    /// The most bytes of its body.
+    pub(crate) most: Option<u64>,
+}
+
+impl Going<'_> {
+    /// Connect, exchange, record.
+    #[expect(clippy::too_many_arguments, reason = "each is taken over, and none belongs to another")]
+    pub(crate) async fn carry_out<S: ClientStream>(
+        &self,
+        visit: &Arc<Visit>,
+        client: Client<S>,
+        kept: Option<Kept>,
+        mut flow: OpenFlow,
+        entered: Entered,
+        request: http::Request<Body>,
+        pieces: Option<Pieces>,
+    ) -> After<S> {
+        let head = self.head;
+        let exchange = Exchange { visit, entered: &entered, going: self };
+        let Client { stream, buffer } = client;
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut uplink = Uplink::new(reader, buffer, pieces, head.framing, self.most);
+        let result = exchange.carry(&mut flow, kept, request, &mut uplink, &mut writer).await;
+        let whole = uplink.is_done();
+        // What the target did not want is not sent to it any longer.
+        uplink.pieces = None;
+        let mut client = Client { stream: uplink.reader.unsplit(writer), buffer: uplink.buffer };
+        match result {
+            Ok(Done::Upgraded(link)) => {
+                upgraded(visit, client, flow, entered, link);
+                None
             }
-            (done.keep && !visit.gateway.drain.is_cancelled()).then_some((client, done.kept))
+            Ok(Done::Answered { keep, kept }) => {
+                drop(entered);
+                flow.end(Outcome::Ok);
+                if !whole {
+                    // A body that the target did not want is still on its way here: no next head could be found behind it.
+                    answer_and_close(&mut client.stream, &[]).await;
+                    return None;
+                }
+                (keep && !visit.gateway.drain.is_cancelled()).then_some((client, kept))
+            }
+            // Nothing of an answer was sent, nothing of the request is left: the next one may be asked for.
+            Err((Stop::Failed(failure), false)) if whole => {
+                drop(entered);
+                let refusal = Refusal::on(&flow.record, &failure);
+                refuse(visit, client, None, flow, head, &refusal, Some(&failure)).await
+            }
+            Err((stop, began)) => {
+                drop(entered);
+                give_up(client, flow, head, stop, began).await;
+                None
+            }
         }
-        // Nothing of an answer was sent, nothing of the request is left: the next one may be asked for.
-        Err((Stop::Failed(failure), false)) if whole => refuse(visit, client, None, flow, &head, &failure).await,
-        Err((stop, began)) => {
-            give_up(client, flow, &head, stop, began).await;
-            None
+    }
+}
+
+/// Goes on as a tunnel of whatever the two have agreed on. What came from the target behind its 101 has been passed on.
+fn upgraded<S: ClientStream>(visit: &Arc<Visit>, mut client: Client<S>, flow: OpenFlow, entered: Entered, link: Link) {
+    let (visit, early) = (visit.clone(), client.take_early());
+    let client = client.stream.into_leg();
+    match link {
+        Link::Bare(socket) => {
+            // Nothing was peeked of a socket toward a target.
+            let target = TcpLeg::new(socket.into_parts().0);
+            tunnel::run(visit, flow, entered, client, target, early, Side::Inbound);
         }
+        Link::Tls(stream) => tunnel::run(visit, flow, entered, client, TlsLeg::new(stream), early, Side::Inbound),
     }
 }
 
@@ -100,7 +165,7 @@ fn decide(visit: &Visit, head: &RequestHead, flow: &mut OpenFlow) -> Result<(Dec
             "https:// goes through a proxy by CONNECT; ask for CONNECT host:443",
         ));
     }
-    check_loop(&head.headers, &visit.gateway.snapshot().site.gateway, asked)?;
+    check_loop(&head.headers, &visit.gateway.snapshot().site.gateway, asked.text())?;
     let entered = visit.enter(&decided, flow)?;
     Ok((decided, entered))
 }
@@ -114,29 +179,35 @@ fn outgoing(visit: &Visit, head: &RequestHead, decided: &Decided, body: Body) ->
     request(head.method.as_str(), path, &decided.plan.asked, head.headers.clone(), &gateway, body)
 }
 
-async fn refuse<S: ClientStream>(
+/// Gives an answer of our own, and goes on with the connection if the next request can be found behind this one.
+pub(crate) async fn refuse<S: ClientStream>(
     visit: &Visit,
     mut client: Client<S>,
-    kept: Option<target::Kept>,
+    kept: Option<Kept>,
     mut flow: OpenFlow,
     head: &RequestHead,
-    failure: &Failure,
+    answer: &Refusal,
+    failure: Option<&Failure>,
 ) -> After<S> {
-    if !can_go_on(head, visit) {
-        say_no(client, flow, failure, head.method.is_head()).await;
+    flow.record.status = Some(answer.status);
+    match failure {
+        Some(failure) => flow.fail(failure),
+        None => flow.end(Outcome::Ok),
+    }
+    let keep = can_go_on(head, visit);
+    let answer = answer.encode(keep, !head.method.is_head());
+    if !keep {
+        answer_and_close(&mut client.stream, &answer).await;
         return None;
     }
-    let refusal = Refusal::of(failure);
-    flow.record.status = Some(refusal.status);
-    flow.fail(failure);
-    client.stream.write_all(&refusal.encode(true, !head.method.is_head())).await.ok()?;
-    client.stream.flush().await.ok()?;
+    // Whoever does not read it holds a place that others want.
+    within(visit.gateway.limits.body, write_out(&mut client.stream, &*answer)).await.ok()?;
     Some((client, kept))
 }
 
 /// Ends an exchange that did not come to its end: with an answer if none was begun, else so that nobody takes what was
 /// sent for whole.
-async fn give_up<S: ClientStream>(client: Client<S>, mut flow: OpenFlow, head: &RequestHead, stop: Stop, began: bool) {
+async fn give_up<S: ClientStream>(client: Client<S>, flow: OpenFlow, head: &RequestHead, stop: Stop, began: bool) {
     let failure = match stop {
         Stop::Client => {
             client.stream.abort();
@@ -153,23 +224,25 @@ async fn give_up<S: ClientStream>(client: Client<S>, mut flow: OpenFlow, head: &
         client.stream.abort();
         flow.fail(&failure);
     } else {
-        flow.record.status = Some(failure.code.row().http);
         say_no(client, flow, &failure, head.method.is_head()).await;
     }
 }
 
 /// What a finished exchange leaves.
-struct Done {
-    /// Whether the client can find the end of the response without a close.
-    keep: bool,
-    kept: Option<target::Kept>,
+enum Done {
+    Answered {
+        /// Whether the client can find the end of the response without a close.
+        keep: bool,
+        kept: Option<Kept>,
+    },
+    /// Both sides speak something else from here on.
+    Upgraded(Link),
 }
 
 struct Exchange<'a> {
     visit: &'a Visit,
-    decided: &'a Decided,
     entered: &'a Entered,
-    head: &'a RequestHead,
+    going: &'a Going<'a>,
 }
 
 impl Exchange<'_> {
@@ -177,39 +250,80 @@ impl Exchange<'_> {
     async fn carry<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         &self,
         flow: &mut OpenFlow,
-        kept: Option<target::Kept>,
+        kept: Option<Kept>,
         request: http::Request<Body>,
         uplink: &mut Uplink<R>,
         writer: &mut W,
     ) -> Result<Done, (Stop, bool)> {
         let (response, kept) = self.up(flow, kept, request, uplink, writer).await.map_err(|stop| (stop, false))?;
         flow.record.status = Some(response.status().as_u16());
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(response, &kept, writer).await.map(Done::Upgraded);
+        }
         let keep = self.down(response, uplink, writer).await.map_err(|stop| (stop, true))?;
-        Ok(Done { keep, kept: Some(kept) })
+        // One that is still to take a body can take no other request.
+        let kept = if uplink.is_done() { self.going.toward.keep(kept) } else { None };
+        Ok(Done::Answered { keep, kept })
+    }
+
+    /// Passes a 101 on, and what the target sent behind it (RFC 9110 §15.2.2).
+    async fn switch<W: AsyncWrite + Unpin>(
+        &self,
+        mut response: Response<Incoming>,
+        kept: &Kept,
+        writer: &mut W,
+    ) -> Result<Link, (Stop, bool)> {
+        let toward = self.going.toward;
+        let unasked = || {
+            let said = "the target switched to a protocol that nobody had asked for";
+            (Stop::from(Failure::new(Code::ResponseMalformed, said)), false)
+        };
+        let Some(protocol) = toward.upgrade() else { return Err(unasked()) };
+        let upgrade = hyper::upgrade::on(&mut response);
+        let mut start = ResponseHead::new(101);
+        start.headers = toward.response_fields(response.headers(), self.visit);
+        start.headers.push("connection", "upgrade");
+        start.headers.push("upgrade", protocol);
+        let switched = upgrade.await.map_err(|error| (Stop::from(toward.broke(&error)), false))?;
+        let parts = switched.downcast::<TokioIo<Link>>().map_err(|_| unasked())?;
+        kept.stop_counting();
+        let first = Buf::chain(Bytes::from(start.encode(Version::Http11)), parts.read_buf);
+        within(self.visit.gateway.limits.body, write_out(writer, first)).await.map_err(|stop| (stop, true))?;
+        Ok(parts.io.into_inner())
     }
 
     /// Up to the response's head.
     async fn up<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
         &self,
         flow: &mut OpenFlow,
-        kept: Option<target::Kept>,
+        kept: Option<Kept>,
         request: http::Request<Body>,
         uplink: &mut Uplink<R>,
         writer: &mut W,
-    ) -> Result<(Response<Incoming>, target::Kept), Stop> {
-        let open = &self.entered.open;
+    ) -> Result<(Response<Incoming>, Kept), Stop> {
+        let (open, head, toward) = (&self.entered.open, self.going.head, self.going.toward);
         let limits = &self.visit.gateway.limits;
-        let kept = target::ready(self.visit, self.decided, self.entered, flow, kept).await?;
-        flow.record.exposure = Exposure::outbound(self.visit.listener, Content::Http);
-        if self.head.expect_continue && uplink.buffer.is_empty() && self.head.version == Version::Http11 {
-            write(writer, &b"HTTP/1.1 100 Continue\r\n\r\n"[..]).await?;
-            writer.flush().await.map_err(|_| Stop::Client)?;
+        let kept = tokio::select! {
+            biased;
+            kept = toward.ready(self.visit, self.entered, flow, kept) => kept?,
+            ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
+        };
+        flow.record.exposure = self.going.exposure;
+        if head.expect_continue && uplink.buffer.is_empty() && head.version == Version::Http11 {
+            within(limits.body, write_out(writer, &b"HTTP/1.1 100 Continue\r\n\r\n"[..])).await?;
         }
         if !uplink.is_done() {
             open.idles_after(Some(limits.body));
         }
+        if head.framing == Framing::Chunked {
+            tokio::select! {
+                biased;
+                ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
+                begun = uplink.begin() => begun?,
+            }
+        }
         let mut deadline = uplink.is_done().then(|| Instant::now() + limits.response);
-        let mut answer = pin!(target::send(self.visit, self.decided, self.entered, flow, kept, request));
+        let mut answer = pin!(toward.send(self.visit, self.entered, flow, kept, request));
         loop {
             tokio::select! {
                 biased;
@@ -223,7 +337,7 @@ impl Exchange<'_> {
                 }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     let said = format_args!("the target took the request and did not answer within {} s", limits.response.as_secs_f32());
-                    return Err(Failure::new(Code::ResponseTimeout, said).into());
+                    return Err(toward.blamed(Failure::new(Code::ResponseTimeout, said)).into());
                 }
             }
         }
@@ -237,9 +351,9 @@ impl Exchange<'_> {
         writer: &mut W,
     ) -> Result<bool, Stop> {
         let open = &self.entered.open;
-        open.idles_after(Some(self.visit.gateway.limits.body));
-        let gateway = self.visit.gateway.snapshot().site.gateway.clone();
-        let mut downlink = pin!(downlink(writer, response, self.head, &gateway, self.decided));
+        let limits = &self.visit.gateway.limits;
+        open.idles_after(Some(if is_stream(response.headers()) { limits.idle_tunnel } else { limits.body }));
+        let mut downlink = pin!(downlink(writer, response, self.visit, self.going));
         loop {
             tokio::select! {
                 biased;
@@ -252,10 +366,10 @@ impl Exchange<'_> {
 }
 
 /// Where the pieces of a body are put in.
-type Pieces = mpsc::Sender<Option<Bytes>>;
+pub(crate) type Pieces = mpsc::Sender<Option<Bytes>>;
 
 /// The request's body as hyper takes it, and where its pieces are put in.
-fn body(head: &RequestHead) -> (Body, Option<Pieces>) {
+pub(crate) fn body(head: &RequestHead) -> (Body, Option<Pieces>) {
     let length = match head.framing {
         Framing::None => return (Body::Empty, None),
         Framing::Length(length) => Some(length),
@@ -281,16 +395,42 @@ struct Uplink<R> {
     decoder: BodyDecoder,
     pieces: Option<Pieces>,
     state: Up,
+    /// Bytes of the body that may still come.
+    left: Option<u64>,
 }
 
 impl<R: AsyncRead + Unpin> Uplink<R> {
-    fn new(reader: R, buffer: BytesMut, pieces: Option<Pieces>, framing: Framing) -> Self {
+    fn new(reader: R, buffer: BytesMut, pieces: Option<Pieces>, framing: Framing, most: Option<u64>) -> Self {
         let state = if pieces.is_some() { Up::Sending } else { Up::Done };
-        Self { reader, buffer, decoder: BodyDecoder::new(framing), pieces, state }
+        Self { reader, buffer, decoder: BodyDecoder::new(framing), pieces, state, left: most }
     }
 
     fn is_done(&self) -> bool {
         self.state == Up::Done
+    }
+
+    /// Resolves when the first data of a body in chunks is here, or its end, and all that is here is framed right. Before
+    /// that the target hears nothing of the request: a head can't be taken back.
+    async fn begin(&mut self) -> Result<(), Stop> {
+        loop {
+            let mut decoder = self.decoder.clone();
+            let first = decoder.decode(&self.buffer).map_err(broken_framing)?;
+            if !first.data.is_empty() || first.done {
+                return check_framing(decoder, self.buffer.get(first.consumed..).unwrap_or_default());
+            }
+            // Framing without data is done with: whoever drips it must not have it read over and over.
+            self.decoder = decoder;
+            self.buffer.advance(first.consumed);
+            self.read().await?;
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Stop> {
+        self.buffer.reserve(4096);
+        match self.reader.read_buf(&mut self.buffer).await {
+            Ok(0) | Err(_) => Err(Stop::Client),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Resolves once, when the body has ended or is no longer wanted; afterwards only when the client breaks off.
@@ -301,15 +441,10 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
             let window = self.buffer.get(..most).unwrap_or_default();
             // A copy of the decoder: the wait for room may be dropped, and the bytes are decoded again then.
             let mut decoder = self.decoder.clone();
-            let decoded = decoder
-                .decode(window)
-                .map_err(|why| Failure::new(Code::Malformed, format_args!("the request's body: {why}")))?;
+            let decoded = decoder.decode(window).map_err(broken_framing)?;
             if decoded.data.is_empty() && decoded.consumed == 0 && !decoded.done {
-                self.buffer.reserve(4096);
-                match self.reader.read_buf(&mut self.buffer).await {
-                    Ok(0) | Err(_) => return Err(Stop::Client),
-                    Ok(_) => continue,
-                }
+                self.read().await?;
+                continue;
             }
             let Ok(room) = pieces.reserve().await else {
                 // Hyper takes no further piece of a body whose length it knows: then this is the end that nobody waits for.
@@ -321,6 +456,9 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
             piece.truncate(decoded.data.end);
             piece.advance(decoded.data.start.min(piece.len()));
             let done = decoded.done;
+            if let Some(left) = &mut self.left {
+                *left = left.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
+            }
             if !piece.is_empty() {
                 // The end needs a place of its own; the decoder stays done until it has one.
                 room.send(Some(piece.freeze()));
@@ -339,17 +477,30 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
     }
 }
 
+fn broken_framing(why: BodyError) -> Stop {
+    Failure::new(Code::Malformed, format_args!("the request's body: {why}")).into()
+}
+
+/// Whether what has come of a body is framed right, as far as it goes.
+fn check_framing(mut decoder: BodyDecoder, mut rest: &[u8]) -> Result<(), Stop> {
+    while !rest.is_empty() && !decoder.is_done() {
+        let decoded = decoder.decode(rest).map_err(broken_framing)?;
+        rest = rest.get(decoded.consumed..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// Writes the response as it comes. `true`: the client can find its end, so the connection can go on.
 async fn downlink<W: AsyncWrite + Unpin>(
     writer: &mut W,
     response: Response<Incoming>,
-    head: &RequestHead,
-    gateway: &str,
-    decided: &Decided,
+    visit: &Visit,
+    going: &Going<'_>,
 ) -> Result<bool, Stop> {
+    let Going { head, toward, .. } = going;
     let (parts, mut body) = response.into_parts();
     let status = parts.status.as_u16();
-    let mut fields = response_fields(&parts.headers, gateway);
+    let mut fields = toward.response_fields(&parts.headers, visit);
     let has_body = has_body(head.method.as_str(), status);
     let length = body.size_hint().exact();
     if has_body {
@@ -377,10 +528,15 @@ async fn downlink<W: AsyncWrite + Unpin>(
     let mut start = ResponseHead::new(status);
     start.headers = fields;
     write(writer, Bytes::from(start.encode(Version::Http11))).await?;
+    let mut trailers = Headers::new();
     while has_body && let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| target::broke(decided, &error))?;
-        // Trailers are dropped: nobody asked for them through a proxy's client, and some carry framing.
-        let Ok(data) = frame.into_data() else { continue };
+        let data = match frame.map_err(|error| toward.broke(&error))?.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().map(|fields| fields_of(&toward.trailers(&fields))).unwrap_or_default();
+                continue;
+            }
+        };
         if data.is_empty() {
             continue;
         }
@@ -391,14 +547,29 @@ async fn downlink<W: AsyncWrite + Unpin>(
             write(writer, data).await?;
         }
     }
-    if chunked {
+    if chunked && trailers.is_empty() {
         write(writer, LAST_CHUNK).await?;
+    } else if chunked {
+        let mut end = b"0\r\n".to_vec();
+        trailers.encode_into(&mut end);
+        end.extend_from_slice(b"\r\n");
+        write(writer, &*end).await?;
     }
     writer.flush().await.map_err(|_| Stop::Client)?;
     if !goes_on {
         writer.shutdown().await.map_err(|_| Stop::Client)?;
     }
     Ok(goes_on)
+}
+
+/// What is written outside an exchange's own limits, for as long as `limit`.
+async fn within(limit: Duration, writing: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    timeout(limit, writing).await.unwrap_or(Err(Stop::Client))
+}
+
+async fn write_out<W: AsyncWrite + Unpin>(writer: &mut W, bytes: impl Buf) -> Result<(), Stop> {
+    write(writer, bytes).await?;
+    writer.flush().await.map_err(|_| Stop::Client)
 }
 
 async fn write<W: AsyncWrite + Unpin>(writer: &mut W, mut bytes: impl Buf) -> Result<(), Stop> {

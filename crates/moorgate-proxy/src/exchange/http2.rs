@@ -1,40 +1,50 @@
 //! An exchange toward a client that speaks h2: one stream.
 
-use std::{future::poll_fn, pin::pin};
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Method, Request, Response};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use moorgate_contract::{
     decide::Destination,
     exposure::{Content, Exposure},
     failure::{Code, Failure},
-    flow::{Kind, OpenFlow},
+    flow::{Kind, Meter, OpenFlow},
     outcome::{Ending, Outcome},
 };
-use moorgate_wire::host::Asked;
+use moorgate_wire::{host::Asked, http1::Headers};
 use tokio::{
-    sync::oneshot,
+    sync::oneshot::{self, error::TryRecvError},
     time::{Instant, sleep_until},
 };
 
-use super::{Body, Stop, check_loop, has_body, request, response_fields, target};
+use super::{
+    Body, Stop, Toward,
+    body::{End, StreamBody},
+    check_loop, has_body, is_stream, request,
+    target::Kept,
+};
 use crate::{
     echo,
     gateway::{Decided, Entered, Visit},
     head::{ask, fields},
-    refuse::say_no_on_stream,
+    inbound::too_large,
+    refuse::{StreamEnd, say_no_on_stream},
 };
 
-/// Decide, connect, exchange, record: one request.
+/// One request of an outbound client: decide, connect, exchange, record.
 pub(crate) async fn run(
     visit: &Visit,
     incoming: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
     mut flow: OpenFlow,
-) {
+) -> StreamEnd {
     flow.record.kind = Kind::Exchange;
     let is_head = incoming.method() == Method::HEAD;
     let (parts, stream) = incoming.into_parts();
@@ -50,33 +60,208 @@ pub(crate) async fn run(
         Ok(outgoing) => outgoing,
         Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
     };
-    match answer(visit, &decided, &entered, &mut flow, outgoing, &mut respond).await {
-        Ok(response) => {
-            flow.record.status = Some(response.status().as_u16());
-            let result = downlink(visit, &entered, response, &mut respond, &parts.method, &decided).await;
-            drop(entered);
-            match result {
-                Ok(()) => flow.end(Outcome::Ok),
-                Err(stop) => give_up(flow, stop),
+    let going = Going {
+        method: &parts.method,
+        toward: Toward::Destination(&decided),
+        exposure: Exposure::outbound(visit.listener, Content::Http),
+    };
+    going.carry_out(visit, respond, flow, entered, outgoing).await
+}
+
+/// A request that has been decided and written, about to go.
+pub(crate) struct Going<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) toward: Toward<'a>,
+    /// What it exposes as soon as it goes on.
+    pub(crate) exposure: Exposure,
+}
+
+impl Going<'_> {
+    /// Connect, exchange, record.
+    pub(crate) async fn carry_out(
+        &self,
+        visit: &Visit,
+        mut respond: SendResponse<Bytes>,
+        mut flow: OpenFlow,
+        entered: Entered,
+        (request, mut ended): Outgoing,
+    ) -> StreamEnd {
+        let with_body = self.method != Method::HEAD;
+        match self.answer(visit, &entered, &mut flow, (request, &mut ended), &mut respond).await {
+            Ok((response, kept)) => {
+                flow.record.status = Some(response.status().as_u16());
+                // `ended` lives as long as the response: without it, what still comes of the body goes nowhere.
+                let result = self.downlink(visit, &entered, &flow, (response, kept), &mut ended, &mut respond).await;
+                drop(entered);
+                match result {
+                    Ok(()) => {
+                        flow.end(Outcome::Ok);
+                        StreamEnd::Served
+                    }
+                    Err(stop) => give_up(flow, stop),
+                }
+            }
+            Err(Stop::Failed(failure)) => say_no_on_stream(respond, flow, &failure, with_body),
+            Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), with_body),
+            Err(stop) => {
+                respond.send_reset(Reason::CANCEL);
+                give_up(flow, stop)
             }
         }
-        Err(Stop::Failed(failure)) => say_no_on_stream(respond, flow, &failure, !is_head),
-        Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), !is_head),
-        Err(stop) => {
-            respond.send_reset(Reason::CANCEL);
-            give_up(flow, stop);
+    }
+
+    /// Up to the response's head. The body goes up meanwhile, as hyper takes it.
+    async fn answer(
+        &self,
+        visit: &Visit,
+        entered: &Entered,
+        flow: &mut OpenFlow,
+        (outgoing, ended): (Request<Body>, &mut oneshot::Receiver<End>),
+        respond: &mut SendResponse<Bytes>,
+    ) -> Result<(Response<Incoming>, Kept), Stop> {
+        let (open, toward) = (&entered.open, self.toward);
+        let limits = &visit.gateway.limits;
+        let kept = tokio::select! {
+            biased;
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
+            kept = toward.ready(visit, entered, flow, None) => kept?,
+            ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
+        };
+        flow.record.exposure = self.exposure;
+        open.idles_after(Some(limits.body));
+        let mut sent = pin!(toward.send(visit, entered, flow, kept, outgoing));
+        let mut deadline = None;
+        loop {
+            tokio::select! {
+                biased;
+                ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
+                _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
+                end = &mut *ended, if deadline.is_none() => {
+                    if end == Ok(End::TooLarge) {
+                        return Err(too_large().into());
+                    }
+                    // From here on it is the target's turn, and its own limit counts.
+                    open.idles_after(None);
+                    deadline = Some(Instant::now() + limits.response);
+                }
+                sent = &mut sent => return sent.map_err(Stop::Failed),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let said = format_args!(
+                        "the target took the request and did not answer within {} s",
+                        limits.response.as_secs_f32()
+                    );
+                    return Err(toward.blamed(Failure::new(Code::ResponseTimeout, said)).into());
+                }
+            }
         }
+    }
+
+    async fn downlink(
+        &self,
+        visit: &Visit,
+        entered: &Entered,
+        flow: &OpenFlow,
+        (response, kept): (Response<Incoming>, Kept),
+        ended: &mut oneshot::Receiver<End>,
+        respond: &mut SendResponse<Bytes>,
+    ) -> Result<(), Stop> {
+        let (limits, toward) = (&visit.gateway.limits, self.toward);
+        entered.open.idles_after(Some(if is_stream(response.headers()) { limits.idle_tunnel } else { limits.body }));
+        let (parts, body) = response.into_parts();
+        let mut head = Response::new(());
+        *head.status_mut() = parts.status;
+        for (name, value) in toward.response_fields(&parts.headers, visit).iter() {
+            if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::from_bytes(value)) {
+                head.headers_mut().append(name, value);
+            }
+        }
+        if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            let said = "the target switched to a protocol that nobody had asked for";
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            return Err(Failure::new(Code::ResponseMalformed, said).into());
+        }
+        let has_body = has_body(self.method.as_str(), parts.status.as_u16()) && !body.is_end_stream();
+        let mut stream = respond.send_response(head, !has_body).map_err(|_| Stop::Client)?;
+        // One that is still to take a body can take no other request.
+        let mut keep = |kept: Kept| {
+            if kept.is_shared() || ended.try_recv() != Err(TryRecvError::Empty) {
+                toward.keep(kept);
+            }
+        };
+        if !has_body {
+            keep(kept);
+            return Ok(());
+        }
+        let counted = kept.is_shared().then(|| flow.meter().clone());
+        let sent = tokio::select! {
+            biased;
+            ending = poll_fn(|cx| entered.open.poll_cut(cx)) => Err(Stop::Cut(ending)),
+            sent = self.send_body(&mut stream, body, counted) => sent,
+        };
+        match &sent {
+            Ok(()) => keep(kept),
+            // Never a clean end for a body that is not whole.
+            Err(_) => stream.send_reset(Reason::INTERNAL_ERROR),
+        }
+        sent
+    }
+
+    async fn send_body(
+        &self,
+        stream: &mut SendStream<Bytes>,
+        mut body: Incoming,
+        counted: Option<Arc<Meter>>,
+    ) -> Result<(), Stop> {
+        loop {
+            // A client that breaks off is seen while the target says nothing, too.
+            let frame = poll_fn(|cx| match stream.poll_reset(cx) {
+                Poll::Ready(_) => Poll::Ready(Err(Stop::Client)),
+                Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Ok),
+            });
+            let Some(frame) = frame.await? else { break };
+            let mut data = match frame.map_err(|error| self.toward.broke(&error))?.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    let trailers =
+                        frame.into_trailers().map(|fields| self.toward.trailers(&fields)).unwrap_or_default();
+                    if trailers.is_empty() {
+                        continue;
+                    }
+                    return stream.send_trailers(trailers).map_err(|_| Stop::Client);
+                }
+            };
+            if let Some(meter) = &counted {
+                meter.add_down(data.len() as u64);
+            }
+            while !data.is_empty() {
+                stream.reserve_capacity(data.len());
+                let room = match stream.capacity() {
+                    0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                        Some(Ok(room)) => room,
+                        Some(Err(_)) | None => return Err(Stop::Client),
+                    },
+                    room => room,
+                };
+                let piece = data.split_to(room.min(data.len()));
+                stream.send_data(piece, false).map_err(|_| Stop::Client)?;
+            }
+        }
+        stream.send_data(Bytes::new(), true).map_err(|_| Stop::Client)
     }
 }
 
 /// Ends a flow whose stream has been reset already.
-fn give_up(flow: OpenFlow, stop: Stop) {
+fn give_up(flow: OpenFlow, stop: Stop) -> StreamEnd {
     match stop {
-        Stop::Client => flow.end(Outcome::Cut(Ending::ResetByClient)),
+        Stop::Client => {
+            flow.end(Outcome::Cut(Ending::ResetByClient));
+            return StreamEnd::BrokenOff;
+        }
         Stop::Cut(Ending::Idle) => flow.fail(&body_too_slow()),
         Stop::Cut(ending) => flow.end(Outcome::Cut(ending)),
         Stop::Failed(failure) => flow.fail(&failure),
     }
+    StreamEnd::Served
 }
 
 fn body_too_slow() -> Failure {
@@ -97,13 +282,13 @@ fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> R
             "https:// goes through a proxy by CONNECT; ask for CONNECT host:443",
         ));
     }
-    check_loop(&headers, &visit.gateway.snapshot().site.gateway, &asked)?;
+    check_loop(&headers, &visit.gateway.snapshot().site.gateway, asked.text())?;
     let entered = visit.enter(&decided, flow)?;
     Ok((decided, entered))
 }
 
-/// A request, and what resolves when all of its body has been read (or nobody wants the rest).
-type Outgoing = (Request<Body>, oneshot::Receiver<()>);
+/// A request, and what says how its body ended.
+pub(crate) type Outgoing = (Request<Body>, oneshot::Receiver<End>);
 
 fn outgoing(
     visit: &Visit,
@@ -111,114 +296,33 @@ fn outgoing(
     decided: &Decided,
     stream: RecvStream,
 ) -> Result<Outgoing, Failure> {
-    let mut headers = fields(&parts.headers);
-    // RFC 9113 §8.2.3: crumbs become one field again before HTTP/1.
+    let headers = joined(fields(&parts.headers));
+    let (body, ended) = body(&headers, stream, None, None);
+    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let gateway = visit.gateway.snapshot().site.gateway.clone();
+    Ok((request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)?, ended))
+}
+
+/// Cookie may come in crumbs over h2, and is one field over HTTP/1 (RFC 9113 §8.2.3).
+pub(crate) fn joined(mut headers: Headers) -> Headers {
     let crumbs: Vec<Vec<u8>> = headers.get_all("cookie").map(<[u8]>::to_vec).collect();
     if crumbs.len() > 1 {
         headers.set("cookie", crumbs.join(&b"; "[..]));
     }
+    headers
+}
+
+/// The body of a request on a stream: at most `most` bytes, counted by `meter` if there is one.
+pub(crate) fn body(
+    headers: &Headers,
+    stream: RecvStream,
+    most: Option<u64>,
+    meter: Option<Arc<Meter>>,
+) -> (Body, oneshot::Receiver<End>) {
+    let (end, ended) = oneshot::channel();
+    if stream.is_end_stream() {
+        return (Body::Empty, ended);
+    }
     let length = headers.get("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-    let (whole, is_whole) = oneshot::channel();
-    let body = if stream.is_end_stream() { Body::Empty } else { Body::Stream { stream, length, whole: Some(whole) } };
-    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let gateway = visit.gateway.snapshot().site.gateway.clone();
-    Ok((request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)?, is_whole))
-}
-
-/// Up to the response's head. The body goes up meanwhile, as hyper takes it.
-async fn answer(
-    visit: &Visit,
-    decided: &Decided,
-    entered: &Entered,
-    flow: &mut OpenFlow,
-    (outgoing, is_whole): Outgoing,
-    respond: &mut SendResponse<Bytes>,
-) -> Result<Response<Incoming>, Stop> {
-    let open = &entered.open;
-    let limits = &visit.gateway.limits;
-    let kept = tokio::select! {
-        biased;
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
-        kept = target::ready(visit, decided, entered, flow, None) => kept?,
-    };
-    flow.record.exposure = Exposure::outbound(visit.listener, Content::Http);
-    open.idles_after(Some(limits.body));
-    let mut sent = pin!(target::send(visit, decided, entered, flow, kept, outgoing));
-    let mut is_whole = pin!(is_whole);
-    let mut deadline = None;
-    loop {
-        tokio::select! {
-            biased;
-            ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
-            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
-            sent = &mut sent => return sent.map(|(response, _)| response).map_err(Stop::Failed),
-            _ = &mut is_whole, if deadline.is_none() => {
-                // From here on it is the target's turn, and its own limit counts.
-                open.idles_after(None);
-                deadline = Some(Instant::now() + limits.response);
-            }
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                let said = format_args!(
-                    "the target took the request and did not answer within {} s",
-                    limits.response.as_secs_f32()
-                );
-                return Err(Failure::new(Code::ResponseTimeout, said).into());
-            }
-        }
-    }
-}
-
-async fn downlink(
-    visit: &Visit,
-    entered: &Entered,
-    response: Response<Incoming>,
-    respond: &mut SendResponse<Bytes>,
-    method: &Method,
-    decided: &Decided,
-) -> Result<(), Stop> {
-    entered.open.idles_after(Some(visit.gateway.limits.body));
-    let (parts, body) = response.into_parts();
-    let mut head = Response::new(());
-    *head.status_mut() = parts.status;
-    let gateway = visit.gateway.snapshot().site.gateway.clone();
-    for (name, value) in response_fields(&parts.headers, &gateway).iter() {
-        if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::from_bytes(value)) {
-            head.headers_mut().append(name, value);
-        }
-    }
-    let has_body = has_body(method.as_str(), parts.status.as_u16()) && body.size_hint().exact() != Some(0);
-    let mut stream = respond.send_response(head, !has_body).map_err(|_| Stop::Client)?;
-    if !has_body {
-        return Ok(());
-    }
-    let sent = tokio::select! {
-        biased;
-        ending = poll_fn(|cx| entered.open.poll_cut(cx)) => Err(Stop::Cut(ending)),
-        sent = send_body(&mut stream, body, decided) => sent,
-    };
-    if sent.is_err() {
-        // Never a clean end for a body that is not whole.
-        stream.send_reset(Reason::INTERNAL_ERROR);
-    }
-    sent
-}
-
-async fn send_body(stream: &mut SendStream<Bytes>, mut body: Incoming, decided: &Decided) -> Result<(), Stop> {
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| target::broke(decided, &error))?;
-        let Ok(mut data) = frame.into_data() else { continue };
-        while !data.is_empty() {
-            stream.reserve_capacity(data.len());
-            let room = match stream.capacity() {
-                0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                    Some(Ok(room)) => room,
-                    Some(Err(_)) | None => return Err(Stop::Client),
-                },
-                room => room,
-            };
-            let piece = data.split_to(room.min(data.len()));
-            stream.send_data(piece, false).map_err(|_| Stop::Client)?;
-        }
-    }
-    stream.send_data(Bytes::new(), true).map_err(|_| Stop::Client)
+    (Body::Stream(StreamBody { stream, length, end: Some(end), left: most, meter }), ended)
 }

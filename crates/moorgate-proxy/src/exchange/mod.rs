@@ -1,10 +1,11 @@
-//! The second tail: one HTTP request and its response. Toward the target it is always HTTP/1.1, by hyper's client;
-//! toward the client it is HTTP/1 ([`http1`]) or one stream of h2 ([`http2`]).
+//! The second tail: one HTTP request and its response. Toward the target it is HTTP/1.1 by hyper's client (HTTP/2 for
+//! gRPC); toward the client it is HTTP/1 ([`http1`]) or one stream of h2 ([`http2`]).
 
 mod body;
 pub(crate) mod http1;
 pub(crate) mod http2;
-mod target;
+pub(crate) mod link;
+pub(crate) mod target;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use moorgate_contract::{
@@ -14,6 +15,7 @@ use moorgate_contract::{
 use moorgate_wire::{host::Asked, http1::Headers};
 
 pub(crate) use body::Body;
+pub(crate) use target::Toward;
 
 /// Why an exchange stopped before its response was whole.
 #[derive(Debug)]
@@ -38,10 +40,10 @@ pub(crate) fn via(gateway: &str) -> String {
 }
 
 /// A request whose Via names this gateway has been here before.
-pub(crate) fn check_loop(headers: &Headers, gateway: &str, asked: &Asked) -> Result<(), Failure> {
+pub(crate) fn check_loop(headers: &Headers, gateway: &str, asked: &str) -> Result<(), Failure> {
     let ours = |entry: &[u8]| entry.split(|byte| *byte == b' ').any(|part| part == gateway.as_bytes());
     if headers.list("via").any(ours) {
-        let text = moorgate_wire::visible::visible(asked.text());
+        let text = moorgate_wire::visible::visible(asked);
         return Err(Failure::new(
             Code::Loop,
             format_args!("the request for {text} has been through this gateway before"),
@@ -91,15 +93,43 @@ fn authority(asked: &Asked) -> Option<String> {
 }
 
 /// The response's fields as the client gets them, without framing: that is ours to write.
-pub(crate) fn response_fields(headers: &HeaderMap, gateway: &str) -> Headers {
+/// `gateway` is named in Via where the client knows that it speaks to a proxy.
+pub(crate) fn response_fields(headers: &HeaderMap, gateway: Option<&str>) -> Headers {
     let mut fields = Headers::new();
     for (name, value) in headers {
         fields.push(name.as_str(), value.as_bytes());
     }
     fields.strip_hop_by_hop();
     fields.remove("transfer-encoding");
-    fields.push("via", via(gateway));
+    if let Some(gateway) = gateway {
+        fields.push("via", via(gateway));
+    }
     fields
+}
+
+/// Trailers that a client is given: what gRPC and digests say at the end. Whatever could change what was said in the head
+/// (framing, Host, credentials, cookies, caching) stays out (RFC 9110 §6.5.1).
+const TRAILERS: [&str; 8] = [
+    "grpc-status",
+    "grpc-message",
+    "grpc-status-details-bin",
+    "server-timing",
+    "content-digest",
+    "repr-digest",
+    "digest",
+    "x-content-sha256",
+];
+
+/// The trailers that may go on to a client.
+pub(crate) fn allowed_trailers(fields: &HeaderMap) -> HeaderMap {
+    let allowed = fields.iter().filter(|(name, _)| TRAILERS.contains(&name.as_str()));
+    allowed.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Whether a response may rightly be silent for long: server-sent events and gRPC streams wait for something to say.
+pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.starts_with("text/event-stream") || kind.starts_with("application/grpc")
 }
 
 /// Whether a response to this request has a body at all (RFC 9112 §6.3).

@@ -6,13 +6,12 @@ use moorgate_contract::{
     decide::Destination,
     failure::{Code, Failure},
     flow::OpenFlow,
-    limits::HEAD_BYTES,
     outcome::{Ending, Outcome},
 };
 use moorgate_net::leg::TcpLeg;
 use moorgate_wire::{
     host::Asked,
-    http1::{HeadStep, RequestHead, Target, parse_request},
+    http1::{RequestHead, Target},
 };
 use tokio::{io::AsyncWriteExt, time::timeout};
 
@@ -20,10 +19,10 @@ use crate::{
     client::{Client, ClientStream},
     echo, exchange,
     gateway::{Decided, Entered, Visit},
-    head::ask,
-    inbound::{left, malformed},
+    head::{ask, next_request, peek_request},
+    inbound::left,
     refuse::{self, say_no},
-    tunnel,
+    tunnel::{self, Side},
 };
 
 /// The life of an HTTP proxy connection, after accept (and TLS): for each request peek, decide, connect, relay, record.
@@ -34,7 +33,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
         let flow = visit.open_flow(since);
         let limit = visit.gateway.limits.head;
         let rest = limit.saturating_sub(since.elapsed());
-        let peeked = timeout(rest, peek(&mut client)).await;
+        let peeked = timeout(rest, peek_request(&mut client)).await;
         let head = match peeked.unwrap_or_else(|_| Err(Some(refuse::too_slow("the request's head", limit)))) {
             Ok(head) => head,
             Err(None) => return left(flow, &client),
@@ -62,30 +61,6 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
     }
 }
 
-/// Reads one head. `None` inside the error: the client left.
-async fn peek<S: ClientStream>(client: &mut Client<S>) -> Result<RequestHead, Option<Failure>> {
-    loop {
-        match parse_request(&client.buffer) {
-            HeadStep::NeedMore => match client.read_more().await {
-                Ok(0) | Err(_) => return Err(None),
-                Ok(_) => {}
-            },
-            HeadStep::Head { consumed, head } => {
-                client.consume(consumed);
-                return Ok(head);
-            }
-            HeadStep::Malformed(why) => return Err(Some(Failure::new(malformed(&why), why))),
-            HeadStep::TooLong => {
-                let said = format_args!(
-                    "the request's head is longer than {} KiB or has more than 100 fields",
-                    HEAD_BYTES / 1024
-                );
-                return Err(Some(Failure::new(Code::HeadTooLong, said)));
-            }
-        }
-    }
-}
-
 /// CONNECT: decide, connect, relay, record.
 async fn connect<S: ClientStream>(
     visit: Arc<Visit>,
@@ -105,7 +80,7 @@ async fn connect<S: ClientStream>(
     if decided.plan.destination == Destination::Echo {
         return connect_echo(visit, client, flow, entered, decided).await;
     }
-    let connected = match visit.connect(&decided, &entered, &mut flow).await {
+    let connected = match visit.connect(&decided.plan, &entered, &mut flow, visit.gateway.limits.connect).await {
         Ok(connected) => connected,
         Err(failure) => return say_no(client, flow, &failure, false).await,
     };
@@ -115,7 +90,7 @@ async fn connect<S: ClientStream>(
     }
     let early = client.take_early();
     let target = TcpLeg::new(connected.stream);
-    tunnel::run(visit, flow, entered, client.stream.into_leg(), target, early);
+    tunnel::run(visit, flow, entered, client.stream.into_leg(), target, early, Side::Outbound);
 }
 
 async fn connect_echo<S: ClientStream>(
@@ -137,14 +112,4 @@ async fn connect_echo<S: ClientStream>(
 async fn established<S: ClientStream>(stream: &mut S) -> io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
     stream.flush().await
-}
-
-/// Waits for the next request's first byte. `false`: there will be none.
-async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) -> bool {
-    let gateway = &visit.gateway;
-    tokio::select! {
-        biased;
-        () = gateway.drain.cancelled() => false,
-        more = timeout(gateway.limits.idle_request, client.wait_for_more()) => matches!(more, Ok(Ok(read)) if read > 0),
-    }
 }

@@ -6,14 +6,10 @@ mod socks;
 
 use std::sync::Arc;
 
-use moorgate_contract::{
-    failure::{Code, Failure},
-    outcome::{Ending, Outcome},
-};
-use moorgate_tls::{TerminateError, Terminator, TlsStream};
+use moorgate_tls::{Terminator, TlsStream};
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::{client::Client, gateway::Visit, refuse};
+use crate::{client::Client, gateway::Visit, handshake};
 
 pub(crate) use socks::refuse_full as refuse_full_socks;
 
@@ -65,21 +61,14 @@ pub(crate) async fn socks_tls(visit: Arc<Visit>, stream: TcpStream) {
 async fn terminate(visit: &Visit, terminator: &Terminator, stream: TcpStream) -> Option<TlsStream> {
     let flow = visit.open_flow(visit.accepted);
     let limit = visit.gateway.limits.handshake;
-    match timeout(limit, terminator.accept(stream)).await {
-        Ok(Ok(stream)) => {
+    match handshake::opened(timeout(limit, terminator.accept(stream)).await, limit) {
+        Ok(stream) => {
             flow.forget();
-            return Some(stream);
+            Some(stream)
         }
-        Ok(Err(TerminateError::Left)) => flow.forget(),
-        Ok(Err(TerminateError::Io(_))) => flow.end(Outcome::Cut(Ending::ClientLeft)),
-        Ok(Err(error @ (TerminateError::NotTls { .. } | TerminateError::Handshake(_)))) => {
-            flow.fail(&Failure::new(Code::HandshakeFailed, with_cause(&error)));
+        Err(ended) => {
+            ended.record(flow);
+            None
         }
-        Err(_) => flow.fail(&refuse::too_slow("the TLS handshake", limit)),
     }
-    None
-}
-
-fn with_cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }

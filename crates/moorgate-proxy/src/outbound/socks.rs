@@ -9,7 +9,7 @@ use moorgate_contract::{
     flow::OpenFlow,
     limits::REFUSAL_LINGER,
 };
-use moorgate_net::leg::TcpLeg;
+use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
 use moorgate_wire::{
     host::Asked,
     socks5::{Command, Reply, Server, Step, encode_reply},
@@ -25,7 +25,8 @@ use crate::{
     echo,
     gateway::{Decided, Visit},
     inbound::left,
-    refuse, tunnel,
+    refuse,
+    tunnel::{self, Side},
 };
 
 /// Where the conversation ended before anything was relayed.
@@ -67,7 +68,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
         }
         return;
     }
-    let connected = match visit.connect(&decided, &entered, &mut flow).await {
+    let connected = match visit.connect(&decided.plan, &entered, &mut flow, visit.gateway.limits.connect).await {
         Ok(connected) => connected,
         Err(failure) => return say_no(client, flow, &failure).await,
     };
@@ -79,7 +80,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
     }
     let early = client.take_early();
     let target = TcpLeg::new(connected.stream);
-    tunnel::run(visit, flow, entered, client.stream.into_leg(), target, early);
+    tunnel::run(visit, flow, entered, client.stream.into_leg(), target, early, Side::Outbound);
 }
 
 /// What a reply says when no socket was bound.
@@ -160,7 +161,7 @@ async fn say_no<S: ClientStream>(mut client: Client<S>, flow: OpenFlow, failure:
         SocksAnswer::AuthFailure => Server::auth_reply(false).to_vec(),
         SocksAnswer::Close => Vec::new(),
     };
-    refuse::send_and_close(&mut client.stream, &answer).await;
+    answer_and_close(&mut client.stream, &answer).await;
 }
 
 /// The gateway is full: plays the conversation to where a reply can be said, without looking at the password.
@@ -170,7 +171,7 @@ pub(crate) async fn refuse_full(stream: TcpStream, failure: &Failure) {
     // Whoever does not get that far in time is closed without an answer.
     let reached = timeout(REFUSAL_LINGER, reach_request(&mut client)).await.unwrap_or(false);
     if reached {
-        refuse::send_and_close(&mut client.stream, &encode_reply(reply, UNBOUND)).await;
+        answer_and_close(&mut client.stream, &encode_reply(reply, UNBOUND)).await;
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 use moorgate_contract::{
     account::{AccountId, CredentialId, SecretId},
     flow::Meter,
-    limits::{Limits, REFUSAL_BYTES, REFUSAL_LINGER},
+    limits::Limits,
 };
 use moorgate_net::{
+    farewell::answer_and_close,
     leg::{Leg, TcpLeg},
     registry::Owner,
     relay::relay,
@@ -58,7 +59,7 @@ pub(super) async fn serve(mut client: TcpStream, agent: &Agent) {
     if buf.first() == Some(&SOCKS5) {
         match timeout(limit, socks::read(&mut client, &mut buf)).await {
             Ok(Ok(SocksAsked::Connect(asked))) => serve_socks(client, agent, &asked, buf).await,
-            Ok(Ok(SocksAsked::Refused(answer))) => last_words(&mut client, &answer).await,
+            Ok(Ok(SocksAsked::Refused(answer))) => answer_and_close(&mut client, &answer).await,
             Ok(Err(_)) | Err(_) => {}
         }
     } else {
@@ -68,7 +69,7 @@ pub(super) async fn serve(mut client: TcpStream, agent: &Agent) {
             Ok(Err(_)) => {}
             Err(_) => {
                 let why = "the request's head was not whole in time";
-                last_words(&mut client, &answer(408, "http_request_error", why)).await;
+                answer_and_close(&mut client, &answer(408, "http_request_error", why)).await;
             }
         }
     }
@@ -91,14 +92,14 @@ async fn serve_socks(mut client: TcpStream, agent: &Agent, asked: &Asked, early:
         Ok(target) => target,
         Err(why) => {
             complain(why);
-            return last_words(&mut client, &encode_reply(Reply::GeneralFailure, UNKNOWN)).await;
+            return answer_and_close(&mut client, &encode_reply(Reply::GeneralFailure, UNKNOWN)).await;
         }
     };
     match agent.dialer.tunnel(&target).await {
         Ok(tunnel) => tunnelled(client, agent, tunnel, &encode_reply(Reply::Succeeded, UNKNOWN), early).await,
         Err(error) => {
             complain(chain(&error));
-            last_words(&mut client, &encode_reply(error.reply(), UNKNOWN)).await;
+            answer_and_close(&mut client, &encode_reply(error.reply(), UNKNOWN)).await;
         }
     }
 }
@@ -126,18 +127,18 @@ async fn http_over_socks(mut client: TcpStream, agent: &Agent, head: Head, mut e
         Head::Absolute(asked, Scheme::Http) => (asked, 0),
         Head::Absolute(_, Scheme::Https) => {
             let why = "ask for https:// by CONNECT; a proxy cannot see into it";
-            return last_words(&mut client, &answer(400, "http_request_error", why)).await;
+            return answer_and_close(&mut client, &answer(400, "http_request_error", why)).await;
         }
         Head::Other => {
             let why = "this is a proxy: send CONNECT host:port or a whole http:// URL";
-            return last_words(&mut client, &answer(400, "http_request_error", why)).await;
+            return answer_and_close(&mut client, &answer(400, "http_request_error", why)).await;
         }
     };
     let target = match canonical(asked) {
         Ok(target) => target,
         Err(why) => {
             complain(&why);
-            return last_words(&mut client, &answer(400, "http_request_error", &why)).await;
+            return answer_and_close(&mut client, &answer(400, "http_request_error", &why)).await;
         }
     };
     let tunnel = match agent.dialer.tunnel(&target).await {
@@ -164,7 +165,7 @@ async fn tunnelled(mut client: TcpStream, agent: &Agent, tunnel: Tunnel, answer:
 
 async fn between<C: Leg, T: Leg>(client: C, gateway: T, agent: &Agent, early: Vec<u8>) {
     // The registry is the relay's; whose a local connection is, nobody asks here.
-    let owner = Owner {
+    let owner = Owner::Outbound {
         account: AccountId(0),
         credential: CredentialId(0),
         secret: SecretId(0),
@@ -219,7 +220,7 @@ async fn refuse(client: &mut TcpStream, error: &DialError) {
     let why = chain(error);
     complain(&why);
     let kind = if error.status() == 504 { "connection_timeout" } else { "destination_unavailable" };
-    last_words(client, &answer(error.status(), kind, &why)).await;
+    answer_and_close(client, &answer(error.status(), kind, &why)).await;
 }
 
 /// A refusal of the agent's own, as the gateway words its.
@@ -250,22 +251,4 @@ pub(super) async fn read_more(client: &mut TcpStream, buf: &mut Vec<u8>) -> io::
 
 pub(super) async fn say(client: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
     timeout(ANSWER, client.write_all(bytes)).await?
-}
-
-/// Answers and closes so that the answer can be read: closing on unread bytes would be an RST that overtakes it.
-async fn last_words(client: &mut TcpStream, bytes: &[u8]) {
-    // Who does not take the answer is beyond help.
-    let _ = timeout(REFUSAL_LINGER, async {
-        client.write_all(bytes).await?;
-        client.shutdown().await?;
-        let (mut sink, mut budget) = ([0; 4096], REFUSAL_BYTES);
-        while budget > 0 {
-            match client.read(&mut sink).await? {
-                0 => break,
-                read => budget = budget.saturating_sub(read),
-            }
-        }
-        io::Result::Ok(())
-    })
-    .await;
 }

@@ -25,6 +25,12 @@ pub(crate) enum CommandError {
     /// There is no operator's token where it should be.
     #[error("no API token: {} is missing; set MOORGATE_TOKEN to one", path.display())]
     NoToken { path: PathBuf },
+    /// A file that was named can't be read.
+    #[error("cannot read {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    /// A file of users that is none.
+    #[error("{} has a line that is not user:password; write one user a line", path.display())]
+    NotUsers { path: PathBuf },
     /// The gateway can't be asked, or said no.
     #[error(transparent)]
     Asking(#[from] ClientError),

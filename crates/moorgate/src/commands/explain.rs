@@ -1,10 +1,10 @@
 //! `explain` and `why`: decisions in words.
 
-use std::fmt::Write;
+use std::{fmt::Write, net::IpAddr};
 
 use moorgate_api::{
     client::Client,
-    view::{Explained, WhyFlow},
+    view::{Explained, ExplainedRoute, WhyFlow},
 };
 use moorgate_contract::{
     flow::{Flow, Kind},
@@ -13,14 +13,48 @@ use moorgate_contract::{
 
 use super::CommandError;
 use crate::{
-    cli::{Explain, Why},
+    cli::{Explain, Json, Why},
     output::{answer, bytes, duration, shown, when},
 };
 
 pub(super) async fn explain(client: &Client, args: Explain) -> Result<(), CommandError> {
-    let explained = client.explain(&args.account, &args.target.host, args.target.port, !args.no_dns).await?;
+    let Some(target) = args.target else { return explain_route(client, &args.account, args.client, args.json).await };
+    let explained = client.explain(&args.account, &target.host, target.port, !args.no_dns).await?;
     let title = format!("account {} to {}\n", shown(&explained.account), shown(&explained.target));
     answer(args.json, &explained, || title + &steps(&explained, "would be"))
+}
+
+async fn explain_route(client: &Client, domain: &str, from: Option<IpAddr>, json: Json) -> Result<(), CommandError> {
+    let explained = client.explain_route(domain, from).await?;
+    answer(json, &explained, || route_steps(&explained))
+}
+
+fn route_steps(explained: &ExplainedRoute) -> String {
+    let mut text = format!("a client that asks for {}\n", shown(&explained.domain));
+    let checks = explained.steps.iter().filter(|step| step.check != "refused");
+    let width = checks.clone().map(|step| step.check.chars().count()).max().unwrap_or(0);
+    for step in checks {
+        let _ = writeln!(text, "  {:width$}  {}", shown(&step.check), shown(&step.found));
+    }
+    if let Some(refusal) = &explained.refusal {
+        let _ = writeln!(text, "would be refused, {}: {}", refusal.code, shown(&refusal.said));
+        return text;
+    }
+    for origin in &explained.origins {
+        let part = origin.prefix.as_ref().map(|prefix| format!(" for {}", shown(prefix))).unwrap_or_default();
+        let end = match &origin.refusal {
+            Some(refusal) => format!("can't be reached, {}: {}", refusal.code, shown(&refusal.said)),
+            None => {
+                let list = |all: Vec<String>| all.join(", then ");
+                let to = list(origin.admitted.iter().map(ToString::to_string).collect());
+                let from = list(origin.egress.iter().map(ToString::to_string).collect());
+                let from = if from.is_empty() { "whatever the kernel picks".to_owned() } else { from };
+                format!("dials {to}, leaves from {from}")
+            }
+        };
+        let _ = writeln!(text, "would go to {}{part} ({}): {end}", shown(&origin.url), origin.standing.name());
+    }
+    text
 }
 
 /// The checks, then the end of it. `mood` is `would be` or `would now be`.
@@ -81,15 +115,20 @@ fn words(why: &WhyFlow) -> String {
         (Some(account), None) => format!("account {}", shown(account)),
         (None, _) => "nobody that could be told".into(),
     };
-    let product = flow.listener.product().map_or("", |product| product.name());
+    let by = match (flow.listener.product(), flow.mode) {
+        (Some(product), _) => format!(" ({})", product.name()),
+        (None, Some(mode)) => format!(" ({})", mode.name()),
+        (None, None) => String::new(),
+    };
     let went = match (flow.address, flow.egress) {
         (Some(address), Some(egress)) => format!("to {address}, left from {egress}"),
         (Some(address), None) => format!("to {address}"),
         (None, _) if flow.outcome == Outcome::Ok => "nowhere: the gateway itself answered".into(),
         (None, _) => "nowhere: no address was dialled".into(),
     };
+    let inbound = inbound(&flow);
     let mut text = format!(
-        "flow      {}\nat        {}, for {}\ncame in   {} ({product}), from {}\nfor       {who}\nasked     {asked}\nwent      {went}\n",
+        "flow      {}\nat        {}, for {}\ncame in   {}{by}, from {}\nfor       {who}\nasked     {asked}\n{inbound}went      {went}\n",
         flow.id,
         when(why.flow.started),
         duration(flow.duration_us),
@@ -120,6 +159,26 @@ fn words(why: &WhyFlow) -> String {
         Some(now) => text.push_str(&format!("\nasked again now\n{}", steps(now, "would now be"))),
         None if flow.account.is_some() => text.push_str("\nits account is gone, so nothing would be decided now\n"),
         None => {}
+    }
+    text
+}
+
+/// What is known of an inbound flow beside what every flow has. Each line is left out where it is not.
+fn inbound(flow: &Flow) -> String {
+    let mut text = String::new();
+    if let Some(domain) = &flow.route {
+        let _ = writeln!(text, "route     {}", shown(domain));
+    }
+    if let Some(protocol) = &flow.alpn {
+        let _ = writeln!(text, "protocol  {}", shown(protocol));
+    }
+    if let Some(origin) = &flow.origin {
+        let tries = match flow.tries {
+            0 => "not dialled".to_owned(),
+            1 => "1 address dialled".to_owned(),
+            tries => format!("{tries} addresses dialled"),
+        };
+        let _ = writeln!(text, "origin    {}, {tries}", shown(origin));
     }
     text
 }

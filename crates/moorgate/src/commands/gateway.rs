@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -59,6 +60,24 @@ impl Gateway {
         };
         let dir = dir.filter(|_| facts.is_some());
         Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file })
+    }
+
+    /// An address by which this machine reaches the inbound TLS listener; `None` when it is asked from elsewhere.
+    pub(super) fn inbound_tls(&self) -> Option<SocketAddr> {
+        let first = self.facts.as_ref()?.get("listeners")?.get("inbound_tls")?.get(0)?.as_str()?;
+        let address: SocketAddr = first.parse().ok()?;
+        let ip = match address.ip() {
+            ip if !ip.is_unspecified() => ip,
+            ip if ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+            _ => Ipv6Addr::LOCALHOST.into(),
+        };
+        Some(SocketAddr::new(ip, address.port()))
+    }
+
+    /// The local CA's certificate, if it is here.
+    pub(super) fn ca(&self) -> Option<String> {
+        let path = self.dir.as_ref()?.join("ca.pem");
+        path.is_file().then(|| path.display().to_string())
     }
 
     /// A gateway that is not there although its file is: said in terms of the data directory.

@@ -9,6 +9,7 @@ mod gateway;
 mod log;
 mod manual;
 mod policy;
+mod route;
 mod token;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -64,6 +65,8 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Token(command) => token::run(client, command).await,
             Command::Policy(command) => policy::run(client, command).await,
             Command::Egress(command) => egress::run(client, command).await,
+            Command::Route(command) => route::run(&gateway, command).await,
+            Command::Cert(command) => route::certificates(client, command).await,
             Command::Explain(args) => explain::explain(client, args).await,
             Command::Why(args) => explain::why(client, args).await,
             Command::Log(args) => log::run(client, args).await,

@@ -56,6 +56,9 @@ pub(crate) enum Wanted {
     /// `true`, `false` or networks.
     #[error("true, false or a list of networks, such as [\"10.0.0.0/8\"]")]
     Networks,
+    /// A network.
+    #[error("a network in CIDR form, such as 10.0.0.0/8, or an address")]
+    Cidr,
     /// A network whose host bits are zero.
     #[error("a network; the one around it is {0}")]
     Trunk(IpNet),

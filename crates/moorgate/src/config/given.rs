@@ -160,16 +160,28 @@ pub(super) fn networks(value: &Value) -> Result<Vec<IpNet>, Bad> {
         Value::List(_) | Value::Variable(_) => {}
         odd => return Err(odd.bad(Wanted::Networks)),
     }
-    value.many(&Wanted::Networks, |text| {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(address.into());
-        }
-        match text.parse::<IpNet>() {
-            Ok(net) if net.trunc() == net => Ok(net),
-            Ok(net) => Err(Wanted::Trunk(net.trunc())),
-            Err(_) => Err(Wanted::Networks),
-        }
+    value.many(&Wanted::Networks, network)
+}
+
+/// Networks, and nothing but these.
+pub(super) fn cidrs(value: &Value) -> Result<Vec<IpNet>, Bad> {
+    value.many(&Wanted::Cidr, |text| {
+        network(text).map_err(|wanted| match wanted {
+            Wanted::Networks => Wanted::Cidr,
+            wanted => wanted,
+        })
     })
+}
+
+fn network(text: &str) -> Result<IpNet, Wanted> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.into());
+    }
+    match text.parse::<IpNet>() {
+        Ok(net) if net.trunc() == net => Ok(net),
+        Ok(net) => Err(Wanted::Trunk(net.trunc())),
+        Err(_) => Err(Wanted::Networks),
+    }
 }
 
 pub(super) fn time(value: &Value) -> Result<Duration, Bad> {

@@ -63,7 +63,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("secrets", "master_key_file"),
     list("inbound", "http"),
     list("inbound", "tls"),
-    later("inbound", "trust_proxy_protocol_from"),
+    list("inbound", "trust_proxy_protocol_from"),
     list("outbound", "http"),
     list("outbound", "socks"),
     list("outbound", "https"),

@@ -75,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) inbound_http: Vec<SocketAddr>,
     /// As [`Config::inbound_http`].
     pub(crate) inbound_tls: Vec<SocketAddr>,
+    /// Where load balancers in front are, whose connections begin with a PROXY header.
+    pub(crate) load_balancers: Vec<IpNet>,
     /// As [`Config::inbound_http`].
     pub(crate) outbound_http: Vec<SocketAddr>,
     /// As [`Config::inbound_http`].
@@ -249,6 +251,7 @@ impl Settings {
             master_key_file: self.master_key_file(env)?,
             inbound_http: self.listener("inbound", "http", 80, 8080)?,
             inbound_tls: self.listener("inbound", "tls", 443, 8443)?,
+            load_balancers: self.list("inbound", "trust_proxy_protocol_from", Vec::new(), given::cidrs)?,
             outbound_http: self.listener("outbound", "http", 9293, 9293)?,
             outbound_socks: self.listener("outbound", "socks", 1080, 1080)?,
             outbound_https: self.listener("outbound", "https", 9294, 9294)?,

@@ -77,7 +77,7 @@ fn every_key_of_the_documentation_is_read() {
         [inbound]
         http = ["127.0.0.1:0"]
         tls = []
-        trust_proxy_protocol_from = []
+        trust_proxy_protocol_from = ["10.1.0.0/16", "192.0.2.7"]
         [outbound]
         http = ["10.0.0.1:9293", "[fd00::1]:9293"]
         hostname = "Proxy.Example.com"
@@ -277,8 +277,8 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         ("[cluster]\nname = \"a\"", "line 2: cluster.name is not supported by this version; leave it out"),
         ("[cluster]\nanything = \"a\"", "line 2: cluster.anything is not supported by this version; leave it out"),
         (
-            "[inbound]\ntrust_proxy_protocol_from = [\"10.0.0.0/8\"]",
-            "line 2: inbound.trust_proxy_protocol_from is not supported by this version; leave it out",
+            "[inbound]\ntrust_proxy_protocol_from = [\"lb.example.com\"]",
+            "line 2: inbound.trust_proxy_protocol_from is \"lb.example.com\", but must be a network in CIDR form, such as 10.0.0.0/8, or an address",
         ),
     ] {
         check_error(text, &format!("{FILE} {said}"));

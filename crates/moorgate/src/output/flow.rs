@@ -1,12 +1,12 @@
-//! A flow as one line: when, its id, who, by which product, where to, how it ended.
+//! A flow as one line: when, its id, who, by which product (inbound: in which mode), where to, how it ended.
 
 use moorgate_api::view::Time;
-use moorgate_contract::{flow::Flow, outcome::Outcome};
+use moorgate_contract::{flow::Flow, listener::Product, outcome::Outcome};
 use moorgate_wire::visible::visible_within;
 
 use super::{local, shown};
 
-/// The longest account name and target that are shown whole, in characters.
+/// The longest account name, target and origin that are shown whole, in characters.
 const ACCOUNT: usize = 24;
 const TARGET: usize = 120;
 
@@ -21,11 +21,14 @@ pub(crate) fn flow_line(flow: &Flow, colour: bool) -> String {
     let time = local(Time(flow.started)).strftime("%H:%M:%S").to_string();
     let head = paint(DIM, &format!("{time}  {}", flow.id));
     let account = flow.account.as_deref().map_or_else(|| "–".into(), |name| visible_within(name, ACCOUNT).to_string());
-    let product = flow.listener.product().map_or("inbound", |product| match product {
-        moorgate_contract::listener::Product::Static => "static",
-        moorgate_contract::listener::Product::Shield => "shield",
-    });
-    let came = format!("{product} {}", flow.listener.protocol());
+    let protocol = flow.listener.protocol();
+    let came = match (flow.listener.product(), flow.mode) {
+        (Some(Product::Static), _) => format!("static {protocol}"),
+        (Some(Product::Shield), _) => format!("shield {protocol}"),
+        // Until a route is found, all that is known is what was spoken.
+        (None, None) => format!("inbound {protocol}"),
+        (None, Some(mode)) => mode.name().to_owned(),
+    };
     let target = flow.target.as_deref().map_or_else(|| "–".into(), |target| visible_within(target, TARGET).to_string());
     let (end, colour_of_end) = ending(flow);
     let end = if colour_of_end.is_empty() { end } else { paint(colour_of_end, &end) };
@@ -35,7 +38,12 @@ pub(crate) fn flow_line(flow: &Flow, colour: bool) -> String {
 fn ending(flow: &Flow) -> (String, &'static str) {
     let Flow { bytes_up, bytes_down, duration_us, .. } = *flow;
     let moved = format!("↑ {}  ↓ {}  {}", bytes(bytes_up), bytes(bytes_down), duration(duration_us));
-    let from = flow.egress.map(|egress| format!("  from {egress}")).unwrap_or_default();
+    // Inbound the origin is what one looks for; outbound the address that the destination saw.
+    let from = match (&flow.origin, flow.egress) {
+        (Some(origin), _) => format!("  {}", visible_within(&**origin, TARGET)),
+        (None, Some(egress)) => format!("  from {egress}"),
+        (None, None) => String::new(),
+    };
     let status = flow.status.map(|status| status.to_string());
     match flow.outcome {
         Outcome::Ok => (format!("{}  {moved}{from}", status.as_deref().unwrap_or("ok")), ""),
@@ -43,7 +51,8 @@ fn ending(flow: &Flow) -> (String, &'static str) {
         Outcome::Failed(code) => {
             let status = status.map(|status| format!("{status} ")).unwrap_or_default();
             let said = flow.said.as_deref().map(|said| format!(": {}", shown(said))).unwrap_or_default();
-            (format!("{status}{code}{said}"), RED)
+            let origin = flow.origin.as_deref().map(|origin| format!("  {}", visible_within(origin, TARGET)));
+            (format!("{status}{code}{said}{}", origin.unwrap_or_default()), RED)
         }
     }
 }
@@ -104,7 +113,7 @@ pub(crate) fn sample() -> Flow {
 
 #[cfg(test)]
 mod tests {
-    use moorgate_contract::{failure::Code, listener::Listener, outcome::Ending};
+    use moorgate_contract::{failure::Code, listener::Listener, outcome::Ending, route::Mode};
 
     use super::*;
 
@@ -132,9 +141,31 @@ mod tests {
     }
 
     #[test]
+    fn an_inbound_flow_shows_its_mode_and_its_origin() {
+        let mut flow = sample();
+        let id = flow.id;
+        (flow.listener, flow.mode) = (Listener::InboundTls, Some(Mode::Terminate));
+        (flow.target, flow.route) = (Some("app.example.com".into()), Some("*.example.com".into()));
+        flow.origin = Some("http://127.0.0.1:3000".into());
+        assert_eq!(
+            line(&flow),
+            format!(
+                "{id}  default   terminate     app.example.com               200  ↑ 141 B  ↓ 212 B  1.2 ms  http://127.0.0.1:3000"
+            )
+        );
+        (flow.mode, flow.status) = (Some(Mode::Passthrough), None);
+        (flow.outcome, flow.said) = (Outcome::Failed(Code::ConnectionRefused), Some("it refuses".into()));
+        assert!(line(&flow).contains("  passthrough   "), "{}", line(&flow));
+        assert!(line(&flow).ends_with("connection_refused: it refuses  http://127.0.0.1:3000"), "{}", line(&flow));
+        (flow.mode, flow.origin, flow.outcome) = (None, None, Outcome::Failed(Code::DomainUnknown));
+        assert!(line(&flow).contains("  inbound tls   "), "{}", line(&flow));
+    }
+
+    #[test]
     fn nothing_that_a_peer_sent_acts_on_the_terminal() {
         let mut flow = sample();
         flow.target = Some("a\x1b[2J\n\u{202e}:80".into());
+        flow.origin = Some("http://\x1b[2J:80".into());
         (flow.outcome, flow.said) = (Outcome::Failed(Code::Malformed), Some("\x1b]0;x\x07".into()));
         let line = flow_line(&flow, false);
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");

@@ -167,8 +167,13 @@ impl Page<'_> {
         if open.is_empty() {
             return String::new();
         }
+        let shared = if bound(Listener::InboundTls).is_empty() { "" } else { "; Static and Shield share the TLS port" };
+        let dir = self.data_dir_flag(default_data_dir(&|name| std::env::var(name).ok()).as_deref());
+        let bin = binary();
         format!(
-            "{}    {}\n  no route yet: every name is answered \"unknown\"\n\n",
+            "{}    {}{shared}\n\
+             \x20 {bin}route add app.localhost  http://127.0.0.1:3000 --mode terminate{dir}\n\
+             \x20 {bin}route add bank.localhost tls://127.0.0.1:4443  --mode passthrough{dir}\n\n",
             self.head("INBOUND"),
             open.join(", ")
         )

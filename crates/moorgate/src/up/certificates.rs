@@ -1,11 +1,11 @@
 //! The local CA, and the certificates of the TLS listeners that it signs.
 
-use std::{collections::BTreeSet, net::IpAddr, path::Path, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use moorgate_contract::decide::ECHO;
 use moorgate_keys::{LocalCa, MasterKey, SubjectName, file, open, seal};
 use moorgate_proxy::gateway::Terminators;
-use moorgate_tls::{CertSource, Terminator};
+use moorgate_tls::{CertSource, LocalIssuer, Terminator};
 
 use super::{UpError, bind::Addresses};
 use crate::config::Config;
@@ -17,7 +17,7 @@ const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// The CA, what it signs, and where the results are shown from.
 pub(super) struct Certificates {
-    ca: LocalCa,
+    ca: Arc<LocalCa>,
     names: Vec<SubjectName>,
     echo_name: Vec<SubjectName>,
     proxy: CertSource,
@@ -27,7 +27,7 @@ pub(super) struct Certificates {
 impl Certificates {
     /// Reads the CA (or makes it) and issues this start's certificates.
     pub(super) fn open(config: &Config, addresses: &Addresses, key: &MasterKey) -> Result<Self, UpError> {
-        let ca = open_ca(&config.data_dir, key)?;
+        let ca = Arc::new(open_ca(&config.data_dir, key)?);
         let names = names(config, addresses);
         let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
         let proxy = CertSource::new(&ca.issue(&names)?)?;
@@ -42,6 +42,7 @@ impl Certificates {
             // Clients of SOCKS over TLS agree on no protocol, or on whatever they like.
             socks_tls: Terminator::new(self.proxy.clone(), &[])?,
             echo: Terminator::new(self.echo.clone(), &[b"http/1.1"])?,
+            local: LocalIssuer::new(self.ca.clone()),
         })
     }
 

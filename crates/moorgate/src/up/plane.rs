@@ -1,6 +1,6 @@
 //! What the control plane asks of the data plane.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use moorgate_contract::{decide::Destination, egress::Presence, failure::Failure, snapshot::Snapshot};
 use moorgate_control::Plane;
@@ -28,6 +28,10 @@ impl Plane for TrafficPlane {
 
     fn presence(&self) -> Arc<Presence> {
         self.connector.presence().now()
+    }
+
+    fn clock(&self) -> Duration {
+        self.gateway.clock()
     }
 
     fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>> {

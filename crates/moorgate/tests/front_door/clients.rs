@@ -1,13 +1,21 @@
 //! The clients that people have, through every listener they can speak to, to plain and encrypted destinations.
 
-use std::{collections::HashSet, fs, path::PathBuf, process::Command};
+use std::{
+    collections::HashSet,
+    fs,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use crate::{
     gateway::{Gateway, eventually},
     site::{Arrived, HELLO, Site, digest, noise},
-    tools::{go, node, python, run, run_with, tool},
+    tools::{both, go, node, outcome, python, run, run_with, tool},
 };
 
 const STATIC: &str = "MOORGATE_STATIC_URL";
@@ -221,6 +229,42 @@ fn go_works_through_every_listener_it_speaks() {
     // Its `socks5` leaves names to the proxy; older ones know no `socks5h`.
     let proxy = world.proxy(STATIC_SOCKS).replace("socks5h:", "socks5:");
     world.errand_as(go(), STATIC_SOCKS, proxy, Sessions::Pooled);
+}
+
+#[test]
+fn gos_default_transport_which_offers_h2_and_speaks_http_1_reaches_encrypted_destinations() {
+    let world = World::new();
+    for variable in [STATIC, SHIELD] {
+        let mut client = go();
+        client.env("TRANSPORT", "default").env("PROXY", world.proxy(variable)).env("SSL_CERT_FILE", &world.trust);
+        assert_eq!(run(client.arg(world.site.https())), expected(), "through {variable}");
+        let arrived = world.site.take();
+        assert_eq!(arrived.iter().filter(|arrived| arrived.tls).count(), 4, "through {variable}");
+        assert_clean(&arrived);
+        world.assert_tunnelled(listener(variable), Sessions::Pooled);
+    }
+    // What it can't do fails within Go, before a byte of the request is sent: docs/clients.md says so.
+    let mut client = go();
+    client.env("TRANSPORT", "default").env("PROXY", world.proxy(SHIELD)).env("SSL_CERT_FILE", &world.trust);
+    let failed = outcome(client.arg(world.site.http()));
+    assert!(!failed.status.success() && both(&failed).contains("unsupported scheme"), "{}", both(&failed));
+}
+
+#[test]
+fn a_tls_1_2_client_that_wants_to_renegotiate_is_told_no() {
+    let world = World::new();
+    let mut openssl = tool("openssl");
+    openssl.args(["s_client", "-tls1_2", "-verify_return_error", "-CAfile"]).arg(world.gateway.ca());
+    openssl.args(["-connect", &world.gateway.address("outbound_https").to_string()]);
+    let mut child = openssl.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // R is its command for a renegotiation, which begins with what it sends next; each in a piece of its own.
+    let mut stdin = child.stdin.take().unwrap();
+    for line in ["R\n", "GET / HTTP/1.1\r\n"] {
+        thread::sleep(Duration::from_millis(500));
+        stdin.write_all(line.as_bytes()).unwrap();
+    }
+    let said = both(&child.wait_with_output().unwrap());
+    assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A [`Side`] is the client's end of a tunnel through any door, or the target's. Whoever reads sees how the other side
 //! ended: [`End`].
 
+pub mod frames;
 mod open;
 mod side;
 

@@ -64,7 +64,8 @@ fn every_way_out_is_one_flow_refused_ones_included() {
         if outcome != "client_left" {
             talk.rest();
         }
-        wanted.push((listener, "tunnel", outcome));
+        let kind = if listener == "inbound_http" { "exchange" } else { "tunnel" };
+        wanted.push((listener, kind, outcome));
     }
     // A tunnel that one side breaks off.
     let breaking = Target::new("127.0.0.1:0", |mut conn| {

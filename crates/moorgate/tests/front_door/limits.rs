@@ -2,10 +2,13 @@
 
 mod crowd;
 mod drain;
+mod refusal;
 mod stall;
+mod streams;
 
 use std::{
     io::ErrorKind,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
 
@@ -18,8 +21,10 @@ use tokio::{
 };
 
 use crate::{
+    dns::Dns,
     doors::{Destination, Door, Doors, End, Open, Refused, Wire, flow, flow_to, said},
     gateway::{Gateway, Setup},
+    target::Target,
 };
 
 fn setup() -> Setup {
@@ -148,5 +153,73 @@ async fn a_name_that_no_resolver_answers_is_given_up_at_the_limit() {
         let answer = doors.open(door, &format!("{}.example:80", door as u8 + b'a')).await.err();
         assert_eq!(answer, Some(refused), "{door:?}");
         assert_at(Duration::from_secs(1), began, &format!("{door:?}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_names_addresses_the_first_32_are_tried_and_no_other() {
+    let target = Target::new("127.0.53.1:0", drop);
+    let port = target.address.port();
+    // Forty addresses; the target's is the one that the name says.
+    let dns = Dns::start(Ipv4Addr::LOCALHOST.into(), |question| {
+        let at: u8 = question.name.strip_suffix(".test")?.parse().ok()?;
+        let address = |n| IpAddr::from(if n == at { [127, 0, 53, 1] } else { [127, 0, 54, n] });
+        Some((1..=40).map(address).collect())
+    });
+    let gateway = setup().env("MOORGATE_RESOLVER_SERVERS", dns.address.to_string()).start();
+    let doors = Doors::of(&gateway);
+    for door in Door::ALL {
+        let asked = format!("32.test:{port}");
+        doors.open(door, &asked).await.unwrap_or_else(|refused| panic!("{door:?}: {refused:?}"));
+        let beyond = format!("33.test:{port}");
+        let refused =
+            if door.is_socks() { Refused::Socks(5) } else { Refused::Http(502, "connection_refused".to_owned()) };
+        assert_eq!(doors.open(door, &beyond).await.err(), Some(refused), "{door:?}");
+        for asked in [asked, beyond] {
+            let tries = flow(&gateway, &asked, |flow| flow["target"] == *asked && flow["listener"] == door.listener());
+            assert_eq!(tries.await["tries"], 32, "{door:?}: {asked}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_hello_of_more_than_64_kib_is_refused_at_once() {
+    let (gateway, doors) = start(&[]);
+    for door in [Door::HttpsH1, Door::SocksTls] {
+        let mut wire = doors.tcp(door).await.unwrap();
+        let client = wire.local().to_string();
+        let began = Instant::now();
+        // A handshake message whose head says 64 KiB, in one record of 1 KiB: the rest is not waited for.
+        let hello = [&[22, 3, 1, 4, 0, 1, 1, 0, 0][..], &[0; 1020]].concat();
+        wire.stream.write_all(&hello).await.unwrap();
+        let mut answer = Vec::new();
+        wire.stream.read_to_end(&mut answer).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{door:?}: after {:?}", began.elapsed());
+        flow(&gateway, &client, |flow| flow["client"] == client && flow["outcome"] == "handshake_failed").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_socks_conversation_that_can_be_written_is_read_to_its_end() {
+    let (_gateway, doors) = start(&[]);
+    let greeting = [&[5, 255, 2][..], &[0; 254]].concat();
+    let sized = |byte: u8| [&[255][..], &[byte; 255]].concat();
+    let long_password = [vec![1], sized(b'u'), sized(b'p')].concat();
+    let request = [&[5, 1, 0, 3][..], &sized(b'n'), &[0, 80]].concat();
+    assert_eq!(greeting.len() + long_password.len() + request.len(), 1_032);
+    let [_, password, _] = doors.socks_messages("127.0.0.1:9");
+    for door in [Door::Socks, Door::SocksTls] {
+        for (password, answer) in [
+            (&long_password, &[5, 2, 1, 1][..]),
+            // With the right one the name is looked at, and found to be none: it has 255 letters.
+            (&password, &[5, 2, 1, 0, 5, 1, 0, 1, 0, 0, 0, 0, 0, 0]),
+        ] {
+            let mut wire = doors.wire(door).await.unwrap();
+            wire.stream.write_all(&[&*greeting, password, &request].concat()).await.unwrap();
+            wire.stream.flush().await.unwrap();
+            let mut got = Vec::new();
+            wire.stream.read_to_end(&mut got).await.unwrap();
+            assert_eq!(got, answer, "{door:?}");
+        }
     }
 }

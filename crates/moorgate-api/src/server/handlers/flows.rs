@@ -16,8 +16,12 @@ use axum::{
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, header};
-use moorgate_contract::flow::{Flow, FlowId};
+use moorgate_contract::{
+    flow::{Flow, FlowId},
+    listener::Listener,
+};
 use moorgate_control::{Control, FlowFilter, MAX_FLOWS_READ};
+use moorgate_wire::host::Asked;
 use serde::Deserialize;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -33,7 +37,7 @@ use crate::{
         extract::{Flag, Query},
         listen::Stopping,
     },
-    view::{Explained, FlowLine, FlowView, WhyFlow},
+    view::{Explained, ExplainedRoute, FlowLine, FlowView, WhyFlow},
     words,
 };
 
@@ -130,9 +134,21 @@ pub(super) async fn show_flow(
         let said = format_args!("there is no flow {id}, or it is too old to be kept; moorgate log lists the latest");
         return Err(Problem::new(Case::NotFound, said));
     };
-    let now = explain_now(&api.control, &flow).await;
-    let advice = words::advice(&flow).map(str::to_owned);
-    Ok(axum::Json(WhyFlow { ended: words::ended(&flow), advice, now, flow: FlowView::from(&flow) }))
+    let (now, inbound_now) = match flow.listener {
+        Listener::InboundHttp | Listener::InboundTls => (None, explain_route_now(&api.control, &caller, &flow).await),
+        _ => (explain_now(&api.control, &flow).await, None),
+    };
+    let advice = words::advice(&flow).map(Into::into);
+    Ok(axum::Json(WhyFlow { ended: words::ended(&flow), advice, now, inbound_now, flow: FlowView::from(&flow) }))
+}
+
+/// `None` where no domain was named, the resolver takes its time, or the domain is another account's by now.
+async fn explain_route_now(control: &Control, caller: &Caller, flow: &Flow) -> Option<ExplainedRoute> {
+    let asked = Asked::from_authority(flow.target.as_deref()?, Some(443)).ok()?;
+    let domain = asked.host.as_ref().ok()?.to_string();
+    let explained = timeout(RESOLVE, control.explain_route(&domain, Some(flow.client.ip()))).await.ok()?.ok()?;
+    let may_see = explained.account.as_deref().is_none_or(|account| caller.sees(account));
+    may_see.then(|| explained.into())
 }
 
 /// `None` where there is nothing to decide on any more.

@@ -18,12 +18,14 @@ use super::ApiState;
 use crate::problem::Problem;
 
 mod accounts;
+mod certificates;
 mod credentials;
 mod egress;
 mod explain;
 mod flows;
 pub(super) mod health;
 mod policy;
+mod routes;
 mod tokens;
 
 /// Where the API describes itself.
@@ -43,6 +45,15 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(policy::show_policy, policy::set_policy))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
         .routes(routes!(tokens::revoke_token))
+        .routes(routes!(routes::list_routes, routes::add_route))
+        .routes(routes!(routes::show_route, routes::change_route, routes::remove_route))
+        .routes(routes!(routes::explain_route))
+        .routes(routes!(certificates::list_certificates))
+        .routes(routes!(
+            certificates::show_certificate,
+            certificates::add_certificate,
+            certificates::remove_certificate
+        ))
         .routes(routes!(egress::list_egress))
         .routes(routes!(flows::list_flows))
         .routes(routes!(flows::show_flow))

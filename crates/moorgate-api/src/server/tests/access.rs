@@ -32,7 +32,7 @@ async fn every_route_is_described_and_in_the_table_of_who_may_call_it() {
 
 /// A path of the table with something in its holes, and a body that is right for it.
 fn filled(path: &str, account: &str, username: &str, flow: FlowId, token: &str) -> String {
-    let path = path.replace("{account}", account).replace("{username}", username);
+    let path = path.replace("{account}", account).replace("{username}", username).replace("{domain}", "app.test");
     match path.as_str() {
         "/api/v1/explain" => format!("{path}?account={account}&host=four.example&port=443"),
         "/api/v1/flows" => format!("{path}?account={account}"),
@@ -44,6 +44,10 @@ fn filled(path: &str, account: &str, username: &str, flow: FlowId, token: &str) 
 fn body(method: &Method, path: &str, account: &str) -> String {
     match (method.as_str(), path) {
         ("POST", "/api/v1/accounts") => r#"{"name":"fresh"}"#.into(),
+        ("POST", "/api/v1/routes") => format!(
+            r#"{{"domain":"new.test","mode":"terminate","account":"{account}","origins":[{{"url":"http://four.example"}}]}}"#
+        ),
+        ("PUT", path) if path.contains("certificates") => serde_json::to_string(&certificate_for("app.test")).unwrap(),
         ("PUT", _) => r#"{"rules":[]}"#.into(),
         ("POST", "/api/v1/tokens") => format!(r#"{{"account":"{account}"}}"#),
         _ => String::new(),
@@ -63,6 +67,7 @@ async fn no_route_lets_in_whom_it_should_not() {
     );
     let victim = secret(Some("acme"), Scope::Write).await;
     let username = control.add_credential("acme").await.unwrap().username;
+    house.add_route("acme", "app.test").await;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
     for (method, path, need) in TABLE {
         let url = filled(path, "acme", &username, flow, &victim.id);
@@ -82,9 +87,10 @@ async fn no_route_lets_in_whom_it_should_not() {
         }
         // Another account's token: what names acme is not there, lists are without it.
         let (status, answer) = call(foreign.token.reveal()).await;
-        if matches!(*path, "/api/v1/accounts" | "/api/v1/tokens" | "/api/v1/egress") && verb == "GET" {
+        let lists = ["accounts", "tokens", "egress", "routes", "certificates"];
+        if path.strip_prefix("/api/v1/").is_some_and(|path| lists.contains(&path)) && verb == "GET" {
             assert_eq!(status, 200, "{what}: {answer}");
-            assert!(!answer.contains("acme"), "{what}: {answer}");
+            assert!(!answer.contains("acme") && !answer.contains("app.test"), "{what}: {answer}");
         } else {
             assert_eq!(status, 404, "{what} by another account: {answer}");
         }
@@ -101,6 +107,7 @@ async fn no_route_lets_in_whom_it_should_not() {
     // None of all this did anything.
     assert_eq!(control.list_accounts().await.len(), 3);
     assert_eq!(control.list_credentials("acme").await.unwrap().len(), 1);
+    assert_eq!((control.list_routes(None).await.len(), control.list_certificates(None).await.len()), (1, 1));
     // And each of them works for those who may, the account itself being removed last.
     let mut routes: Vec<_> = TABLE.iter().filter(|(_, path, _)| path.starts_with("/api/v1")).collect();
     routes.sort_by_key(|(method, path, _)| (*method == Method::DELETE, path.ends_with("{account}")));
@@ -118,11 +125,16 @@ async fn what_belongs_to_another_looks_like_what_is_not_there() {
     let victim = house.control.add_token(Some("acme"), Scope::Write).await.unwrap().id;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
     let unknown = FlowId(flow.0 + 1);
+    house.add_route("acme", "acme.test").await;
     for (theirs, nobodys) in [
         ("accounts/acme".to_owned(), "accounts/acma".to_owned()),
         ("accounts/acme/policy".into(), "accounts/acma/policy".into()),
         ("flows?account=acme".into(), "flows?account=acma".into()),
         (format!("flows/{flow}"), format!("flows/{unknown}")),
+        ("routes?account=acme".into(), "routes?account=acma".into()),
+        ("routes/acme.test".into(), "routes/acma.test".into()),
+        ("routes/acme.test/explain".into(), "routes/acma.test/explain".into()),
+        ("certificates/acme.test".into(), "certificates/acma.test".into()),
     ] {
         let ask = async |path: &str| house.ask_as(token.token.reveal(), "GET", &format!("/api/v1/{path}"), "").await;
         let (theirs, nobodys) = (ask(&theirs).await, ask(&nobodys).await);

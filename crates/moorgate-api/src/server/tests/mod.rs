@@ -3,6 +3,7 @@
 mod access;
 mod limits;
 mod resources;
+mod routes;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,7 +12,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use moorgate_contract::{
@@ -20,10 +21,11 @@ use moorgate_contract::{
     flow::{Flow, FlowId, FlowSink, OpenFlow},
     listener::Listener,
     outcome::Outcome,
+    route::{Mode, OriginSpec},
     snapshot::{Site, Snapshot},
     time::Timestamp,
 };
-use moorgate_control::{Control, Plane, Settings};
+use moorgate_control::{Control, Plane, RouteChange, Settings};
 use moorgate_keys::MasterKey;
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
@@ -50,6 +52,10 @@ impl Plane for Double {
 
     fn presence(&self) -> Arc<Presence> {
         Arc::new(Presence { local: vec![], absent: vec![ip("203.0.113.11")] })
+    }
+
+    fn clock(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>> {
@@ -148,12 +154,30 @@ impl House {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// A route with a certificate.
+    async fn add_route(&self, account: &str, domain: &str) {
+        let origins = Some(vec![OriginSpec { url: "http://four.example:3000".parse().unwrap(), weight: 1 }]);
+        let change = RouteChange { origins, ..RouteChange::default() };
+        self.control.add_route(Some(account), domain, Mode::Terminate, change).await.unwrap();
+        let add = certificate_for(domain);
+        let (chain, key) = (add.chain.as_bytes(), add.key.as_bytes());
+        self.control.add_certificate(Some(account), domain, chain, key).await.unwrap();
+    }
+
     async fn record(&self, number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> FlowId {
         let flow = flow(number, account, target, outcome);
         let id = flow.id;
         self.control.record_flows(vec![flow]).await;
         id
     }
+}
+
+/// A chain and its key (PEM) for a domain, signed by itself.
+fn certificate_for(domain: &str) -> crate::view::AddCertificate {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new([domain.to_owned()]).unwrap();
+    let chain = params.self_signed(&key).unwrap().pem();
+    crate::view::AddCertificate { chain, key: key.serialize_pem(), account: None }
 }
 
 fn flow(number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> Flow {

@@ -12,11 +12,11 @@ use crate::{
     testing::{House, until},
 };
 
-const STORE: &str = "moorgate.sqlite";
+pub(super) const STORE: &str = "moorgate.sqlite";
 const NOW: Duration = Duration::ZERO;
 
 /// Damages the store as nothing of ours would.
-async fn sql(house: &House, statement: &'static str) {
+pub(super) async fn sql(house: &House, statement: &'static str) {
     let mut connection = SqliteConnectOptions::new().filename(house.path(STORE)).connect().await.unwrap();
     sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use moorgate_contract::{
     account::{AccountId, CredentialId, Secret, SecretHash, SecretId},
+    route::RouteId,
     time::Timestamp,
 };
 use sqlx::{Connection as _, SqliteConnection, query_as, query_scalar};
 
 use super::Store;
 use crate::{
-    book::{AccountRow, CredentialRow, Rows, TokenRow},
+    book::{AccountRow, CertificateRow, CredentialRow, RouteRow, Rows, TokenRow},
     error::StoreError,
     views::Scope,
 };
@@ -30,6 +31,8 @@ async fn read(connection: &mut SqliteConnection) -> Result<Rows, sqlx::Error> {
         accounts: accounts(&mut tx).await?,
         credentials: credentials(&mut tx).await?,
         tokens: tokens(&mut tx).await?,
+        routes: routes(&mut tx).await?,
+        certificates: certificates(&mut tx).await?,
     };
     tx.rollback().await?;
     Ok(rows)
@@ -96,6 +99,37 @@ async fn tokens(connection: &mut SqliteConnection) -> Result<Vec<TokenRow>, sqlx
         Some(TokenRow { id, account, scope, hash: SecretHash(hash), created: Timestamp(number(created)) })
     };
     Ok(rows.into_iter().filter_map(token).collect())
+}
+
+async fn routes(connection: &mut SqliteConnection) -> Result<Vec<RouteRow>, sqlx::Error> {
+    let rows: Vec<(i64, i64, String, String, String, i64)> =
+        query_as("SELECT id, account, domain, mode, settings, created FROM route ORDER BY id")
+            .fetch_all(connection)
+            .await?;
+    let route = |(id, account, domain, mode, settings, created)| RouteRow {
+        id: RouteId(number(id)),
+        account: AccountId(number(account)),
+        domain,
+        mode,
+        settings,
+        created: Timestamp(number(created)),
+    };
+    Ok(rows.into_iter().map(route).collect())
+}
+
+async fn certificates(connection: &mut SqliteConnection) -> Result<Vec<CertificateRow>, sqlx::Error> {
+    let rows: Vec<(i64, String, String, Vec<u8>, i64)> =
+        query_as("SELECT account, domain, chain, key, created FROM certificate ORDER BY id")
+            .fetch_all(connection)
+            .await?;
+    let certificate = |(account, domain, chain, key, created)| CertificateRow {
+        account: AccountId(number(account)),
+        domain,
+        chain,
+        key,
+        created: Timestamp(number(created)),
+    };
+    Ok(rows.into_iter().map(certificate).collect())
 }
 
 /// SQLite's integers are signed; none of ours is negative.

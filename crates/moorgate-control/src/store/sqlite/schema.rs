@@ -11,10 +11,13 @@ use sqlx::{
 
 use crate::error::{ControlError, StoreError};
 
-const CONTROL: &[(i64, &str, &str)] = &[(1, "control", include_str!("../../../migrations/control/0001_control.sql"))];
+const CONTROL: &[(i64, &str, &str)] = &[
+    (1, "control", include_str!("../../../migrations/control/0001_control.sql")),
+    (2, "routes", include_str!("../../../migrations/control/0002_routes.sql")),
+];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 1;
+const KNOWN: i64 = 2;
 
 pub(crate) const FLOWS: &[(i64, &str, &str)] =
     &[(1, "flows", include_str!("../../../migrations/flows/0001_flows.sql"))];

@@ -2,6 +2,7 @@
 
 use moorgate_contract::{
     account::{AccountId, CredentialId, SecretHash, SecretId},
+    route::RouteId,
     time::Timestamp,
 };
 use moorgate_keys::KeyId;
@@ -9,7 +10,7 @@ use sqlx::{Connection as _, Sqlite, Transaction, query, query_scalar};
 
 use super::{Store, load::number};
 use crate::{
-    book::{AccountRow, TokenRow},
+    book::{AccountRow, CertificateRow, RouteRow, TokenRow},
     error::StoreError,
 };
 
@@ -85,7 +86,7 @@ impl Tx<'_> {
             .map_err(&self.failed)
     }
 
-    /// Removes an account with its credentials and tokens.
+    /// Removes an account with all that is its own.
     pub(crate) async fn delete_account(&mut self, id: AccountId) -> Result<(), StoreError> {
         let statement = query("DELETE FROM account WHERE id = ?").bind(stored(id.0));
         statement.execute(&mut *self.inner).await.map(drop).map_err(&self.failed)
@@ -158,6 +159,56 @@ impl Tx<'_> {
     /// Removes a token.
     pub(crate) async fn delete_token(&mut self, id: &str) -> Result<(), StoreError> {
         let statement = query("DELETE FROM token WHERE id = ?").bind(id);
+        statement.execute(&mut *self.inner).await.map(drop).map_err(&self.failed)
+    }
+
+    /// Adds a route; its id is given here.
+    pub(crate) async fn insert_route(&mut self, row: &RouteRow) -> Result<RouteId, StoreError> {
+        let statement = query_scalar(
+            "INSERT INTO route (account, domain, mode, settings, created) VALUES (?, ?, ?, ?, ?) RETURNING id",
+        );
+        let id: i64 = statement
+            .bind(stored(row.account.0))
+            .bind(&row.domain)
+            .bind(&row.mode)
+            .bind(&row.settings)
+            .bind(stored(row.created.0))
+            .fetch_one(&mut *self.inner)
+            .await
+            .map_err(&self.failed)?;
+        Ok(RouteId(number(id)))
+    }
+
+    /// Replaces what can change of a route.
+    pub(crate) async fn update_route(&mut self, row: &RouteRow) -> Result<(), StoreError> {
+        let statement = query("UPDATE route SET settings = ? WHERE id = ?").bind(&row.settings).bind(stored(row.id.0));
+        statement.execute(&mut *self.inner).await.map(drop).map_err(&self.failed)
+    }
+
+    /// Removes a route.
+    pub(crate) async fn delete_route(&mut self, id: RouteId) -> Result<(), StoreError> {
+        let statement = query("DELETE FROM route WHERE id = ?").bind(stored(id.0));
+        statement.execute(&mut *self.inner).await.map(drop).map_err(&self.failed)
+    }
+
+    /// Adds the certificate of a domain, or replaces it.
+    pub(crate) async fn put_certificate(&mut self, row: &CertificateRow) -> Result<(), StoreError> {
+        self.delete_certificate(&row.domain).await?;
+        query("INSERT INTO certificate (account, domain, chain, key, created) VALUES (?, ?, ?, ?, ?)")
+            .bind(stored(row.account.0))
+            .bind(&row.domain)
+            .bind(&row.chain)
+            .bind(&row.key)
+            .bind(stored(row.created.0))
+            .execute(&mut *self.inner)
+            .await
+            .map(drop)
+            .map_err(&self.failed)
+    }
+
+    /// Removes the certificate of a domain.
+    pub(crate) async fn delete_certificate(&mut self, domain: &str) -> Result<(), StoreError> {
+        let statement = query("DELETE FROM certificate WHERE domain = ?").bind(domain);
         statement.execute(&mut *self.inner).await.map(drop).map_err(&self.failed)
     }
 }

@@ -56,7 +56,10 @@ fn a_directory_that_commands_find_by_themselves_is_not_named() {
 fn a_listener_that_is_not_open_is_not_on_the_page() {
     let dir = tempfile::tempdir().unwrap();
     let with = |variables: &[(&str, &str)]| page(&settings(dir.path(), false, variables), None);
-    assert!(with(&[]).contains("INBOUND    127.0.0.1:8443 (TLS), 127.0.0.1:8080 (HTTP)\n"));
+    assert!(
+        with(&[])
+            .contains("INBOUND    127.0.0.1:8443 (TLS), 127.0.0.1:8080 (HTTP); Static and Shield share the TLS port\n")
+    );
     assert!(with(&[("MOORGATE_INBOUND_TLS", "")]).contains("INBOUND    127.0.0.1:8080 (HTTP)\n"));
     let none = with(&[("MOORGATE_INBOUND_TLS", ""), ("MOORGATE_INBOUND_HTTP", "")]);
     assert!(!none.contains("INBOUND") && !none.contains("no route") && !none.contains("\n\n\n"), "{none}");

@@ -1,4 +1,5 @@
-// Go's net/http through the proxy PROXY: one transport for each base URL given.
+// Go's net/http through the proxy PROXY: one transport for each base URL given. With TRANSPORT=default it is the one that
+// every program gets which sets up none, with nothing changed but which proxy it uses; it trusts SSL_CERT_FILE.
 package main
 
 import (
@@ -16,20 +17,30 @@ import (
 func main() {
 	proxy, err := url.Parse(os.Getenv("PROXY"))
 	check(err)
-	pem, err := os.ReadFile(os.Getenv("CA"))
-	check(err)
-	trust := x509.NewCertPool()
-	trust.AppendCertsFromPEM(pem)
 	upload := bytes.Repeat([]byte("moorgate"), 125_000)
 	for _, base := range os.Args[1:] {
-		client := http.Client{Transport: &http.Transport{
-			Proxy:           http.ProxyURL(proxy),
-			TLSClientConfig: &tls.Config{RootCAs: trust},
-		}}
+		client := http.Client{Transport: transport(proxy)}
 		ask(&client, "GET", base, "/hello", nil)
 		ask(&client, "GET", base, "/hello", nil)
 		ask(&client, "GET", base, "/bytes/1000000", nil)
 		ask(&client, "POST", base, "/upload", bytes.NewReader(upload))
+	}
+}
+
+func transport(proxy *url.URL) *http.Transport {
+	if os.Getenv("TRANSPORT") == "default" {
+		transport := http.DefaultTransport.(*http.Transport)
+		// From the environment it would use none for localhost.
+		transport.Proxy = http.ProxyURL(proxy)
+		return transport
+	}
+	pem, err := os.ReadFile(os.Getenv("CA"))
+	check(err)
+	trust := x509.NewCertPool()
+	trust.AppendCertsFromPEM(pem)
+	return &http.Transport{
+		Proxy:           http.ProxyURL(proxy),
+		TLSClientConfig: &tls.Config{RootCAs: trust},
 	}
 }
 

@@ -175,7 +175,8 @@ pub struct Side {
 }
 
 impl Side {
-    pub(super) fn over(wire: Wire, early: Vec<u8>) -> Self {
+    /// Over a connection, of which `early` was read already.
+    pub fn over(wire: Wire, early: Vec<u8>) -> Self {
         let (reader, writer) = tokio::io::split(wire.stream);
         let reader = Reader::Wire { half: reader, early };
         Self { reader, writer: Writer::Wire(writer), socket: wire.socket, h2: None }

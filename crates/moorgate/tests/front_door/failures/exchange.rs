@@ -112,6 +112,51 @@ fn a_chunk_that_breaks_when_the_request_is_on_its_way_is_400_and_no_whole_reques
 }
 
 #[test]
+fn a_client_that_leaves_before_its_first_chunk_leaves_nothing_at_the_target() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    let target = Target::http(|_| ok("never"));
+    for begun in ["", "5", "5\r\n"] {
+        let mut talk = Talk::to(gateway.address(HTTP));
+        let framing = "Transfer-Encoding: chunked\r\n";
+        let request = get(&credential, &target.address.to_string(), "/", framing).replacen("GET", "POST", 1);
+        let before = target.seen().peers.len();
+        talk.send(request + begun);
+        let client = talk.local().to_string();
+        eventually("the connection to the target", || (target.seen().peers.len() > before).then_some(()));
+        drop(talk);
+        gateway.wait_flow(|flow| flow["client"] == *client && flow["outcome"] == "reset_by_client");
+    }
+    assert_eq!(target.seen().bytes, 0);
+}
+
+#[test]
+fn a_response_head_beyond_its_limits_is_refused_and_the_longest_that_is_not_arrives() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    let mut expected = Expected::of(&gateway);
+    // Fields, bytes of each. The limits are 100 fields, Content-Length among them, and 400 KiB.
+    for (count, len, fits) in [(99, 1, true), (100, 1, false), (3, 130 * 1024, true), (3, 137 * 1024, false)] {
+        let fields: String = (0..count).map(|n| format!("X-{n}: {}\r\n", "v".repeat(len))).collect();
+        let response = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok");
+        let target = Target::http(move |_| response.clone());
+        let mut talk = Talk::to(gateway.address(HTTP));
+        talk.send(get(&credential, &target.address.to_string(), "/", ""));
+        let reply = talk.reply();
+        if fits {
+            assert_eq!((reply.status, &*reply.body), (200, "ok"));
+            assert_eq!(reply.head.lines().filter(|line| line.starts_with("x-")).count(), count);
+        } else {
+            // Apart, because the other one would be shown whole.
+            assert_eq!(reply.status, 502, "{count} fields of {len} bytes");
+            check_refusal(&reply, 502, "response_malformed");
+        }
+        expected.note(talk.local(), HTTP, if fits { "ok" } else { "response_malformed" });
+    }
+    expected.check();
+}
+
+#[test]
 fn an_early_response_is_delivered_and_the_rest_of_the_request_is_no_next_one() {
     let gateway = Gateway::start();
     let credential = gateway.credential();

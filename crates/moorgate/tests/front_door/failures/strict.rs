@@ -1,6 +1,8 @@
 //! HTTP/1 as strictly as it can be read: what two readers could read differently is refused, on the first and on a later
 //! request of a connection, and not a byte of it reaches the target.
 
+use std::{thread, time::Duration};
+
 use super::{Expected, HTTP, check_refusal};
 use crate::{
     gateway::Gateway,
@@ -122,6 +124,92 @@ fn what_two_readers_could_read_differently_reaches_no_target() {
             assert!(talk.rest().0.is_empty(), "{name}: the connection is closed");
             expected.note(talk.local(), HTTP, code);
             assert_eq!(target.seen().bytes, before.bytes, "{name}: bytes at the target");
+        }
+    }
+    expected.check();
+}
+
+/// How the cases of chunked bodies begin.
+const CHUNKED: &str = "HOST AUTH Transfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn a_chunked_body_that_begins_wrong_reaches_no_target_however_late_it_comes() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    let target = Target::http(|_| ok("fine"));
+    let address = target.address.to_string();
+    let head = format!(
+        "POST http://{address}/ HTTP/1.1\r\nHost: {address}\r\n{}Transfer-Encoding: chunked\r\n\r\n",
+        authorization(&credential)
+    );
+    let bodies: Vec<_> =
+        CASES.iter().filter_map(|(name, _, rest)| Some((*name, rest.strip_prefix(CHUNKED)?))).collect();
+    assert_eq!(bodies.iter().filter(|(name, _)| name.contains("chunk size")).count(), 6);
+    let good = get(&credential, &address, "/", "");
+
+    let mut expected = Expected::of(&gateway);
+    for (name, body) in bodies {
+        // Byte by byte only what is wrong before there is any data to forward.
+        let is_first = !body.starts_with("5\r\n");
+        for (later, dripped) in [(false, false), (true, false), (false, true), (true, true)] {
+            if dripped && !is_first {
+                continue;
+            }
+            println!("{name}, later: {later}, dripped: {dripped}");
+            let mut talk = Talk::to(gateway.address(HTTP));
+            if later {
+                talk.send(&good);
+                assert_eq!(talk.reply().body, "fine");
+                expected.note(talk.local(), HTTP, "ok");
+            }
+            let before = target.seen().bytes;
+            talk.send(&head);
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(target.seen().bytes, before, "{name}: the head waits for the first chunk");
+            for piece in body.as_bytes().chunks(if dripped { 1 } else { body.len() }) {
+                talk.send(piece);
+                thread::sleep(Duration::from_millis(if dripped { 2 } else { 0 }));
+            }
+            check_refusal(&talk.reply(), 400, "malformed");
+            assert_eq!(talk.rest().0, b"", "{name}: the connection is closed");
+            expected.note(talk.local(), HTTP, "malformed");
+            assert_eq!(target.seen().bytes, before, "{name}: bytes at the target");
+        }
+    }
+    expected.check();
+}
+
+#[test]
+fn chunk_extensions_of_a_kibibyte_and_trailers_of_eight_go_no_further_and_longer_ones_are_refused() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    let target = Target::http(|_| ok("fine"));
+    let address = target.address.to_string();
+    let head = get(&credential, &address, "/", "Transfer-Encoding: chunked\r\n").replacen("GET", "POST", 1);
+    // With the semicolon; and with every byte up to the empty line's LF.
+    let extension = |bytes: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(bytes - 1));
+    let trailers = |bytes: usize| format!("5\r\nhello\r\n0\r\nX: {}\r\n\r\n", "x".repeat(bytes - 7));
+    let mut expected = Expected::of(&gateway);
+    for (body, fits) in
+        [(extension(1024), true), (extension(1025), false), (trailers(8 * 1024), true), (trailers(8 * 1024 + 1), false)]
+    {
+        for late in [false, true] {
+            let mut talk = Talk::to(gateway.address(HTTP));
+            let before = target.seen();
+            talk.send(&head);
+            if late {
+                thread::sleep(Duration::from_millis(50));
+            }
+            talk.send(&body);
+            let reply = talk.reply();
+            if fits {
+                assert_eq!((reply.status, &*reply.body), (200, "fine"));
+                assert!(target.seen().requests[before.requests.len()].ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"));
+            } else {
+                check_refusal(&reply, 400, "malformed");
+                assert_eq!(target.seen().requests.len(), before.requests.len());
+            }
+            expected.note(talk.local(), HTTP, if fits { "ok" } else { "malformed" });
         }
     }
     expected.check();

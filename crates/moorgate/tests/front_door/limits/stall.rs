@@ -218,6 +218,14 @@ async fn stalls(doors: &Doors) -> Vec<Stall> {
                 request("PUT", silent, "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
             )
             .ends(BODY, "body_too_slow"),
+            Stall::new(
+                "no chunk of a chunked body",
+                door,
+                request("PUT", silent, "Transfer-Encoding: chunked\r\n\r\n"),
+            )
+            .ends(BODY, "body_too_slow"),
+            Stall::new("half of a chunk's size", door, request("PUT", silent, "Transfer-Encoding: chunked\r\n\r\n5"))
+                .ends(BODY, "body_too_slow"),
             Stall::new("a target that does not answer", door, request("GET", silent, "Connection: close\r\n\r\n"))
                 .gets("HTTP/1.1 504 ")
                 .ends(RESPONSE, "response_timeout"),

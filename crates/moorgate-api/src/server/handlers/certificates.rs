@@ -1,0 +1,100 @@
+//! `certificates`: what routes show in place of the local CA's. A private key comes in and is never answered.
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use moorgate_control::{CertificateView, ControlError, What};
+
+use super::{
+    Answer,
+    routes::{Whose, owner},
+};
+use crate::{
+    problem::Problem,
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{FILES_BYTES, Json, Query},
+    },
+    view::{AddCertificate, Certificate},
+};
+
+fn absent(domain: &str) -> Problem {
+    ControlError::NotFound { what: What::Certificate, name: domain.chars().take(80).collect() }.into()
+}
+
+/// A certificate, if the caller may see it. Another's is answered like one that is not there.
+async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<CertificateView, Problem> {
+    match api.control.certificate(domain).await {
+        Ok(certificate) if caller.sees(&certificate.account) => Ok(certificate),
+        Ok(_) | Err(ControlError::NotFound { .. }) => Err(absent(domain)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lists the certificates that the token may see, by domain.
+#[utoipa::path(get, path = "/api/v1/certificates", tag = "certificates",
+    params(("account" = Option<String>, Query, description = "Only this account's")),
+    responses((status = OK, body = Vec<Certificate>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list_certificates(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Query(whose): Query<Whose>,
+) -> Answer<Vec<Certificate>> {
+    let account = whose.account(&api, &caller).await?;
+    let certificates = api.control.list_certificates(account.as_deref()).await;
+    Ok(axum::Json(certificates.into_iter().map(Certificate::from).collect()))
+}
+
+/// Shows one certificate.
+#[utoipa::path(get, path = "/api/v1/certificates/{domain}", tag = "certificates",
+    params(("domain" = String, Path, description = "The domain whose route shows it")),
+    responses((status = OK, body = Certificate), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show_certificate(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+) -> Answer<Certificate> {
+    Ok(axum::Json(seen(&api, &caller, &domain).await?.into()))
+}
+
+/// Adds a domain's certificate, or replaces it. New handshakes get it when this answers.
+#[utoipa::path(put, path = "/api/v1/certificates/{domain}", tag = "certificates", request_body = AddCertificate,
+    params(("domain" = String, Path, description = "The domain whose route is to show it")),
+    responses((status = OK, body = Certificate), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn add_certificate(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+    Json(add): Json<AddCertificate, FILES_BYTES>,
+) -> Answer<Certificate> {
+    let account = owner(&caller, add.account)?;
+    if !caller.is_operator() && is_anothers(&api, &caller, &domain).await {
+        return Err(absent(&domain));
+    }
+    let (chain, key) = (add.chain.as_bytes(), add.key.as_bytes());
+    Ok(axum::Json(api.control.add_certificate(account.as_deref(), &domain, chain, key).await?.into()))
+}
+
+/// Whether another account has the domain's route or certificate.
+async fn is_anothers(api: &ApiState, caller: &Caller, domain: &str) -> bool {
+    let of_route = api.control.route(domain).await.map(|route| route.account);
+    let of_certificate = api.control.certificate(domain).await.map(|certificate| certificate.account);
+    [of_route, of_certificate].into_iter().flatten().any(|account| !caller.sees(&account))
+}
+
+/// Removes a certificate; the domain's route shows one of the local CA from now on.
+#[utoipa::path(delete, path = "/api/v1/certificates/{domain}", tag = "certificates",
+    params(("domain" = String, Path, description = "The domain whose route shows it")),
+    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn remove_certificate(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+) -> Result<StatusCode, Problem> {
+    seen(&api, &caller, &domain).await?;
+    api.control.remove_certificate(&domain).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

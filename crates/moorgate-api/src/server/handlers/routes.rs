@@ -1,0 +1,169 @@
+//! `routes`: public names, how they are served and where they go. An account sees and changes its own.
+
+use std::net::IpAddr;
+
+use axum::{
+    Extension,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use moorgate_control::{ControlError, RouteView, What};
+use moorgate_wire::name::DomainName;
+use serde::Deserialize;
+
+use super::Answer;
+use crate::{
+    problem::Problem,
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{FILES_BYTES, Json, Query},
+    },
+    view::{AddRoute, ChangeRoute, ExplainedRoute, Route},
+};
+
+/// Whose are listed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Whose {
+    account: Option<String>,
+}
+
+impl Whose {
+    /// The account whose things are listed; `None`: everybody's.
+    pub(super) async fn account(self, api: &ApiState, caller: &Caller) -> Result<Option<String>, Problem> {
+        let Some(account) = self.account else { return Ok(caller.account().map(str::to_owned)) };
+        caller.must_see(&account)?;
+        // A list of nothing would hide that the name is misspelt.
+        api.control.account(&account).await?;
+        Ok(Some(account))
+    }
+}
+
+/// Whose something new is to be: an account makes its own, and may name itself only.
+pub(super) fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Problem> {
+    if let Some(named) = &named {
+        caller.must_see(named)?;
+    }
+    Ok(named.or_else(|| caller.account().map(str::to_owned)))
+}
+
+fn absent(domain: &str) -> Problem {
+    ControlError::NotFound { what: What::Route, name: domain.chars().take(80).collect() }.into()
+}
+
+/// A route, if the caller may see it. Another's is answered like one that is not there.
+async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<RouteView, Problem> {
+    match api.control.route(domain).await {
+        Ok(route) if caller.sees(&route.account) => Ok(route),
+        Ok(_) | Err(ControlError::NotFound { .. }) => Err(absent(domain)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Lists the routes that the token may see, by domain.
+#[utoipa::path(get, path = "/api/v1/routes", tag = "routes",
+    params(("account" = Option<String>, Query, description = "Only this account's")),
+    responses((status = OK, body = Vec<Route>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn list_routes(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Query(whose): Query<Whose>,
+) -> Answer<Vec<Route>> {
+    let account = whose.account(&api, &caller).await?;
+    let routes = api.control.list_routes(account.as_deref()).await;
+    Ok(axum::Json(routes.into_iter().map(Route::from).collect()))
+}
+
+/// Makes a route. It is served when this answers.
+#[utoipa::path(post, path = "/api/v1/routes", tag = "routes", request_body = AddRoute,
+    responses((status = CREATED, body = Route), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn add_route(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Json(add): Json<AddRoute, FILES_BYTES>,
+) -> Result<(StatusCode, axum::Json<Route>), Problem> {
+    let account = owner(&caller, add.account)?;
+    let route = api.control.add_route(account.as_deref(), &add.domain, add.mode, add.settings.into()).await?;
+    Ok((StatusCode::CREATED, axum::Json(route.into())))
+}
+
+/// Shows one route, without passwords, keys and the values of header fields.
+#[utoipa::path(get, path = "/api/v1/routes/{domain}", tag = "routes",
+    params(("domain" = String, Path, description = "The route's domain")),
+    responses((status = OK, body = Route), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show_route(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+) -> Answer<Route> {
+    Ok(axum::Json(seen(&api, &caller, &domain).await?.into()))
+}
+
+/// Changes a route. New connections and requests are served by it when this answers; open ones stay.
+#[utoipa::path(patch, path = "/api/v1/routes/{domain}", tag = "routes", request_body = ChangeRoute,
+    params(("domain" = String, Path, description = "The route's domain")),
+    responses((status = OK, body = Route), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn change_route(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+    Json(change): Json<ChangeRoute, FILES_BYTES>,
+) -> Answer<Route> {
+    seen(&api, &caller, &domain).await?;
+    Ok(axum::Json(api.control.set_route(&domain, change.into()).await?.into()))
+}
+
+/// Removes a route: its domain is refused from now on, and its open flows are cut. A certificate of the domain stays.
+#[utoipa::path(delete, path = "/api/v1/routes/{domain}", tag = "routes",
+    params(("domain" = String, Path, description = "The route's domain")),
+    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn remove_route(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+) -> Result<StatusCode, Problem> {
+    seen(&api, &caller, &domain).await?;
+    api.control.remove_route(&domain).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who is to be let in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Coming {
+    client: Option<IpAddr>,
+}
+
+/// Says what a client of a domain would meet, step by step, without sending traffic.
+#[utoipa::path(get, path = "/api/v1/routes/{domain}/explain", tag = "routes",
+    params(("domain" = String, Path, description = "The name that a client asks for"),
+        ("client" = Option<String>, Query, description = "The client's address; left out: one that may come")),
+    responses((status = OK, body = ExplainedRoute), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn explain_route(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+    Query(coming): Query<Coming>,
+) -> Answer<ExplainedRoute> {
+    // Before any origin's name is resolved.
+    if !caller.is_operator() && !is_theirs(&api, &caller, &domain).await {
+        return Err(absent(&domain));
+    }
+    let explained = api.control.explain_route(&domain, coming.client).await?;
+    // A route that can't be served leaves its domain to a wildcard, which may be another's.
+    if explained.account.as_deref().is_some_and(|account| !caller.sees(account)) {
+        return Err(absent(&domain));
+    }
+    Ok(axum::Json(explained.into()))
+}
+
+/// Whether a domain is served by a route of the caller's, its own or a wildcard's.
+async fn is_theirs(api: &ApiState, caller: &Caller, domain: &str) -> bool {
+    match api.control.route(domain).await {
+        Ok(route) => caller.sees(&route.account),
+        Err(_) => DomainName::parse(domain).is_ok_and(|name| {
+            api.control.snapshot().route(&name).is_some_and(|(_, account)| caller.sees(&account.name))
+        }),
+    }
+}

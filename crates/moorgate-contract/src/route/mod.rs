@@ -1,0 +1,178 @@
+//! Inbound routes: a public name, how it is served, and where it goes.
+
+mod actions;
+mod domain;
+mod origin;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use actions::{
+    Actions, BasicUser, ClientRules, HeaderEdits, HeaderField, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, Maintenance, OnHttp,
+    PathRedirect,
+};
+pub use domain::{Domain, DomainError};
+pub use origin::{Origin, OriginScheme, OriginSpec, OriginUrl, OriginUrlError};
+
+use crate::{
+    account::{AccountId, Load},
+    attached::Attached,
+    balance::Pool,
+};
+
+/// A route, for as long as it exists; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RouteId(pub u64);
+
+/// How a route is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// TLS ends here, and each HTTP request is acted upon (the Static product).
+    Terminate,
+    /// TLS goes by unread; the origin keeps its key (the Shield product).
+    Passthrough,
+}
+
+impl Mode {
+    /// `terminate` or `passthrough`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "terminate",
+            Self::Passthrough => "passthrough",
+        }
+    }
+}
+
+/// Which version of the PROXY protocol an origin asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyVersion {
+    /// The line of text.
+    V1,
+    /// The binary header, with the server name in it.
+    V2,
+}
+
+/// What stands in Host and `:authority` toward the origin of a terminate route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostFor {
+    /// The domain that the client asked for.
+    #[default]
+    Client,
+    /// The forwarding URL's own host: for platforms that route by it.
+    Origin,
+}
+
+/// How an origin's health is looked at, beside what traffic itself finds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Check {
+    /// Seconds between two checks; `None`: traffic alone decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u32>,
+    /// A path to GET, answered with 200 to 399 by a healthy origin of a terminate route; `None`: a TCP connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// Another set of origins for a part of a terminate route's paths.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PathOrigins {
+    /// Whole segments: `/api` means `/api` and what is below it, not `/apix`.
+    pub prefix: String,
+    /// Where these go.
+    pub origins: Vec<OriginSpec>,
+}
+
+/// What an account says of a route: stored, shown and applied as this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteSettings {
+    /// Where it goes, unless `paths` says otherwise. At least one.
+    pub origins: Vec<OriginSpec>,
+    /// Path prefixes that go elsewhere (terminate); the longest that fits wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathOrigins>,
+    /// Whether the origin is told the client's address by the PROXY protocol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// CA certificates (PEM) that alone are trusted for `https://` origins; `None`: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin_ca: Option<String>,
+    /// The Host that the origin gets.
+    pub origin_host: HostFor,
+    /// Health checks.
+    pub check: Check,
+    /// What is done to requests and responses (terminate), and which clients may come (both modes).
+    pub actions: Actions,
+}
+
+/// A route as traffic is served by it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its identity.
+    pub id: RouteId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its public name.
+    pub domain: Domain,
+    /// How it is served.
+    pub mode: Mode,
+    /// As the account set it.
+    pub settings: Arc<RouteSettings>,
+    /// The origins of `settings.origins`.
+    pub pool: Pool,
+    /// The origins of `settings.paths`, in that order.
+    pub path_pools: Vec<Pool>,
+    /// How many connections and exchanges are open.
+    pub load: Load,
+    /// What the data plane built from it.
+    pub attached: Attached,
+}
+
+impl Route {
+    /// A route with fresh pools. See [`Route::take_over`] for one that replaces another.
+    pub fn new(id: RouteId, account: AccountId, domain: Domain, mode: Mode, settings: RouteSettings) -> Self {
+        let pool = Pool::new(&settings.origins);
+        let path_pools = settings.paths.iter().map(|path| Pool::new(&path.origins)).collect();
+        Self {
+            id,
+            account,
+            domain,
+            mode,
+            settings: Arc::new(settings),
+            pool,
+            path_pools,
+            load: Load::default(),
+            attached: Attached::default(),
+        }
+    }
+
+    /// Goes on with what `old` learned of origins that both have, so that an edit does not forget who is down.
+    pub fn take_over(&mut self, old: &Self) {
+        self.load = old.load.clone();
+        self.pool.take_over(&old.pool);
+        for pool in &mut self.path_pools {
+            old.path_pools.iter().for_each(|old| pool.take_over(old));
+        }
+    }
+
+    /// The origins for a canonical path: those of the longest prefix that fits, else the route's own.
+    pub fn pool_for(&self, fits: impl Fn(&str) -> bool) -> &Pool {
+        let fitting = self.settings.paths.iter().zip(&self.path_pools).filter(|(path, _)| fits(&path.prefix));
+        fitting.max_by_key(|(path, _)| path.prefix.trim_end_matches('/').len()).map_or(&self.pool, |(_, pool)| pool)
+    }
+
+    /// Every pool of the route.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        std::iter::once(&self.pool).chain(&self.path_pools)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Rows into routes.
+
+use moorgate_contract::{
+    route::{Domain, DomainError, Mode, Route, RouteSettings},
+    snapshot::Snapshot,
+};
+use thiserror::Error;
+
+use super::{Compiler, certificates::UnusableCertificate};
+use crate::book::{Book, CertificateRow, RouteRow};
+
+/// Why a route can't be served.
+#[derive(Debug, Error)]
+pub(crate) enum UnservableRoute {
+    #[error("its domain can't be read ({0}); remove the route and add it anew")]
+    Domain(#[from] DomainError),
+    #[error("its mode {0:?} can't be read; remove the route and add it anew")]
+    Mode(Box<str>),
+    #[error("its settings can't be read ({0}); set its origins and all else anew")]
+    Settings(#[from] serde_json::Error),
+    #[error("its certificate can't be used ({0}); add it anew, or remove it")]
+    Certificate(#[from] UnusableCertificate),
+    #[error("its account is not served; set the account's policy and egress addresses anew")]
+    Account,
+}
+
+impl Compiler {
+    /// Every route of `book`, in the place of those that `previous` has.
+    pub(super) fn all_routes(&self, snapshot: &mut Snapshot, previous: &Snapshot, book: &Book) {
+        for route in previous.routes() {
+            if book.route(&route.domain.to_string()).is_none() {
+                snapshot.remove_route(&route.domain);
+            }
+        }
+        for row in book.routes() {
+            self.put_route(snapshot, row, book.certificate(&row.domain));
+        }
+    }
+
+    /// `certificate` is the domain's row; what is to be shown of it is in `snapshot` already.
+    pub(super) fn put_route(&self, snapshot: &mut Snapshot, row: &RouteRow, certificate: Option<&CertificateRow>) {
+        match self.route(snapshot, row, certificate) {
+            // What is as it was keeps what traffic built from it.
+            Ok(route) if snapshot.route_of(&route.domain).is_some_and(|old| is_same(old, &route)) => {}
+            Ok(route) => snapshot.put_route(route),
+            Err(problem) => {
+                tracing::error!(domain = %row.domain, %problem, "a route can't be served");
+                // What has no domain that can be read was never served.
+                if let Ok(domain) = row.domain.parse::<Domain>() {
+                    snapshot.take_out_route(&domain);
+                }
+            }
+        }
+    }
+
+    /// Why `snapshot` does not serve the route of `row`; `None`: it does.
+    pub(crate) fn route_problem(&self, snapshot: &Snapshot, row: &RouteRow, book: &Book) -> Option<UnservableRoute> {
+        match self.route(snapshot, row, book.certificate(&row.domain)) {
+            Err(problem) => Some(problem),
+            Ok(route) => snapshot.account_of(&route).is_none().then_some(UnservableRoute::Account),
+        }
+    }
+
+    fn route(
+        &self,
+        snapshot: &Snapshot,
+        row: &RouteRow,
+        certificate: Option<&CertificateRow>,
+    ) -> Result<Route, UnservableRoute> {
+        let route = read(row)?;
+        // Another certificate in its place would not be what its clients were promised.
+        if let Some(certificate) = certificate
+            && route.mode == Mode::Terminate
+            && snapshot.certificate(&route.domain).is_none()
+        {
+            self.certificate(certificate)?;
+        }
+        Ok(route)
+    }
+}
+
+fn is_same(old: &Route, new: &Route) -> bool {
+    (old.id, old.account, old.mode, &old.settings) == (new.id, new.account, new.mode, &new.settings)
+}
+
+fn read(row: &RouteRow) -> Result<Route, UnservableRoute> {
+    let mode = mode(&row.mode).ok_or_else(|| UnservableRoute::Mode(row.mode.as_str().into()))?;
+    Ok(Route::new(row.id, row.account, row.domain.parse()?, mode, settings(row)?))
+}
+
+/// The settings of a row.
+pub(crate) fn settings(row: &RouteRow) -> Result<RouteSettings, serde_json::Error> {
+    serde_json::from_str(&row.settings)
+}
+
+/// The mode of this name.
+pub(crate) fn mode(name: &str) -> Option<Mode> {
+    [Mode::Terminate, Mode::Passthrough].into_iter().find(|mode| mode.name() == name)
+}
+
+pub(super) fn remove_route(snapshot: &mut Snapshot, domain: &str) {
+    // What can't be read was never served.
+    if let Ok(domain) = domain.parse::<Domain>() {
+        snapshot.remove_route(&domain);
+    }
+}

@@ -1,0 +1,162 @@
+//! What a client of a domain would meet: the same decisions as traffic's, on the snapshot that is served.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use moorgate_contract::{
+    admit::admit,
+    decide::{Destination, Step, Witness as _},
+    failure::Failure,
+    inbound::{self, Routed},
+    route::{Domain, DomainError, Origin},
+    snapshot::Snapshot,
+};
+use moorgate_wire::name::DomainName;
+
+use super::{leave, list, refusal_view, steps_view};
+use crate::{
+    Control,
+    error::{Invalid, Result, short},
+    route_views::{OriginExplanation, RouteExplanation},
+};
+
+/// How long the origins of one explanation are looked at.
+const EXPLAIN_TIME: Duration = Duration::from_secs(8);
+/// Stands before the suffix of a wildcard that is asked for as it is.
+const SAMPLE_LABEL: &str = "any-name";
+
+impl Control {
+    /// Decides as for a client that comes for `domain` (`None`: whoever is let in), and as for a connection to each
+    /// origin, without connecting. Names of origins are resolved as traffic does. `*.` and a name stands for one of its
+    /// names.
+    ///
+    /// # Errors
+    /// [`Invalid::Domain`]. A refusal is no error: it is part of the answer.
+    pub async fn explain_route(&self, domain: &str, client: Option<IpAddr>) -> Result<RouteExplanation> {
+        let name = name_of(domain)?;
+        let snapshot = self.snapshot();
+        let mut steps = Vec::new();
+        steps.saw("domain", format_args!("{name} is canonical"));
+        self.inner.note_unserved(&snapshot, &name, &mut steps);
+        let decided = match client {
+            Some(client) => inbound::route(&snapshot, Some(&name), client, &mut steps),
+            None => inbound::find(&snapshot, Some(&name), &mut steps).inspect_err(|failure| {
+                steps.saw("refused", format_args!("{failure}"));
+            }),
+        };
+        let mut explanation = RouteExplanation {
+            domain: domain.to_owned(),
+            route: None,
+            account: None,
+            mode: None,
+            steps: Vec::new(),
+            origins: Vec::new(),
+            refusal: None,
+        };
+        if let Some((route, account)) = snapshot.route(&name) {
+            explanation.route = Some(route.domain.to_string());
+            explanation.account = Some(account.name.to_string());
+            explanation.mode = Some(route.mode);
+        }
+        match decided {
+            Ok(routed) => explanation.origins = self.explain_origins(&snapshot, &routed, &mut steps).await,
+            Err(failure) => explanation.refusal = Some(refusal_view(failure)),
+        }
+        explanation.steps = steps_view(steps);
+        Ok(explanation)
+    }
+
+    async fn explain_origins(
+        &self,
+        snapshot: &Snapshot,
+        routed: &Routed,
+        steps: &mut Vec<Step>,
+    ) -> Vec<OriginExplanation> {
+        let prefixes = routed.route.settings.paths.iter().map(|path| Some(path.prefix.clone()));
+        let pools = routed.route.pools().zip(std::iter::once(None).chain(prefixes));
+        let mut explained = Vec::new();
+        let since = Instant::now();
+        for (pool, prefix) in pools {
+            for origin in pool.origins() {
+                // Each may wait for a resolver, and whoever asks waits for all of them.
+                if since.elapsed() > EXPLAIN_TIME {
+                    let left = "the rest was not looked at: names took too long to resolve";
+                    steps.saw("origin", format_args!("{left}"));
+                    return explained;
+                }
+                steps.saw("origin", format_args!("{}", origin.url));
+                let reached = self.reach(snapshot, routed, origin, steps).await;
+                let (reached, refusal) = match reached {
+                    Ok(reached) => (reached, None),
+                    Err(failure) => (Reached::default(), Some(refusal_view(failure))),
+                };
+                explained.push(OriginExplanation {
+                    url: origin.url.to_string(),
+                    prefix: prefix.clone(),
+                    standing: origin.health.standing(self.inner.plane.clock()).into(),
+                    admitted: reached.admitted,
+                    egress: reached.egress,
+                    refusal,
+                });
+            }
+        }
+        explained
+    }
+
+    async fn reach(
+        &self,
+        snapshot: &Snapshot,
+        routed: &Routed,
+        origin: &Origin,
+        steps: &mut Vec<Step>,
+    ) -> Result<Reached, Failure> {
+        let plan = routed.plan(origin);
+        let addresses = match &plan.destination {
+            Destination::Address(address) => vec![*address],
+            Destination::Name(name) => {
+                let resolved = self.inner.plane.resolve(name.clone()).await;
+                let addresses = resolved.inspect_err(|failure| steps.saw("refused", format_args!("{failure}")))?;
+                steps.saw("resolve", format_args!("{name} is {}", list(&addresses)));
+                addresses
+            }
+            // No origin is planned so.
+            Destination::Echo => return Ok(Reached::default()),
+        };
+        let presence = self.inner.plane.presence();
+        let admitted = admit(&snapshot.site.guard, &presence, &plan, &addresses, steps)?;
+        let egress = leave(&plan, &presence, admitted.iter().map(SocketAddr::ip), steps)?;
+        Ok(Reached { admitted, egress })
+    }
+}
+
+#[derive(Default)]
+struct Reached {
+    admitted: Vec<SocketAddr>,
+    egress: Vec<IpAddr>,
+}
+
+/// The name that a client would ask for.
+fn name_of(domain: &str) -> Result<DomainName, Invalid> {
+    match domain.parse::<Domain>()? {
+        Domain::Exact(name) => Ok(name),
+        Domain::Wildcard(suffix) => DomainName::parse(&format!("{SAMPLE_LABEL}.{suffix}"))
+            .map_err(|error| DomainError::Name(short(domain).into(), error).into()),
+    }
+}
+
+impl crate::control::Inner {
+    /// A route that is stored but not served looks to traffic as if there were none.
+    fn note_unserved(&self, snapshot: &Snapshot, name: &DomainName, steps: &mut Vec<Step>) {
+        let book = self.book();
+        let wildcard = || book.route(&format!("*.{}", name.parent()?));
+        let Some(row) = book.route(name.as_str()).or_else(wildcard) else { return };
+        if let Some(problem) = self.compiler.route_problem(snapshot, row, &book) {
+            steps.saw("route", format_args!("{} is not served: {problem}", row.domain));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

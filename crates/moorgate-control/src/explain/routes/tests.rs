@@ -1,0 +1,87 @@
+use moorgate_contract::{failure::Code, route::Mode};
+use serde_json::json;
+
+use crate::{
+    Control, RouteExplanation, StandingView,
+    testing::{House, change, ip},
+};
+
+async fn add(control: &Control, domain: &str, origins: &[&str]) {
+    let origins: Vec<_> = origins.iter().map(|url| json!({ "url": url })).collect();
+    let settings = json!({ "origins": origins, "clients": { "deny": ["198.51.100.0/24"] } });
+    control.add_route(None, domain, Mode::Terminate, change(settings)).await.unwrap();
+}
+
+fn checks(explained: &RouteExplanation) -> Vec<&str> {
+    explained.steps.iter().map(|step| step.check.as_str()).collect()
+}
+
+#[tokio::test]
+async fn it_says_which_route_serves_a_client_and_how_each_origin_is_reached() {
+    let house = House { egress: vec![ip("203.0.113.10"), ip("203.0.113.11")], ..House::new() };
+    let (control, _) = house.open().await.unwrap();
+    add(
+        &control,
+        "app.example.com",
+        &["http://four.example:80", "http://8.8.4.4:81", "http://inner.example", "http://nowhere.example"],
+    )
+    .await;
+    let paths = json!({ "paths": [{ "prefix": "/api", "origins": [{ "url": "https://both.example" }] }] });
+    control.set_route("app.example.com", change(paths)).await.unwrap();
+    let explained = control.explain_route("APP.example.com", Some(ip("192.0.2.1"))).await.unwrap();
+    assert_eq!(explained.refusal, None);
+    assert_eq!((explained.route.as_deref(), explained.mode), (Some("app.example.com"), Some(Mode::Terminate)));
+    assert_eq!((&explained.domain[..], explained.account.as_deref()), ("APP.example.com", Some("default")));
+    assert_eq!(checks(&explained)[..4], ["domain", "route", "client", "origin"]);
+    let found: Vec<_> = explained
+        .origins
+        .iter()
+        .map(|origin| {
+            let admitted: Vec<String> = origin.admitted.iter().map(ToString::to_string).collect();
+            (
+                origin.prefix.as_deref(),
+                admitted,
+                origin.egress.len(),
+                origin.refusal.as_ref().map(|refusal| refusal.code),
+            )
+        })
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (None, vec!["8.8.8.8:80".to_owned()], 2, None),
+            (None, vec!["8.8.4.4:81".to_owned()], 2, None),
+            (None, vec![], 0, Some(Code::GuardDenied)),
+            (None, vec![], 0, Some(Code::NameNotResolved)),
+            (Some("/api"), vec!["8.8.8.8:443".to_owned()], 2, None),
+        ]
+    );
+    assert!(explained.origins.iter().all(|origin| origin.standing == StandingView::Up));
+}
+
+#[tokio::test]
+async fn it_says_why_a_client_is_refused() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    add(&control, "app.example.com", &["http://8.8.8.8:80"]).await;
+    let denied = control.explain_route("app.example.com", Some(ip("198.51.100.9"))).await.unwrap();
+    assert_eq!(denied.refusal.as_ref().unwrap().code, Code::ClientDenied);
+    assert!(denied.route.is_some() && denied.origins.is_empty());
+    assert_eq!(checks(&denied).last(), Some(&"refused"));
+    let unknown = control.explain_route("other.example.com", None).await.unwrap();
+    assert_eq!(unknown.refusal.as_ref().unwrap().code, Code::DomainUnknown);
+    assert_eq!((unknown.route.as_ref(), checks(&unknown).last()), (None, Some(&"refused")));
+    assert!(control.explain_route("127.0.0.1", None).await.unwrap_err().to_string().contains("is an address"));
+}
+
+#[tokio::test]
+async fn a_wildcard_is_explained_by_one_of_its_names() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    add(&control, "*.example.com", &["http://8.8.8.8:80"]).await;
+    for domain in ["*.example.com", "app.example.com"] {
+        let explained = control.explain_route(domain, None).await.unwrap();
+        assert_eq!((explained.route.as_deref(), &explained.domain[..]), (Some("*.example.com"), domain));
+        assert!(explained.origins[0].egress.is_empty() && explained.origins[0].refusal.is_none());
+    }
+}

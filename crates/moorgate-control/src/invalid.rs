@@ -1,0 +1,248 @@
+//! What can be wrong with a request, one sentence each.
+
+use std::{net::IpAddr, time::Duration};
+
+use moorgate_contract::{
+    policy::MAX_RULES,
+    route::{DomainError, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, OriginSpec, OriginUrl, OriginUrlError},
+};
+use moorgate_wire::path::PathError;
+use thiserror::Error;
+
+use crate::{
+    error::What,
+    limits::{MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_ORIGINS, MAX_SETTINGS_BYTES},
+    names::MAX_ACCOUNT_NAME,
+};
+
+/// What is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Invalid {
+    /// Not a name for an account.
+    #[error("{name:?} is no name for an account: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]
+    AccountName {
+        /// As given.
+        name: String,
+    },
+    /// No egress addresses are configured, so none can be given to an account.
+    #[error("no egress addresses are configured; list them in [egress] addresses of the gateway's file first")]
+    NoEgressConfigured,
+    /// An address that the gateway doesn't leave from.
+    #[error("{address} is none of the gateway's egress addresses; `moorgate egress list` lists them")]
+    NotAnEgressAddress {
+        /// As given.
+        address: IpAddr,
+    },
+    /// The same address twice.
+    #[error("egress address {address} is named twice; name two different ones, or one")]
+    SameEgressTwice {
+        /// As given.
+        address: IpAddr,
+    },
+    /// More addresses than a pair has.
+    #[error("an account leaves from one or two egress addresses, not {count}")]
+    TooManyEgress {
+        /// How many were given.
+        count: usize,
+    },
+    /// More rules than a policy may have.
+    #[error("a policy has at most {MAX_RULES} rules, this one has {count}; use wildcards or CIDRs")]
+    TooManyRules {
+        /// How many were given.
+        count: usize,
+    },
+    /// An overlap that is no rotation any more.
+    #[error("an overlap of {} h is too long; at most {} h", .overlap.as_secs() / 3600, crate::MAX_OVERLAP.as_secs() / 3600)]
+    OverlapTooLong {
+        /// As given.
+        overlap: Duration,
+    },
+    /// No account was named where there are several, or none.
+    #[error("there are {count} accounts; name the one whose it is to be (`moorgate account list` lists them)")]
+    NameAnAccount {
+        /// How many there are.
+        count: usize,
+    },
+    /// Not a domain for a route.
+    #[error(transparent)]
+    Domain(#[from] DomainError),
+    /// A certificate that another account added stands in the way.
+    #[error("the certificate of {domain} is another account's; that account must remove it first")]
+    CertificateOfAnother {
+        /// The domain.
+        domain: String,
+    },
+    /// A certificate for a domain that another account has the route of.
+    #[error("the route {domain} is another account's, and so is its certificate; name that account")]
+    RouteOfAnother {
+        /// The domain.
+        domain: String,
+    },
+    /// What was given as a certificate with its key is none.
+    #[error("the certificate can't be used: {problem}")]
+    Certificate {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A certificate for other names.
+    #[error("the certificate is not for {domain} but for {names}; give one that names {domain}")]
+    CertificateOfOthers {
+        /// The domain.
+        domain: String,
+        /// What it is for.
+        names: String,
+    },
+    /// More than a chain and its key have.
+    #[error("a certificate's chain and its key have at most {MAX_CERTIFICATE_BYTES} bytes each, not {bytes}")]
+    CertificateTooLong {
+        /// How long the longer one is.
+        bytes: usize,
+    },
+    /// Nowhere to go.
+    #[error("{pool} needs at least one origin; name where it goes, such as http://127.0.0.1:3000")]
+    NoOrigin {
+        /// The route, or a path of it.
+        pool: String,
+    },
+    /// More origins than a pool may have.
+    #[error("{pool} has at most {MAX_ORIGINS} origins, not {count}; put a load balancer before the rest")]
+    TooManyOrigins {
+        /// The route, or a path of it.
+        pool: String,
+        /// How many were given.
+        count: usize,
+    },
+    /// A share that is none.
+    #[error("the weight of {url} is {weight}; give it one of 1 to {}", OriginSpec::MAX_WEIGHT)]
+    Weight {
+        /// Of which origin.
+        url: OriginUrl,
+        /// As given.
+        weight: u16,
+    },
+    /// A forwarding URL that the mode can't serve.
+    #[error(transparent)]
+    Origin(#[from] OriginUrlError),
+    /// The gateway itself as an origin.
+    #[error("{url} is a listener of this gateway, so requests would go round in circles; name the app's own address")]
+    OwnListener {
+        /// As given.
+        url: OriginUrl,
+    },
+    /// What only a route that reads HTTP can do.
+    #[error(
+        "a passthrough route can't have {what}: its clients' TLS goes by unread; leave that out, or make a terminate route"
+    )]
+    NotForPassthrough {
+        /// What was set.
+        what: &'static str,
+    },
+    /// Not a path.
+    #[error("{what} {path:?} can't be used: {error}")]
+    NotAPath {
+        /// What it was given for.
+        what: &'static str,
+        /// As given.
+        path: String,
+        /// What is wrong with it.
+        error: PathError,
+    },
+    /// A path that no request is ever compared with.
+    #[error("{what} {path:?} would match nothing, for paths are compared in one spelling only; write {canonical:?}")]
+    NotCanonicalPath {
+        /// What it was given for.
+        what: &'static str,
+        /// As given.
+        path: String,
+        /// The spelling that is compared.
+        canonical: String,
+    },
+    /// The same part of the paths twice.
+    #[error("the path prefix {prefix:?} is named twice; name it once, with all its origins")]
+    PrefixTwice {
+        /// As given.
+        prefix: String,
+    },
+    /// A redirect that no client could follow.
+    #[error("a redirect can't lead to {to:?}; write a path or an http:// or https:// URL, other characters as %xx")]
+    RedirectTarget {
+        /// As given.
+        to: String,
+    },
+    /// A status that is no redirect.
+    #[error("{status} is no status of a redirect; use 301, 302, 303, 307 or 308")]
+    RedirectStatus {
+        /// As given.
+        status: u16,
+    },
+    /// Not a name of a header field.
+    #[error("{name:?} is no name of a header field; use letters, digits and hyphens")]
+    HeaderName {
+        /// As given.
+        name: String,
+    },
+    /// A field by which messages are framed or routed.
+    #[error("the header field {name} can't be edited: the gateway writes it itself; leave it out")]
+    HeaderNotEditable {
+        /// In lower case.
+        name: String,
+    },
+    /// A value that could end its line.
+    #[error("the value for header field {name} has a control byte in it; leave that out")]
+    HeaderValue {
+        /// In lower case.
+        name: String,
+    },
+    /// A username that HTTP Basic can't carry.
+    #[error("{username:?} is no username for HTTP Basic; use at least one character, but no colon or control byte")]
+    BasicUsername {
+        /// As given.
+        username: String,
+    },
+    /// No password.
+    #[error("the password of {username:?} is empty; choose one")]
+    BasicPassword {
+        /// Whose.
+        username: String,
+    },
+    /// A page that is too long.
+    #[error("a maintenance page has at most {MAX_PAGE_BYTES} bytes, this one has {bytes}; load images from elsewhere")]
+    PageTooLong {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A list that is too long.
+    #[error("a route has at most {MAX_ACTION_ITEMS} {what}, not {count}; leave some out")]
+    TooManyItems {
+        /// Of what.
+        what: &'static str,
+        /// How many were given.
+        count: usize,
+    },
+    /// A text without CA certificates.
+    #[error("origin_ca can't be used ({problem}); give CA certificates in PEM (-----BEGIN CERTIFICATE-----)")]
+    OriginCa {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Checks that come too often or never.
+    #[error("an origin can't be checked every {seconds} s; use 1 to {MAX_CHECK_EVERY}")]
+    CheckEvery {
+        /// As given.
+        seconds: u32,
+    },
+    /// All of it together is too much.
+    #[error("the settings of a route have at most {MAX_SETTINGS_BYTES} bytes, these have {bytes}; leave some out")]
+    SettingsTooLong {
+        /// How many they have.
+        bytes: usize,
+    },
+    /// There are as many as there may be.
+    #[error("there are already {limit} {what}s, the most there can be; remove one first")]
+    TooMany {
+        /// Of what.
+        what: What,
+        /// How many there may be.
+        limit: usize,
+    },
+}

@@ -1,0 +1,111 @@
+//! A TCP socket of which something was read already, or whose bytes are counted: what TLS and HTTP libraries are given.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use arc_swap::ArcSwap;
+use bytes::{Buf, BytesMut};
+use moorgate_contract::flow::Meter;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// The counter of whichever flow uses a connection now: a kept one serves flow after flow.
+pub type MeterSlot = Arc<ArcSwap<Meter>>;
+
+/// A socket with what was peeked put back in front of it, counted where somebody wants to know.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: TcpStream,
+    peeked: BytesMut,
+    meter: Option<MeterSlot>,
+}
+
+impl From<TcpStream> for Socket {
+    fn from(tcp: TcpStream) -> Self {
+        Self { tcp, peeked: BytesMut::new(), meter: None }
+    }
+}
+
+impl Socket {
+    /// A socket that reads `peeked` again first.
+    pub fn replaying(tcp: TcpStream, peeked: BytesMut) -> Self {
+        Self { tcp, peeked, meter: None }
+    }
+
+    /// A socket toward a target: what is written counts as up, what is read as down.
+    pub fn metered(tcp: TcpStream, meter: MeterSlot) -> Self {
+        Self { tcp, peeked: BytesMut::new(), meter: Some(meter) }
+    }
+
+    /// The socket itself, for its addresses and options.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// The bare socket, no longer counted, and what of it was to be read again.
+    pub fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.tcp, self.peeked)
+    }
+
+    fn count_up(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(meter), Poll::Ready(Ok(bytes))) = (&self.meter, &written) {
+            meter.load().add_up(*bytes as u64);
+        }
+        written
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.peeked.is_empty() {
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
+            if let Some(meter) = &self.meter {
+                meter.load().add_down((buf.filled().len() - before) as u64);
+            }
+            return read;
+        }
+        let most = self.peeked.len().min(buf.remaining());
+        buf.put_slice(self.peeked.get(..most).unwrap_or_default());
+        self.peeked.advance(most);
+        if self.peeked.is_empty() {
+            // The room it took is not needed again.
+            self.peeked = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.count_up(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        self.count_up(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,124 @@
+//! Active checks: origins whose routes ask for it are looked at from time to time, traffic or none.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use moorgate_contract::{
+    failure::{Code, Failure},
+    inbound::Routed,
+    route::{Domain, HostFor, Mode, Origin, OriginUrl, Route, RouteId},
+};
+use moorgate_net::socket::Socket;
+use moorgate_wire::proxy_protocol::Fields;
+use tokio::{io::AsyncWriteExt as _, sync::Semaphore, time::timeout};
+
+use super::{
+    origin::{introduction, link},
+    served::Served,
+};
+use crate::gateway::Gateway;
+
+/// How often it is looked which checks are due.
+const TICK: Duration = Duration::from_secs(1);
+/// Checks under way at once.
+const AT_ONCE: usize = 256;
+/// One check, from the first SYN to the head of the response.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// Checks origins until the gateway drains. Runs beside traffic: not on a thread that carries any.
+pub async fn check_origins(gateway: Arc<Gateway>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut due: HashMap<(RouteId, OriginUrl), Duration> = HashMap::new();
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = gateway.drain.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let (now, snapshot) = (gateway.clock(), gateway.snapshot().clone());
+        let mut next = HashMap::with_capacity(due.len());
+        for route in snapshot.routes() {
+            let Some(every) = route.settings.check.every else { continue };
+            let Some(account) = snapshot.account_of(route) else { continue };
+            for origin in route.pools().flat_map(|pool| pool.origins()) {
+                let key = (route.id, origin.url.clone());
+                let at = due.get(&key).copied().unwrap_or(now);
+                if at > now {
+                    next.insert(key, at);
+                    continue;
+                }
+                // Without a place it is looked at later: what waits must not pile up.
+                let Ok(place) = places.clone().try_acquire_owned() else {
+                    next.insert(key, now);
+                    continue;
+                };
+                next.insert(key, now + Duration::from_secs(every.into()));
+                let (gateway, origin) = (gateway.clone(), origin.clone());
+                let routed = Routed { route: route.clone(), account: account.clone() };
+                tokio::spawn(async move {
+                    check(&gateway, &routed, &origin).await;
+                    drop(place);
+                });
+            }
+        }
+        due = next;
+    }
+}
+
+async fn check(gateway: &Gateway, routed: &Routed, origin: &Origin) {
+    let looked = timeout(CHECK, look(gateway, routed, origin)).await;
+    let found = looked.unwrap_or_else(|_| {
+        Err(Failure::new(Code::ConnectTimeout, format_args!("no answer within {} s", CHECK.as_secs())))
+    });
+    if !origin.health.checked(found.is_ok(), gateway.clock()) {
+        return;
+    }
+    let route = &routed.route.domain;
+    match found {
+        Ok(()) => tracing::info!(%route, origin = %origin.url, "an origin is back: its check succeeds"),
+        Err(failure) => tracing::warn!(%route, origin = %origin.url, %failure, "an origin is down: its checks fail"),
+    }
+}
+
+async fn look(gateway: &Gateway, routed: &Routed, origin: &Origin) -> Result<(), Failure> {
+    let snapshot = gateway.snapshot().clone();
+    let connected = gateway.connector.connect(&snapshot.site, &routed.plan(origin), CHECK).await;
+    let mut stream = connected.map_err(|not| not.failure)?.stream;
+    let route = &routed.route;
+    let Some(path) = route.settings.check.path.as_deref().filter(|_| route.mode == Mode::Terminate) else {
+        return Ok(());
+    };
+    let served = Served::of(gateway, &snapshot, route);
+    let broken = |error: std::io::Error| Failure::new(Code::ResponseIncomplete, error);
+    if let Some(version) = route.settings.proxy_protocol {
+        // The client is ourselves.
+        let (own, peer) = (stream.local_addr().map_err(broken)?, stream.peer_addr().map_err(broken)?);
+        stream.write_all(&introduction(version, own, peer, Fields::default())).await.map_err(broken)?;
+    }
+    let link = link(&served, origin, Socket::from(stream), false, CHECK).await?;
+    let broke = |error: hyper::Error| Failure::new(Code::ResponseIncomplete, error);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(link)).await.map_err(broke)?;
+    // Ends with the sender.
+    tokio::spawn(connection);
+    let status = sender.send_request(request(route, origin, path)?).await.map_err(broke)?.status();
+    if status.is_success() || status.is_redirection() {
+        return Ok(());
+    }
+    Err(Failure::new(Code::ResponseMalformed, format_args!("{path} was answered with {status}")))
+}
+
+fn request(route: &Route, origin: &Origin, path: &str) -> Result<Request<Empty<&'static [u8]>>, Failure> {
+    let bad = |_| Failure::new(Code::Internal, format_args!("the check of {} can't be written", route.domain));
+    // As the requests of clients have it.
+    let host = match (&route.domain, route.settings.origin_host) {
+        (Domain::Exact(name), HostFor::Client) => HeaderValue::try_from(name.as_str()),
+        _ => HeaderValue::try_from(origin.url.authority()),
+    };
+    let host = host.map_err(bad)?;
+    let agent = HeaderValue::from_static("moorgate-check");
+    let build = Request::get(path).header(header::HOST, host).header(header::USER_AGENT, agent);
+    build.body(Empty::new()).map_err(|_| Failure::new(Code::Internal, "a check that can't be written"))
+}

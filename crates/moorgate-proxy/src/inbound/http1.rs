@@ -1,0 +1,175 @@
+//! Requests of an inbound client over HTTP/1, one after the other: on the plain listener, or inside TLS that ended here.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use moorgate_contract::{
+    exposure::{Carried, Exposure},
+    failure::{Code, Failure},
+    flow::{Kind, OpenFlow},
+    route::{OriginScheme, Route},
+};
+use moorgate_wire::http1::{Framing, RequestHead, Target, Version};
+use tokio::time::timeout;
+
+use super::{
+    actions::Own,
+    left,
+    origin::{Ask, ForExchange},
+    request::{Asked as AskedFor, Decided, Onward, decide},
+    terminate::Secured,
+};
+use crate::{
+    client::{Client, ClientStream},
+    exchange::{
+        Toward,
+        http1::{Going, body, refuse},
+    },
+    gateway::Visit,
+    head::{next_request, peek_request},
+    refuse::{Refusal, say_no, too_slow},
+};
+
+/// The life of a connection after accept (and TLS): for each request peek, decide, act, connect, relay, record.
+pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Client<S>, secured: Option<Secured>) {
+    let mut since = if secured.is_some() { Instant::now() } else { visit.accepted };
+    loop {
+        let flow = visit.open_flow(since);
+        let limit = visit.gateway.limits.head;
+        let peeked = timeout(limit.saturating_sub(since.elapsed()), peek_request(&mut client)).await;
+        let head = match peeked.unwrap_or_else(|_| Err(Some(too_slow("the request's head", limit)))) {
+            Ok(head) => head,
+            Err(None) => return left(flow, &client),
+            Err(Some(failure)) => return say_no(client, flow, &failure, false).await,
+        };
+        client = match one(&visit, client, flow, &head, secured.as_ref()).await {
+            Some(client) => client,
+            None => return,
+        };
+        let cut = poll_fn(|cx| match &secured {
+            Some(secured) => secured.connection.poll_cut(cx).map(drop),
+            None => std::task::Poll::Pending,
+        });
+        tokio::select! {
+            biased;
+            () = cut => return,
+            more = next_request(&visit, &mut client) => if !more { return },
+        }
+        since = Instant::now();
+    }
+}
+
+/// One request. The client, when its connection can carry another.
+async fn one<S: ClientStream>(
+    visit: &Arc<Visit>,
+    client: Client<S>,
+    mut flow: OpenFlow,
+    head: &RequestHead,
+    secured: Option<&Secured>,
+) -> Option<Client<S>> {
+    flow.record.kind = Kind::Exchange;
+    flow.record.exposure = Exposure::inbound_asked(secured.is_some(), true);
+    flow.record.alpn = secured.and_then(|secured| secured.alpn.clone());
+    let prepared = asked(head).map_err(Own::from).and_then(|asked| decide(visit, &asked, secured, &mut flow));
+    let decided = match prepared {
+        Ok(decided) => decided,
+        Err(own) => return answer(visit, client, flow, head, own, secured.is_some()).await,
+    };
+    let entered = match visit.enter_route(&decided.routed, &flow) {
+        Ok(entered) => entered,
+        Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
+    };
+    let Decided { routed, name, authority, path, served } = &decided;
+    let route = &routed.route;
+    let websocket = wants_websocket(head);
+    let (body, pieces) = body(head);
+    let gateway = visit.gateway.snapshot().site.gateway.clone();
+    let onward = Onward {
+        route,
+        method: head.method.as_str(),
+        authority,
+        path,
+        client: visit.client,
+        secure: secured.is_some(),
+        gateway: &gateway,
+        websocket,
+        grpc: false,
+    };
+    let request = match onward.build(head.headers.clone(), body) {
+        Ok(request) => request,
+        Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
+    };
+    let pool = route.pool_for(|prefix| path.has_prefix(prefix));
+    let local = client.stream.local_addr().unwrap_or(visit.client);
+    let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Mutex::default() };
+    let ask = ForExchange { ask, served: served.clone(), grpc: false, websocket };
+    let going = Going {
+        head,
+        toward: Toward::Origin(&ask),
+        exposure: exposure(secured.is_some(), route),
+        most: route.settings.actions.max_body,
+    };
+    // Its state is large, and of no use to whoever waits for the next request.
+    let carried = Box::pin(going.carry_out(visit, client, None, flow, entered, request, pieces));
+    let (client, _) = (carried as Pin<Box<dyn Future<Output = _> + Send>>).await?;
+    Some(client)
+}
+
+/// What a request is about, from its head.
+fn asked(head: &RequestHead) -> Result<AskedFor<'_>, Failure> {
+    let (path, authority) = match &head.target {
+        Target::Origin(path) => (&**path, None),
+        Target::Absolute { path, asked, .. } => (&**path, Some(asked.text())),
+        Target::Authority(_) | Target::Asterisk => {
+            let said = "this is no proxy: ask for a path, with the app's name in Host";
+            return Err(Failure::new(Code::NotSupported, said));
+        }
+    };
+    let host = head.headers.get("host").and_then(|host| std::str::from_utf8(host).ok());
+    let length = match head.framing {
+        Framing::Length(length) => Some(length),
+        Framing::None => Some(0),
+        Framing::Chunked => None,
+    };
+    let authority = host.or(authority).unwrap_or_default();
+    Ok(AskedFor { authority, path, headers: &head.headers, length })
+}
+
+/// What is exposed once it goes on. A route's origins may differ; the least protected of them is what is said.
+pub(super) fn exposure(client_tls: bool, route: &Route) -> Exposure {
+    let plain = |scheme| scheme == OriginScheme::Http;
+    let origin_tls = !route.pools().flat_map(|pool| pool.origins()).any(|origin| plain(origin.url.scheme));
+    Exposure::inbound(Carried::ActedUpon { client_tls, origin_tls })
+}
+
+/// RFC 6455 §4.1. Every other upgrade is ignored, as RFC 9110 §7.8 allows: h2c would go by unseen.
+fn wants_websocket(head: &RequestHead) -> bool {
+    let asks = head.headers.list("connection").any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let mut protocols = head.headers.list("upgrade");
+    let only = protocols.next().is_some_and(|one| one.eq_ignore_ascii_case(b"websocket")) && protocols.next().is_none();
+    asks && only && head.version == Version::Http11 && head.method.as_str() == "GET" && head.framing == Framing::None
+}
+
+async fn answer<S: ClientStream>(
+    visit: &Arc<Visit>,
+    client: Client<S>,
+    flow: OpenFlow,
+    head: &RequestHead,
+    own: Own,
+    secured: bool,
+) -> Option<Client<S>> {
+    let (answer, failure) = match own {
+        Own::Answer(answer) => (answer, None),
+        Own::Refuse(failure, answer) => (answer.unwrap_or_else(|| Refusal::on(&flow.record, &failure)), Some(failure)),
+    };
+    // Whoever asks the plain listener for a name that is not here has nothing more to ask.
+    if !secured && let Some(failure) = &failure {
+        say_no(client, flow, failure, head.method.is_head()).await;
+        return None;
+    }
+    refuse(visit, client, None, flow, head, &answer, failure.as_ref()).await.map(|(client, _)| client)
+}

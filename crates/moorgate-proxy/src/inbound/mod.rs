@@ -1,0 +1,109 @@
+//! Inbound: apps behind us. Two listeners; a missing or broken name never falls to anybody's default.
+
+pub(crate) mod actions;
+mod check;
+mod http1;
+mod http2;
+pub(crate) mod origin;
+mod passthrough;
+mod request;
+mod served;
+mod terminate;
+
+use std::sync::Arc;
+
+use moorgate_contract::{
+    exposure::{Carried, Exposure},
+    failure::{Code, Failure},
+    flow::OpenFlow,
+    inbound::find,
+    outcome::{Ending, Outcome},
+    route::Mode,
+};
+use moorgate_net::farewell::answer_and_close;
+use moorgate_wire::{
+    client_hello::{ClientHello, HelloError, HelloReader, HelloStep},
+    tls_record::ALERT_UNRECOGNIZED_NAME,
+};
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{client::Client, gateway::Visit, refuse::too_slow};
+
+pub(crate) use actions::too_large;
+pub use check::check_origins;
+
+/// Inbound HTTP: each request is peeked and decided by its authority.
+pub(crate) async fn http(visit: Arc<Visit>, client: Client<TcpStream>) {
+    http1::converse(visit, client, None).await;
+}
+
+/// Inbound TLS: peek the ClientHello, decide by its server name, and only then open TLS or pass it through.
+pub(crate) async fn tls(visit: Arc<Visit>, mut client: Client<TcpStream>) {
+    let mut flow = visit.open_flow(visit.accepted);
+    let limit = visit.gateway.limits.handshake;
+    let hello = match timeout(limit, peek(&mut client)).await {
+        Ok(Peeked::Hello(hello)) => hello,
+        Ok(Peeked::Left) => return left(flow, &client),
+        Ok(Peeked::Malformed(why)) => {
+            let alert: &[u8] = why.alert().map_or(&[], |alert| alert);
+            flow.fail(&Failure::new(code(&why), why));
+            return answer_and_close(&mut client.stream, alert).await;
+        }
+        Err(_) => return close(client, flow, &too_slow("the ClientHello", limit)).await,
+    };
+    flow.record.exposure = Exposure::inbound(Carried::PassedThrough);
+    flow.record.target = hello.server_name.as_ref().map(|name| name.as_str().into());
+    let found = visit.route(hello.server_name.as_ref(), |snapshot, name| find(snapshot, name, &mut ()), &mut flow);
+    let routed = match found {
+        Ok(routed) => routed,
+        Err(failure) => {
+            flow.fail(&failure);
+            return answer_and_close(&mut client.stream, &ALERT_UNRECOGNIZED_NAME).await;
+        }
+    };
+    match routed.route.mode {
+        Mode::Passthrough => passthrough::run(visit, client, flow, &routed, &hello).await,
+        Mode::Terminate => terminate::run(visit, client, flow, &routed, &hello).await,
+    }
+}
+
+/// What the first bytes were.
+enum Peeked {
+    Hello(Box<ClientHello>),
+    Malformed(HelloError),
+    Left,
+}
+
+async fn peek(client: &mut Client<TcpStream>) -> Peeked {
+    let mut reader = HelloReader::new();
+    loop {
+        match reader.feed(&client.buffer) {
+            HelloStep::NeedMore => match client.read_more().await {
+                Ok(0) | Err(_) => return Peeked::Left,
+                Ok(_) => {}
+            },
+            HelloStep::Hello(hello) => return Peeked::Hello(Box::new(hello)),
+            HelloStep::Refused(why) => return Peeked::Malformed(why),
+        }
+    }
+}
+
+fn code(why: &HelloError) -> Code {
+    match why.alert() {
+        // What is too long is closed without an alert.
+        None => Code::HeadTooLong,
+        Some(alert) if *alert == ALERT_UNRECOGNIZED_NAME => Code::DomainUnknown,
+        Some(_) => Code::Malformed,
+    }
+}
+
+/// Refuses where nothing can be said: the client speaks TLS, and not with us.
+async fn close(mut client: Client<TcpStream>, flow: OpenFlow, failure: &Failure) {
+    flow.fail(failure);
+    answer_and_close(&mut client.stream, &[]).await;
+}
+
+/// A client that left before it asked for anything. One that never sent a byte (a health check, a port scan) is no flow.
+pub(crate) fn left<S>(flow: OpenFlow, client: &Client<S>) {
+    if client.buffer.is_empty() { flow.forget() } else { flow.end(Outcome::Cut(Ending::ClientLeft)) }
+}

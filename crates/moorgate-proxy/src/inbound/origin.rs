@@ -1,0 +1,359 @@
+//! Which origin, and a connection to it: the less loaded of two, and the next one when it can't be had.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, Request, Uri, header};
+use moorgate_contract::{
+    balance::Pool,
+    failure::{Code, Failure},
+    flow::OpenFlow,
+    inbound::Routed,
+    route::{HostFor, Origin, OriginScheme, OriginUrl, ProxyVersion},
+};
+use moorgate_net::{
+    connect::Connected,
+    socket::{MeterSlot, Socket},
+};
+use moorgate_tls::OriginateError;
+use moorgate_wire::{
+    name::DomainName,
+    proxy_protocol::{self, Fields},
+};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+
+use super::served::Served;
+use crate::{
+    exchange::{
+        Body,
+        link::Link,
+        target::{Kept, Made, slot},
+    },
+    gateway::{Entered, Visit},
+};
+
+/// While other origins are left to try, one of them gets this part of `[limits] connect`.
+const SHARE_OF_LIMIT: u32 = 3;
+
+/// What an origin is wanted for.
+pub(crate) struct Ask<'a> {
+    pub(crate) visit: &'a Visit,
+    pub(crate) routed: &'a Routed,
+    pub(crate) pool: &'a Pool,
+    /// The name that the client asked for.
+    pub(crate) name: Option<&'a DomainName>,
+    /// Where the client connected to.
+    pub(crate) local: SocketAddr,
+    /// The one that was chosen last.
+    pub(crate) chosen: Mutex<Option<Origin>>,
+}
+
+/// A terminate route's ask, with what its exchanges need beside it.
+pub(crate) struct ForExchange<'a> {
+    pub(crate) ask: Ask<'a>,
+    pub(crate) served: Arc<Served>,
+    /// HTTP/2 is wanted: it carries gRPC, which HTTP/1.1 can't.
+    pub(crate) grpc: bool,
+    /// The connection will be something else after this request.
+    pub(crate) websocket: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// Connects to an origin of the pool. Nothing was sent yet, so whichever answers will do.
+    ///
+    /// # Errors
+    /// The first origin's failure, when none could be reached.
+    pub(super) async fn reach(&self, entered: &Entered, flow: &mut OpenFlow) -> Result<Connected, Failure> {
+        let mut tries = Tries::new();
+        loop {
+            let origin = self.next(&mut tries, entered, flow)?;
+            let limit = self.limit(&tries);
+            match self.visit.connect(&self.routed.plan(origin), entered, flow, limit).await {
+                Ok(connected) => {
+                    self.praise();
+                    return Ok(connected);
+                }
+                Err(failure) => {
+                    self.blame(&failure);
+                    self.went_wrong(&mut tries, entered, failure)?;
+                }
+            }
+        }
+    }
+
+    /// The origin to try next; the first failure, when none is left.
+    fn next(&self, tries: &mut Tries, entered: &Entered, flow: &mut OpenFlow) -> Result<&'a Origin, Failure> {
+        // Ids of flows differ; mixed, their bits do as well as drawn ones.
+        let random = mixed(flow.record.id.0.wrapping_add(tries.made.len() as u64));
+        let Some((at, origin)) = self.pool.pick(&tries.made, random, self.visit.gateway.clock()) else {
+            let none = || Failure::new(Code::Internal, "a route without an origin");
+            return Err(tries.first.take().unwrap_or_else(none));
+        };
+        tries.made.push(at);
+        self.choose(origin, entered, flow);
+        Ok(origin)
+    }
+
+    fn choose(&self, origin: &Origin, entered: &Entered, flow: &mut OpenFlow) {
+        flow.record.origin = Some(origin.url.to_string().into());
+        entered.uses(origin.health.take());
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin.clone());
+    }
+
+    fn limit(&self, tries: &Tries) -> Duration {
+        let whole = self.visit.gateway.limits.connect;
+        if self.pool.origins().len() == tries.made.len() { whole } else { whole / SHARE_OF_LIMIT }
+    }
+
+    /// Takes note of a failure; it is the end when the flow was cut.
+    fn went_wrong(&self, tries: &mut Tries, entered: &Entered, failure: Failure) -> Result<(), Failure> {
+        if entered.open.is_cut().is_some() {
+            return Err(failure);
+        }
+        let first = tries.first.get_or_insert(failure);
+        // However many origins there are: the client waits for no more than one of them may take.
+        if tries.since.elapsed() >= self.visit.gateway.limits.connect { Err(first.clone()) } else { Ok(()) }
+    }
+
+    /// Takes note that the chosen origin did what it should.
+    pub(crate) fn praise(&self) {
+        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = &*chosen
+            && origin.health.succeeded(self.visit.gateway.clock())
+        {
+            tracing::info!(route = %self.routed.route.domain, origin = %origin.url, "an origin is back");
+        }
+    }
+
+    /// Takes note of a failure, if it is the chosen origin's own.
+    pub(crate) fn blame(&self, failure: &Failure) {
+        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(origin) = &*chosen
+            && is_the_origins(failure.code)
+            && origin.health.failed(self.visit.gateway.clock())
+        {
+            tracing::warn!(
+                route = %self.routed.route.domain,
+                origin = %origin.url,
+                %failure,
+                "an origin failed several times in a row and is left alone for a while"
+            );
+        }
+    }
+
+    /// The PROXY protocol's header, where the route's origins want one; else nothing.
+    pub(super) fn header(&self) -> Vec<u8> {
+        let client = self.visit.client;
+        let fields = Fields { authority: self.name, alpn: None };
+        let version = self.routed.route.settings.proxy_protocol;
+        version.map_or_else(Vec::new, |version| introduction(version, client, self.local, fields))
+    }
+}
+
+/// The PROXY protocol's header for a client that connected to `local`; version 1 has no fields.
+pub(super) fn introduction(
+    version: ProxyVersion,
+    client: SocketAddr,
+    local: SocketAddr,
+    fields: Fields<'_>,
+) -> Vec<u8> {
+    match version {
+        ProxyVersion::V1 => proxy_protocol::encode_v1(client, local),
+        ProxyVersion::V2 => proxy_protocol::encode_v2(client, local, fields),
+    }
+}
+
+struct Tries {
+    made: Vec<usize>,
+    first: Option<Failure>,
+    since: Instant,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self { made: Vec::new(), first: None, since: Instant::now() }
+    }
+}
+
+impl ForExchange<'_> {
+    /// A connection to an origin: a kept one of whichever is chosen, else a new one.
+    ///
+    /// # Errors
+    /// As [`Ask::reach`], and what TLS with the origin can fail with.
+    pub(crate) async fn ready(&self, entered: &Entered, flow: &mut OpenFlow) -> Result<Kept, Failure> {
+        self.connect(entered, flow, true).await
+    }
+
+    /// A new connection to an origin.
+    ///
+    /// # Errors
+    /// As [`ForExchange::ready`].
+    pub(crate) async fn open(&self, entered: &Entered, flow: &mut OpenFlow) -> Result<Kept, Failure> {
+        self.connect(entered, flow, false).await
+    }
+
+    async fn connect(&self, entered: &Entered, flow: &mut OpenFlow, may_reuse: bool) -> Result<Kept, Failure> {
+        let Ask { visit, routed, .. } = self.ask;
+        let mut tries = Tries::new();
+        loop {
+            let origin = self.ask.next(&mut tries, entered, flow)?;
+            let plan = routed.plan(origin);
+            // A connection that began by naming one client is no other client's.
+            if may_reuse
+                && !self.websocket
+                && routed.route.settings.proxy_protocol.is_none()
+                && let Some(kept) = self.served.take(&origin.url, self.grpc)
+                && let Some(kept) = kept.take_up(visit, &plan, flow).await
+            {
+                return Ok(kept);
+            }
+            let limit = self.ask.limit(&tries);
+            let failure = match visit.connect(&plan, entered, flow, limit).await {
+                Ok(connected) => match self.speak(origin, connected, flow).await {
+                    Ok(kept) => return Ok(kept),
+                    Err(failure) => self.blamed(failure),
+                },
+                Err(failure) => {
+                    self.ask.blame(&failure);
+                    failure
+                }
+            };
+            self.ask.went_wrong(&mut tries, entered, failure)?;
+        }
+    }
+
+    /// A failure of what is spoken with an origin, held against it. Not for gRPC: anyone may call a request that, and an
+    /// origin that speaks no HTTP/2 is not broken.
+    pub(crate) fn blamed(&self, failure: Failure) -> Failure {
+        if !self.grpc || failure.code == Code::ResponseTimeout {
+            self.ask.blame(&failure);
+        }
+        failure
+    }
+
+    /// The PROXY header, TLS and HTTP over a new connection.
+    async fn speak(&self, origin: &Origin, connected: Connected, flow: &OpenFlow) -> Result<Kept, Failure> {
+        let Connected { mut stream, address, egress, .. } = connected;
+        let Ask { visit, routed, .. } = self.ask;
+        let header = self.ask.header();
+        if !header.is_empty() {
+            // It fits any socket's buffer.
+            stream.write_all(&header).await.map_err(|_| self.closed(origin))?;
+            flow.meter().add_up(header.len() as u64);
+        }
+        // A shared connection's bytes are no one flow's: each counts its own bodies.
+        let meter = if self.grpc { MeterSlot::default() } else { slot(flow.meter()) };
+        let socket = Socket::metered(stream, meter.clone());
+        let link = link(&self.served, origin, socket, self.grpc, visit.gateway.limits.handshake).await?;
+        let made = Made {
+            account: routed.account.id,
+            target: origin.url.target.clone(),
+            url: Some(origin.url.clone()),
+            address,
+            egress,
+        };
+        let kept = if self.grpc { Kept::http2(made, link, meter).await } else { Kept::http1(made, link, meter).await };
+        kept.map_err(|_| self.closed(origin))
+    }
+
+    fn closed(&self, origin: &Origin) -> Failure {
+        Failure::new(Code::ResponseIncomplete, format_args!("{} closed the connection at its beginning", origin.url))
+    }
+
+    /// Writes into the request what depends on which origin gets it.
+    ///
+    /// # Errors
+    /// [`Code::Internal`], for a forwarding URL that HTTP can't write: none that was parsed.
+    pub(crate) fn aim(&self, request: &mut Request<Body>, url: &OriginUrl) -> Result<(), Failure> {
+        let bad = || Failure::new(Code::Internal, format_args!("{url} can't be written into a request"));
+        if self.ask.routed.route.settings.origin_host == HostFor::Origin {
+            let host = HeaderValue::try_from(url.authority()).map_err(|_| bad())?;
+            request.headers_mut().insert(header::HOST, host);
+        }
+        if self.grpc {
+            // HTTP/2 has scheme and authority in the target, and Host not at all (RFC 9113 §8.3.1).
+            let host = request.headers_mut().remove(header::HOST).ok_or_else(bad)?;
+            let scheme = if url.scheme == OriginScheme::Http { "http" } else { "https" };
+            let path = request.uri().path_and_query().cloned().ok_or_else(bad)?;
+            let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(path);
+            *request.uri_mut() = uri.build().map_err(|_| bad())?;
+            *request.version_mut() = http::Version::HTTP_2;
+            request.headers_mut().insert(header::HOST, host);
+        }
+        Ok(())
+    }
+
+    /// Puts a connection by, whose response is whole.
+    pub(crate) fn keep(&self, kept: Kept) {
+        self.ask.praise();
+        if self.ask.routed.route.settings.proxy_protocol.is_some() {
+            return;
+        }
+        if let Some(url) = kept.url.clone() {
+            self.served.keep(&url, kept);
+        }
+    }
+}
+
+/// What is spoken over toward `origin`: verified TLS where its URL says so. One that is not trusted sees no byte of HTTP.
+pub(super) async fn link(
+    served: &Served,
+    origin: &Origin,
+    socket: Socket,
+    http2: bool,
+    limit: Duration,
+) -> Result<Link, Failure> {
+    if origin.url.scheme == OriginScheme::Http {
+        return Ok(Link::Bare(socket));
+    }
+    let originator = served.originator(http2)?;
+    let host = origin.url.target.host.to_string();
+    match timeout(limit, originator.connect(socket, &host)).await {
+        Ok(Ok(stream)) => Ok(Link::Tls(stream)),
+        Ok(Err(error)) => Err(untrusted(origin, &error)),
+        Err(_) => {
+            let url = &origin.url;
+            let said = format_args!("{url} did not finish the TLS handshake within {} s", limit.as_secs_f32());
+            Err(Failure::new(Code::ConnectTimeout, said))
+        }
+    }
+}
+
+fn untrusted(origin: &Origin, error: &OriginateError) -> Failure {
+    let trust = matches!(
+        error,
+        OriginateError::NotTrusted { .. }
+            | OriginateError::NameMismatch { .. }
+            | OriginateError::Expired { .. }
+            | OriginateError::NotYetValid { .. }
+    );
+    let code = if trust { Code::OriginUntrusted } else { Code::OriginHandshakeFailed };
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    Failure::new(code, format_args!("{}: {error}{cause}", origin.url))
+}
+
+/// Whether it tells something of the origin, rather than of the route's settings or of ourselves.
+fn is_the_origins(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ConnectionRefused
+            | Code::NetworkUnreachable
+            | Code::HostUnreachable
+            | Code::ConnectTimeout
+            | Code::ResponseIncomplete
+            | Code::ResponseMalformed
+            | Code::ResponseTimeout
+            | Code::OriginUntrusted
+            | Code::OriginHandshakeFailed
+    )
+}
+
+/// SplitMix64's finalizer.
+fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}

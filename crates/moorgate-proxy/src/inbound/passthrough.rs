@@ -1,0 +1,46 @@
+//! Passthrough: the client's TLS goes on to the origin unread, byte for byte; the origin keeps its key.
+
+use std::sync::{Arc, Mutex};
+
+use moorgate_contract::{
+    flow::OpenFlow,
+    inbound::{Routed, let_in},
+};
+use moorgate_net::leg::TcpLeg;
+use moorgate_wire::{client_hello::ClientHello, visible::visible};
+use tokio::net::TcpStream;
+
+use super::{close, origin::Ask};
+use crate::{
+    client::Client,
+    gateway::Visit,
+    tunnel::{self, Side},
+};
+
+/// Connect, relay, record: what was peeked goes first.
+pub(super) async fn run(
+    visit: Arc<Visit>,
+    mut client: Client<TcpStream>,
+    mut flow: OpenFlow,
+    routed: &Routed,
+    hello: &ClientHello,
+) {
+    flow.record.alpn = hello.alpn().next().map(|protocol| visible(protocol).to_string().into());
+    let entered = let_in(routed, visit.client.ip()).and_then(|()| visit.enter_route(routed, &flow));
+    let entered = match entered {
+        Ok(entered) => entered,
+        Err(failure) => return close(client, flow, &failure).await,
+    };
+    let local = client.stream.local_addr().unwrap_or(visit.client);
+    let name = hello.server_name.as_ref();
+    let ask = Ask { visit: &visit, routed, pool: &routed.route.pool, name, local, chosen: Mutex::default() };
+    let reached = match ask.reach(&entered, &mut flow).await {
+        Ok(reached) => reached,
+        Err(failure) => return close(client, flow, &failure).await,
+    };
+    let mut early = ask.header();
+    drop(ask);
+    early.extend_from_slice(&client.take_early());
+    let (client, target) = (TcpLeg::new(client.stream), TcpLeg::new(reached.stream));
+    tunnel::run(visit, flow, entered, client, target, early.into(), Side::Inbound);
+}

@@ -1,0 +1,78 @@
+//! Terminate: TLS ends here, with the route's own certificate, and each request is decided and acted upon by itself.
+
+use std::sync::Arc;
+
+use moorgate_contract::{
+    exposure::Exposure,
+    failure::{Code, Failure},
+    flow::OpenFlow,
+    inbound::Routed,
+};
+use moorgate_net::{farewell::answer_and_close, registry::Registered, socket::Socket};
+use moorgate_wire::{client_hello::ClientHello, name::DomainName, tls_record::ALERT_INTERNAL_ERROR};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{http1, http2, served::Served};
+use crate::{
+    client::{Client, ClientStream as _},
+    gateway::Visit,
+    handshake,
+};
+
+/// What TLS has settled for every request of a connection.
+pub(super) struct Secured {
+    /// The server name that the client asked for.
+    pub(super) name: DomainName,
+    /// The protocol that was agreed on.
+    pub(super) alpn: Option<Box<str>>,
+    /// The connection's own place in the registry: so that the removal of its route cuts it while it is idle.
+    pub(super) connection: Registered,
+}
+
+/// Opens TLS with what was peeked, asserts that it saw the same name, and serves requests.
+pub(super) async fn run(
+    visit: Arc<Visit>,
+    mut client: Client<TcpStream>,
+    mut flow: OpenFlow,
+    routed: &Routed,
+    hello: &ClientHello,
+) {
+    flow.record.exposure = Exposure::inbound_asked(true, false);
+    let gateway = &visit.gateway;
+    let served = Served::of(gateway, &gateway.snapshot(), &routed.route);
+    let terminator = match served.terminator(&gateway.terminators.local) {
+        Ok(terminator) => terminator,
+        Err(failure) => {
+            flow.fail(&failure);
+            return answer_and_close(&mut client.stream, &ALERT_INTERNAL_ERROR).await;
+        }
+    };
+    let limit = gateway.limits.handshake;
+    let rest = limit.saturating_sub(visit.accepted.elapsed());
+    let Client { stream, buffer } = client;
+    let opened = timeout(rest, terminator.accept_peeked(Socket::replaying(stream, buffer))).await;
+    let (stream, mut flow) = match handshake::opened(opened, limit) {
+        Ok(stream) => (stream, flow),
+        Err(ended) => return ended.record(flow),
+    };
+    let Some(name) = hello.server_name.clone().filter(|name| stream.server_name() == Some(name.as_str())) else {
+        stream.abort();
+        let said = "TLS read another server name than we did; the connection was closed";
+        return flow.fail(&Failure::new(Code::NameMismatch, said));
+    };
+    let alpn = stream.alpn().map(|protocol| String::from_utf8_lossy(protocol).into());
+    let Some(connection) = visit.enter_connection(routed) else {
+        stream.abort();
+        return flow.fail(&Failure::new(Code::DomainUnknown, "this route has just been removed"));
+    };
+    flow.record.alpn = alpn.clone();
+    // Its requests are what is recorded.
+    flow.forget();
+    let is_h2 = alpn.as_deref() == Some("h2");
+    let secured = Secured { name, alpn, connection };
+    if is_h2 {
+        http2::converse(visit, stream, secured).await;
+    } else {
+        http1::converse(visit, Client::new(stream), Some(secured)).await;
+    }
+}

@@ -1,0 +1,318 @@
+//! `route` and `cert`.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use moorgate_api::{
+    client::Client,
+    view::{AddCertificate, AddRoute, Certificate, ChangeRoute, Route as RouteView, RouteOrigin, Time},
+};
+use moorgate_contract::route::{Check, ClientRules, HostFor, Maintenance, Mode, OnHttp, PathOrigins};
+use moorgate_control::{HeaderChange, NewBasicUser, Password, RouteState};
+
+use super::{CommandError, gateway::Gateway};
+use crate::{
+    cli::route::{Cert, FieldArg, Listed, Route, Settings, Spec, listed},
+    output::{self, Table, answer, bytes, day, shown},
+    proxy_urls::quote,
+};
+
+pub(super) async fn run(gateway: &Gateway, command: Route) -> Result<(), CommandError> {
+    let client = &gateway.client;
+    match command {
+        Route::Add { domain, urls, mode, account, settings, json } => {
+            let change = change(&urls, &settings, None)?;
+            let route = client.add_route(&AddRoute { domain, mode: mode.into(), account, settings: change }).await?;
+            answer(json, &route, || added(gateway, &route))
+        }
+        Route::List(json) => {
+            let routes = client.routes(None).await?;
+            answer(json, &routes, || list(&routes))
+        }
+        Route::Show { domain, json } => {
+            let route = client.route(&domain).await?;
+            answer(json, &route, || show(&route))
+        }
+        Route::Set { domain, origins, settings, json } => {
+            let before = client.route(&domain).await?;
+            let route = client.change_route(&domain, &change(&origins, &settings, Some(&before))?).await?;
+            let said = format!(
+                "route {} changed; new connections meet it from now on, open ones stay\n",
+                shown(&route.domain)
+            );
+            answer(json, &route, || said)
+        }
+        Route::Remove { domain } => {
+            client.remove_route(&domain).await?;
+            output::print(&format!("route {} removed; its open connections are cut\n", shown(&domain)))
+        }
+    }
+}
+
+/// What was given, as a change. Where one flag sets a part of something, the rest is as it was `before`.
+fn change(urls: &[Spec], settings: &Settings, before: Option<&RouteView>) -> Result<ChangeRoute, CommandError> {
+    let origins = (!urls.is_empty()).then(|| urls.iter().map(|spec| spec.0.clone()).collect());
+    let check = (settings.check_every.is_some() || settings.check_path.is_some()).then(|| {
+        let before = before.map(|route| route.check.clone()).unwrap_or_default();
+        let every = settings.check_every.map_or(before.every, |every| every.0);
+        let path = settings.check_path.clone().map_or(before.path, |path| (!path.is_empty()).then_some(path));
+        Check { every, path: path.filter(|_| every.is_some()) }
+    });
+    let (allow, deny) = (listed(&settings.allow_client, |net| net.0), listed(&settings.deny_client, |net| net.0));
+    let clients = (allow.is_some() || deny.is_some()).then(|| {
+        let before = before.map(|route| route.clients.clone()).unwrap_or_default();
+        ClientRules { allow: allow.unwrap_or(before.allow), deny: deny.unwrap_or(before.deny) }
+    });
+    let maintenance = match (&settings.maintenance, settings.no_maintenance) {
+        (_, true) => Some(None),
+        (Some(page), false) => Some(Some(Maintenance { page: page_or_file(page)?, retry_after: None })),
+        (None, false) => None,
+    };
+    let origin_ca = settings.origin_ca.as_deref().map(|path| if_named(path, read_text)).transpose()?;
+    let users = settings.basic_auth_file.as_deref().map(|path| if_named(path, basic_users)).transpose()?;
+    Ok(ChangeRoute {
+        origins,
+        paths: paths(settings),
+        proxy_protocol: settings.proxy_protocol.map(Into::into),
+        origin_ca,
+        origin_host: settings.origin_host.map(Into::into),
+        check,
+        clients,
+        on_http: settings.http.map(Into::into),
+        maintenance,
+        redirects: listed(&settings.redirect, |redirect| redirect.0),
+        basic_auth: users.map(Option::unwrap_or_default),
+        max_body: settings.max_body.map(|bytes| bytes.0),
+        request_headers: edits(&settings.set_header, &settings.remove_header),
+        response_headers: edits(&settings.set_response_header, &settings.remove_response_header),
+    })
+}
+
+fn edits(set: &[Listed<FieldArg>], remove: &[Listed<String>]) -> Option<HeaderChange> {
+    let (set, remove) = (listed(set, |field| field.0), listed(remove, |name| name));
+    (set.is_some() || remove.is_some()).then_some(HeaderChange { set, remove })
+}
+
+/// The same prefix several times is one prefix with several origins.
+fn paths(settings: &Settings) -> Option<Vec<PathOrigins>> {
+    let given = listed(&settings.path, |path| path)?;
+    let mut paths: Vec<PathOrigins> = Vec::new();
+    for path in given {
+        match paths.iter_mut().find(|known| known.prefix == path.prefix) {
+            Some(known) => known.origins.push(path.origin),
+            None => paths.push(PathOrigins { prefix: path.prefix, origins: vec![path.origin] }),
+        }
+    }
+    Some(paths)
+}
+
+fn read_text(path: &Path) -> Result<String, CommandError> {
+    fs::read_to_string(path).map_err(|source| CommandError::File { path: path.to_owned(), source })
+}
+
+/// `""` names no file.
+fn if_named<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T, CommandError>) -> Result<Option<T>, CommandError> {
+    if path.as_os_str().is_empty() { Ok(None) } else { read(path).map(Some) }
+}
+
+fn page_or_file(page: &str) -> Result<String, CommandError> {
+    let path = Path::new(page);
+    if path.is_file() { read_text(path) } else { Ok(page.to_owned()) }
+}
+
+fn basic_users(path: &Path) -> Result<Vec<NewBasicUser>, CommandError> {
+    let text = read_text(path)?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    let user = |line: &str| {
+        let (username, password) =
+            line.split_once(':').ok_or_else(|| CommandError::NotUsers { path: path.to_owned() })?;
+        Ok(NewBasicUser { username: username.to_owned(), password: Password::given(password) })
+    };
+    lines.map(user).collect()
+}
+
+/// What to do next, with a command that works on this machine.
+fn added(gateway: &Gateway, route: &RouteView) -> String {
+    let domain = shown(&route.domain);
+    let mut text = format!("route {domain} added: {} to {}\n", route.mode.name(), urls(&route.origins));
+    let name = route.domain.replace("*.", "any.");
+    if let Some(listener) = gateway.inbound_tls() {
+        let ca = match (route.mode, gateway.ca()) {
+            (Mode::Terminate, Some(ca)) => format!("--cacert {} ", quote(&ca)),
+            _ => String::new(),
+        };
+        let _ = writeln!(text, "  try it:  curl {ca}--connect-to {name}:443:{listener} https://{name}/");
+    }
+    text.push_str(match route.mode {
+        Mode::Terminate => "  its certificate is the local CA's until you add one: moorgate cert add ",
+        Mode::Passthrough => {
+            "  clients see the origin's own certificate; the gateway never reads what is inside: moorgate explain "
+        }
+    });
+    text + &domain + "\n"
+}
+
+fn urls(origins: &[RouteOrigin]) -> String {
+    let url = |origin: &RouteOrigin| {
+        let weight = if origin.weight == 1 { String::new() } else { format!(",weight={}", origin.weight) };
+        format!("{}{weight}", shown(&origin.url))
+    };
+    origins.iter().map(url).collect::<Vec<_>>().join(" ")
+}
+
+fn list(routes: &[RouteView]) -> String {
+    if routes.is_empty() {
+        return "no routes yet; make one with: moorgate route add DOMAIN URL --mode terminate|passthrough\n".into();
+    }
+    let mut table = Table::new(["DOMAIN", "MODE", "STATE", "ACCOUNT", "ORIGINS"]);
+    for route in routes {
+        let state = if route.state == RouteState::Active { "active" } else { "failed" };
+        let cells = [route.domain.clone(), route.mode.name().into(), state.into(), route.account.clone()];
+        table.row(cells.into_iter().chain([urls(&route.origins)]));
+    }
+    table.to_string()
+}
+
+fn show(route: &RouteView) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:16}  {}", shown(&value));
+    };
+    line("route", route.domain.clone());
+    line("account", route.account.clone());
+    let who = match route.mode {
+        Mode::Terminate => "terminate: TLS ends at the gateway, which reads and acts",
+        Mode::Passthrough => "passthrough: the origin keeps its key, and the gateway reads the name alone",
+    };
+    line("mode", who.into());
+    line("state", route.problem.as_ref().map_or("active".into(), |problem| format!("failed: {problem}")));
+    if let Some(certificate) = &route.certificate {
+        let until = certificate.not_after.map(|end| format!(", expires {}", day(end))).unwrap_or_default();
+        line("certificate", format!("of {}{until}", certificate.issuer));
+    }
+    let origins = |line: &mut dyn FnMut(&str, String), name: &str, origins: &[RouteOrigin]| {
+        for origin in origins {
+            let standing = origin.standing.name();
+            line(name, format!("{} (weight {}): {standing}, {} open", origin.url, origin.weight, origin.open));
+        }
+    };
+    origins(&mut line, "origin", &route.origins);
+    for path in &route.paths {
+        origins(&mut line, &format!("path {}", path.prefix), &path.origins);
+    }
+    if let Some(version) = route.proxy_protocol {
+        line("proxy protocol", format!("{version:?}").to_lowercase());
+    }
+    if let Some(count) = route.origin_ca {
+        line("origin CA", format!("{count} of the route's own; the system's are not trusted"));
+    }
+    if route.origin_host == HostFor::Origin {
+        line("origin host", "that of the forwarding URL".into());
+    }
+    if let Some(every) = route.check.every {
+        let how = route.check.path.as_ref().map_or("a TCP connection".into(), |path| format!("GET {path}"));
+        line("check", format!("every {every} s by {how}"));
+    }
+    actions(&mut line, route);
+    text
+}
+
+/// The actions that are set, in the order in which they are taken.
+fn actions(line: &mut dyn FnMut(&str, String), route: &RouteView) {
+    let actions = route;
+    let join = |nets: &[ipnet::IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    if !actions.clients.allow.is_empty() {
+        line("allow clients", join(&actions.clients.allow));
+    }
+    if !actions.clients.deny.is_empty() {
+        line("deny clients", join(&actions.clients.deny));
+    }
+    if route.mode == Mode::Terminate {
+        let http = if actions.on_http == OnHttp::Forward { "forwarded as it is" } else { "308 to https" };
+        line("plain HTTP", http.into());
+    }
+    if let Some(maintenance) = &actions.maintenance {
+        line("maintenance", format!("503 with a page of {}", bytes(maintenance.page.len() as u64)));
+    }
+    for redirect in &actions.redirects {
+        line("redirect", format!("{} to {} ({})", redirect.from, redirect.to, redirect.status));
+    }
+    if !actions.basic_auth.is_empty() {
+        line("basic auth", actions.basic_auth.join(" "));
+    }
+    if let Some(most) = actions.max_body {
+        line("longest body", bytes(most));
+    }
+    let names = &actions.request_headers;
+    for (what, list) in [("remove header", &names.remove), ("set header", &names.set)] {
+        if !list.is_empty() {
+            line(what, list.join(" "));
+        }
+    }
+    for name in &actions.response_headers.remove {
+        line("from responses", format!("remove {name}"));
+    }
+    for field in &actions.response_headers.set {
+        line("from responses", format!("{}: {}", field.name, field.value));
+    }
+}
+
+pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), CommandError> {
+    match command {
+        Cert::Add { domain, chain, key, account, json } => {
+            let certificate = AddCertificate { chain: read_text(&chain)?, key: read_text(&key)?, account };
+            let added = client.add_certificate(&domain, &certificate).await?;
+            answer(json, &added, || {
+                format!(
+                    "certificate for {} added: of {}, expires {}; new connections are shown it from now on\n",
+                    shown(&added.domain),
+                    shown(&added.issuer),
+                    day(added.not_after)
+                )
+            })
+        }
+        Cert::List(json) => {
+            let all = client.certificates(None).await?;
+            answer(json, &all, || list_certificates(&all))
+        }
+        Cert::Show { domain, json } => {
+            let certificate = client.certificate(&domain).await?;
+            answer(json, &certificate, || show_certificate(&certificate))
+        }
+        Cert::Remove { domain } => {
+            client.remove_certificate(&domain).await?;
+            output::print(&format!("certificate for {} removed; clients are shown the local CA's\n", shown(&domain)))
+        }
+    }
+}
+
+fn list_certificates(all: &[Certificate]) -> String {
+    if all.is_empty() {
+        return "no certificates were added; terminate routes show the local CA's\n".into();
+    }
+    let mut table = Table::new(["DOMAIN", "ISSUER", "EXPIRES", "KEY", "ACCOUNT"]);
+    for one in all {
+        table.row([
+            one.domain.clone(),
+            one.issuer.clone(),
+            day(one.not_after).to_string(),
+            one.key.clone(),
+            one.account.clone(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn show_certificate(one: &Certificate) -> String {
+    let span = |time: Time| day(time).to_string();
+    let lines = [
+        ("domain", one.domain.clone()),
+        ("account", one.account.clone()),
+        ("for", one.names.join(" ")),
+        ("issuer", one.issuer.clone()),
+        ("valid", format!("from {} to {}", span(one.not_before), span(one.not_after))),
+        ("key", format!("{} (sealed; it is never shown)", one.key)),
+        ("sha-256", one.fingerprint.clone()),
+    ];
+    let problem = one.last_error.iter().map(|problem| ("problem", problem.clone()));
+    lines.into_iter().chain(problem).map(|(name, value)| format!("{name:8}  {}\n", shown(&value))).collect()
+}
