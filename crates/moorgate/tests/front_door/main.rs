@@ -21,6 +21,7 @@ mod first_run;
 mod flows;
 mod gateway;
 mod guard;
+mod inbound;
 mod limits;
 mod live;
 mod namespace;
