@@ -16,7 +16,7 @@ use thiserror::Error;
 
 pub(crate) mod route;
 
-use crate::{agent::AgentArgs, up::UpArgs};
+use crate::{agent::AgentArgs, demo::DemoArgs, up::UpArgs};
 
 /// A self-hostable static-IP gateway: fixed addresses both ways.
 #[derive(Debug, Parser)]
@@ -30,11 +30,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// The commands. All but `up`, `agent`, `config`, `completions` and `man` ask a running gateway.
+/// The commands. All but `up`, `demo`, `agent`, `config`, `completions` and `man` ask a running gateway.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a gateway: data plane, API, embedded store
     Up(UpArgs),
+    /// Measure who can read what, live on loopback; needs no gateway
+    Demo(DemoArgs),
     /// Tenants
     #[command(subcommand)]
     Account(Account),

@@ -4,6 +4,7 @@ mod agent;
 mod cli;
 mod commands;
 mod config;
+mod demo;
 mod output;
 mod proxy_urls;
 mod up;

@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use moorgate_api::client::ClientError;
 use thiserror::Error;
 
-use crate::{agent::AgentError, config::ConfigError, up::UpError};
+use crate::{agent::AgentError, config::ConfigError, demo::DemoError, up::UpError};
 
 /// Why a command was not done.
 #[derive(Debug, Error)]
@@ -52,6 +52,9 @@ pub(crate) enum CommandError {
     /// `up`.
     #[error(transparent)]
     Up(#[from] UpError),
+    /// `demo`.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// `agent`.
     #[error(transparent)]
     Agent(#[from] AgentError),

@@ -20,7 +20,7 @@ use moorgate_api::client::Client;
 use crate::{
     agent,
     cli::{Cli, Command, Config},
-    config, output, up,
+    config, demo, output, up,
 };
 pub(crate) use error::CommandError;
 use gateway::Gateway;
@@ -34,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
     let data_dir = cli.data_dir.filter(|dir| !dir.as_os_str().is_empty());
     match cli.command {
         Command::Up(args) => up::run(args, data_dir)?,
+        Command::Demo(args) => return demo::run(args),
         Command::Agent(args) => return Ok(agent::run(args, data_dir)?),
         Command::Config(Config::Check { file }) => {
             config::check(&file)?;
@@ -70,9 +71,12 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Explain(args) => explain::explain(client, args).await,
             Command::Why(args) => explain::why(client, args).await,
             Command::Log(args) => log::run(client, args).await,
-            Command::Up(_) | Command::Agent(_) | Command::Config(_) | Command::Completions { .. } | Command::Man => {
-                Ok(())
-            }
+            Command::Up(_)
+            | Command::Demo(_)
+            | Command::Agent(_)
+            | Command::Config(_)
+            | Command::Completions { .. }
+            | Command::Man => Ok(()),
         }
     });
     asked.map_err(|error| gateway.put_right(error))

@@ -13,6 +13,7 @@
 
 mod agent;
 mod clients;
+mod demo;
 mod dns;
 mod doors;
 mod egress;
