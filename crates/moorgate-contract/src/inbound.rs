@@ -53,8 +53,9 @@ pub fn find(snapshot: &Snapshot, name: Option<&DomainName>, witness: &mut impl W
         return Err(Failure::new(Code::DomainUnknown, said));
     };
     let Some((route, account)) = snapshot.route(name) else {
-        let said =
-            format_args!("no route has the domain {name}; its owner adds one with: moorgate route add {name} URL");
+        let said = format_args!(
+            "no route has the domain {name}; its owner adds one with: moorgate route add {name} URL --mode terminate|passthrough"
+        );
         return Err(Failure::new(Code::DomainUnknown, said));
     };
     witness.saw("route", format_args!("{} ({}) of account {}", route.domain, route.mode.name(), account.name));

@@ -18,7 +18,7 @@ use moorgate_contract::{
     decide::{Ask, Destination, Plan, Transport, decide},
     failure::{Code, Failure},
     flow::{FlowId, FlowSink, OpenFlow},
-    inbound::Routed,
+    inbound::{self, Routed},
     limits::{Limits, REFUSING},
     listener::Listener,
     outcome::Ending,
@@ -366,11 +366,15 @@ impl Visit {
         find: impl Fn(&Snapshot, Option<&DomainName>) -> Result<Routed, Failure>,
         flow: &mut OpenFlow,
     ) -> Result<Routed, Failure> {
-        let routed = find(&self.gateway.snapshot(), name)?;
-        flow.record.account = Some(routed.account.name.clone());
-        flow.record.route = Some(routed.route.domain.to_string().into());
-        flow.record.mode = Some(routed.route.mode);
-        Ok(routed)
+        let snapshot = self.gateway.snapshot();
+        let found = find(&snapshot, name);
+        // A client that may not come was refused by somebody's route, whose log has to show it.
+        if let Ok(routed) = found.as_ref().or(inbound::find(&snapshot, name, &mut ()).as_ref()) {
+            flow.record.account = Some(routed.account.name.clone());
+            flow.record.route = Some(routed.route.domain.to_string().into());
+            flow.record.mode = Some(routed.route.mode);
+        }
+        found
     }
 
     /// The place of a terminated connection itself, beside its requests' own. `None`: its route is gone.

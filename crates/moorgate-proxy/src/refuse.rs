@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::client::{Client, ClientStream};
 use bytes::Bytes;
-use h2::server::SendResponse;
+use h2::{RecvStream, server::SendResponse};
 use http::Response;
 use moorgate_contract::{
     failure::{Code, Failure, InboundAnswer},
@@ -17,7 +17,11 @@ use moorgate_wire::{
     http1::{ResponseHead, Version},
     proxy_status::ProxyStatus,
 };
+use tokio::time::timeout;
 
+/// How long, and how much, of a body is taken in that nobody wants.
+const UNWANTED_FOR: Duration = Duration::from_secs(2);
+const UNWANTED_BODY: usize = 256 * 1024;
 /// What a client should wait before it tries again, in seconds.
 const RETRY_AFTER: &str = "1";
 
@@ -172,6 +176,22 @@ pub(crate) fn answer_on_stream(
         let _ = stream.send_data(Bytes::from(answer.body), true);
     }
     StreamEnd::Served
+}
+
+/// Takes in what still comes of a request's body that nobody wants, for a moment: a reset in the middle of it makes some
+/// clients (curl among them) throw the answer away.
+pub(crate) async fn let_out(mut body: RecvStream) {
+    let drained = async {
+        let mut left = UNWANTED_BODY;
+        while let Some(Ok(data)) = body.data().await {
+            left = left.saturating_sub(data.len());
+            if left == 0 || body.flow_control().release_capacity(data.len()).is_err() {
+                return;
+            }
+        }
+    };
+    // What comes later is reset.
+    let _ = timeout(UNWANTED_FOR, drained).await;
 }
 
 /// What a stranger is told of a failure with this status.

@@ -35,7 +35,7 @@ use crate::{
     gateway::{Decided, Entered, Visit},
     head::{ask, fields},
     inbound::too_large,
-    refuse::{StreamEnd, say_no_on_stream},
+    refuse::{StreamEnd, let_out, say_no_on_stream},
 };
 
 /// One request of an outbound client: decide, connect, exchange, record.
@@ -87,7 +87,8 @@ impl Going<'_> {
         (request, mut ended): Outgoing,
     ) -> StreamEnd {
         let with_body = self.method != Method::HEAD;
-        match self.answer(visit, &entered, &mut flow, (request, &mut ended), &mut respond).await {
+        let mut request = Some(request);
+        match self.answer(visit, &entered, &mut flow, (&mut request, &mut ended), &mut respond).await {
             Ok((response, kept)) => {
                 flow.record.status = Some(response.status().as_u16());
                 // `ended` lives as long as the response: without it, what still comes of the body goes nowhere.
@@ -101,7 +102,14 @@ impl Going<'_> {
                     Err(stop) => give_up(flow, stop),
                 }
             }
-            Err(Stop::Failed(failure)) => say_no_on_stream(respond, flow, &failure, with_body),
+            Err(Stop::Failed(failure)) => {
+                drop(entered);
+                let end = say_no_on_stream(respond, flow, &failure, with_body);
+                if let Some(Body::Stream(body)) = request.map(Request::into_body) {
+                    let_out(body.stream).await;
+                }
+                end
+            }
             Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), with_body),
             Err(stop) => {
                 respond.send_reset(Reason::CANCEL);
@@ -110,13 +118,13 @@ impl Going<'_> {
         }
     }
 
-    /// Up to the response's head. The body goes up meanwhile, as hyper takes it.
+    /// Up to the response's head. The request is left where it was when nothing of it went anywhere. The body goes up meanwhile, as hyper takes it.
     async fn answer(
         &self,
         visit: &Visit,
         entered: &Entered,
         flow: &mut OpenFlow,
-        (outgoing, ended): (Request<Body>, &mut oneshot::Receiver<End>),
+        (outgoing, ended): (&mut Option<Request<Body>>, &mut oneshot::Receiver<End>),
         respond: &mut SendResponse<Bytes>,
     ) -> Result<(Response<Incoming>, Kept), Stop> {
         let (open, toward) = (&entered.open, self.toward);
@@ -126,6 +134,9 @@ impl Going<'_> {
             _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
             kept = toward.ready(visit, entered, flow, None) => kept?,
             ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
+        };
+        let Some(outgoing) = outgoing.take() else {
+            return Err(Failure::new(Code::Internal, "a request that went twice").into());
         };
         flow.record.exposure = self.exposure;
         open.idles_after(Some(limits.body));

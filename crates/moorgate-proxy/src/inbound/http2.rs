@@ -28,7 +28,7 @@ use crate::{
     gateway::Visit,
     h2_server::{self, OneMore, too_long},
     head::fields,
-    refuse::{Refusal, StreamEnd, answer_on_stream, say_no_on_stream},
+    refuse::{Refusal, StreamEnd, answer_on_stream, let_out, say_no_on_stream},
 };
 
 /// The life of an h2 connection: its streams live by themselves, side by side.
@@ -65,11 +65,19 @@ async fn one(
         .and_then(|asked| decide(visit, &asked, Some(secured), &mut flow));
     let decided = match prepared {
         Ok(decided) => decided,
-        Err(own) => return answer(respond, flow, own, with_body),
+        Err(own) => {
+            let end = answer(respond, flow, own, with_body);
+            let_out(stream).await;
+            return end;
+        }
     };
     let entered = match visit.enter_route(&decided.routed, &flow) {
         Ok(entered) => entered,
-        Err(failure) => return say_no_on_stream(respond, flow, &failure, with_body),
+        Err(failure) => {
+            let end = say_no_on_stream(respond, flow, &failure, with_body);
+            let_out(stream).await;
+            return end;
+        }
     };
     let Decided { routed, name, authority, path, served } = &decided;
     let route = &routed.route;

@@ -68,7 +68,7 @@ pub(crate) struct Settings {
     #[arg(long, value_enum)]
     pub(crate) proxy_protocol: Option<ProxyArg>,
     /// CA certificates (PEM) that alone are trusted for https:// origins; "" for the system's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub(crate) origin_ca: Option<PathBuf>,
     /// The Host that origins get: the client's, or that of the forwarding URL (for platforms that route by it)
     #[arg(long, value_enum)]
@@ -98,7 +98,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FROM=TO")]
     pub(crate) redirect: Vec<Listed<RedirectArg>>,
     /// Ask for a username and password (HTTP Basic): a file with a line user:password for each; "" for none
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path)]
     pub(crate) basic_auth_file: Option<PathBuf>,
     /// The longest request body, such as 10MiB; "none" for any
     #[arg(long, value_name = "BYTES")]
@@ -369,4 +369,9 @@ impl From<HttpArg> for OnHttp {
             HttpArg::Forward => Self::Forward,
         }
     }
+}
+
+/// A path; clap's own parser takes no empty one, which stands for none here.
+fn path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(text.into())
 }

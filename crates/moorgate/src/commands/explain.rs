@@ -26,10 +26,11 @@ pub(super) async fn explain(client: &Client, args: Explain) -> Result<(), Comman
 
 async fn explain_route(client: &Client, domain: &str, from: Option<IpAddr>, json: Json) -> Result<(), CommandError> {
     let explained = client.explain_route(domain, from).await?;
-    answer(json, &explained, || route_steps(&explained))
+    answer(json, &explained, || route_steps(&explained, "would"))
 }
 
-fn route_steps(explained: &ExplainedRoute) -> String {
+/// `mood` is `would` or `would now`.
+fn route_steps(explained: &ExplainedRoute, mood: &str) -> String {
     let mut text = format!("a client that asks for {}\n", shown(&explained.domain));
     let checks = explained.steps.iter().filter(|step| step.check != "refused");
     let width = checks.clone().map(|step| step.check.chars().count()).max().unwrap_or(0);
@@ -37,22 +38,25 @@ fn route_steps(explained: &ExplainedRoute) -> String {
         let _ = writeln!(text, "  {:width$}  {}", shown(&step.check), shown(&step.found));
     }
     if let Some(refusal) = &explained.refusal {
-        let _ = writeln!(text, "would be refused, {}: {}", refusal.code, shown(&refusal.said));
+        let _ = writeln!(text, "{mood} be refused, {}: {}", refusal.code, shown(&refusal.said));
         return text;
     }
     for origin in &explained.origins {
         let part = origin.prefix.as_ref().map(|prefix| format!(" for {}", shown(prefix))).unwrap_or_default();
-        let end = match &origin.refusal {
-            Some(refusal) => format!("can't be reached, {}: {}", refusal.code, shown(&refusal.said)),
+        let url = shown(&origin.url);
+        let _ = match &origin.refusal {
+            Some(refusal) => {
+                writeln!(text, "{mood} not reach {url}{part}, {}: {}", refusal.code, shown(&refusal.said))
+            }
             None => {
                 let list = |all: Vec<String>| all.join(", then ");
                 let to = list(origin.admitted.iter().map(ToString::to_string).collect());
                 let from = list(origin.egress.iter().map(ToString::to_string).collect());
                 let from = if from.is_empty() { "whatever the kernel picks".to_owned() } else { from };
-                format!("dials {to}, leaves from {from}")
+                let standing = origin.standing.name();
+                writeln!(text, "{mood} go to {url}{part} ({standing}): dials {to}, leaves from {from}")
             }
         };
-        let _ = writeln!(text, "would go to {}{part} ({}): {end}", shown(&origin.url), origin.standing.name());
     }
     text
 }
@@ -155,10 +159,14 @@ fn words(why: &WhyFlow) -> String {
     if let Some(advice) = &why.advice {
         let _ = writeln!(text, "to do     {}", shown(advice));
     }
-    match &why.now {
-        Some(now) => text.push_str(&format!("\nasked again now\n{}", steps(now, "would now be"))),
-        None if flow.account.is_some() => text.push_str("\nits account is gone, so nothing would be decided now\n"),
-        None => {}
+    let outbound = flow.listener.product().is_some();
+    match (&why.now, &why.inbound_now) {
+        (Some(now), _) => text.push_str(&format!("\nasked again now\n{}", steps(now, "would now be"))),
+        (None, Some(now)) => text.push_str(&format!("\nasked again now, {}", route_steps(now, "would now"))),
+        (None, None) if outbound && flow.account.is_some() => {
+            text.push_str("\nits account is gone, so nothing would be decided now\n")
+        }
+        (None, None) => {}
     }
     text
 }

@@ -357,3 +357,27 @@ fn a_connection_on_which_a_body_is_still_going_up_serves_nobody_else() {
     drop(stranger);
     assert_eq!(origin.seen().peers.len(), 2);
 }
+
+#[test]
+fn an_answer_of_our_own_reaches_a_client_that_sends_a_body_over_h2() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = with_origin(&format!("http://{closed}"), &["--max-body", "100"]);
+    let post = |body: &str, status: &str| {
+        for _ in 0..10 {
+            let url = format!("https://{NAME}/");
+            let said =
+                run(&mut curl(&gateway, &["--http2", "-d", body, "-o", "/dev/null", "-w", "%{http_code}", &url]));
+            assert_eq!(said, status);
+        }
+    };
+    post("1234567", "502");
+    post(&"7".repeat(200), "413");
+    gateway.cli(&["route", "set", NAME, "--deny-client", "127.0.0.1"]);
+    post("1234567", "403");
+    // Whoever runs the route finds the refusal in its log, and what would be met now.
+    let flow = gateway.wait_flow(|flow| flow["outcome"] == "client_denied");
+    assert_eq!((flow["account"].as_str(), flow["route"].as_str()), (Some("default"), Some(NAME)));
+    let why = gateway.cli(&["why", flow["id"].as_str().unwrap()]);
+    assert!(why.contains(&format!("asked again now, a client that asks for {NAME}")), "{why}");
+    assert!(why.contains("would now be refused, client_denied"), "{why}");
+}
