@@ -133,6 +133,12 @@ impl Health {
         enough && !self.down.swap(true, Relaxed)
     }
 
+    /// It is checked no longer: what checks found says nothing from now on.
+    pub fn unchecked(&self) {
+        self.failed_checks.store(0, Relaxed);
+        self.down.store(false, Relaxed);
+    }
+
     /// Hundredths of its share: less while it has just come back.
     fn share(&self, now: Duration) -> u64 {
         let since = self.back_since.load(Relaxed);

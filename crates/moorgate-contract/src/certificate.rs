@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use crate::{attached::Attached, route::Domain, time::Timestamp};
+use crate::{route::Domain, time::Timestamp};
 
 /// A certificate for one domain's terminate route.
 #[derive(Clone)]
@@ -17,8 +17,6 @@ pub struct Certificate {
     pub key: Arc<Zeroizing<Vec<u8>>>,
     /// When it ends.
     pub not_after: Timestamp,
-    /// What the data plane built from it.
-    pub attached: Attached,
 }
 
 impl fmt::Debug for Certificate {

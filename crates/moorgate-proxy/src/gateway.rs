@@ -18,7 +18,7 @@ use moorgate_contract::{
     decide::{Ask, Destination, Plan, Transport, decide},
     failure::{Code, Failure},
     flow::{FlowId, FlowSink, OpenFlow},
-    inbound::{self, Routed},
+    inbound::{Routed, find},
     limits::{Limits, REFUSING},
     listener::Listener,
     outcome::Ending,
@@ -359,22 +359,14 @@ impl Visit {
         })
     }
 
-    /// Finds the route of what the client named, and notes whose it is.
-    pub(crate) fn route(
-        &self,
-        name: Option<&DomainName>,
-        find: impl Fn(&Snapshot, Option<&DomainName>) -> Result<Routed, Failure>,
-        flow: &mut OpenFlow,
-    ) -> Result<Routed, Failure> {
-        let snapshot = self.gateway.snapshot();
-        let found = find(&snapshot, name);
-        // A client that may not come was refused by somebody's route, whose log has to show it.
-        if let Ok(routed) = found.as_ref().or(inbound::find(&snapshot, name, &mut ()).as_ref()) {
-            flow.record.account = Some(routed.account.name.clone());
-            flow.record.route = Some(routed.route.domain.to_string().into());
-            flow.record.mode = Some(routed.route.mode);
-        }
-        found
+    /// Finds the route of what the client named, and notes whose it is: whatever becomes of the client is in that
+    /// account's log.
+    pub(crate) fn route(&self, name: Option<&DomainName>, flow: &mut OpenFlow) -> Result<Routed, Failure> {
+        let routed = find(&self.gateway.snapshot(), name, &mut ())?;
+        flow.record.account = Some(routed.account.name.clone());
+        flow.record.route = Some(routed.route.domain.to_string().into());
+        flow.record.mode = Some(routed.route.mode);
+        Ok(routed)
     }
 
     /// The place of a terminated connection itself, beside its requests' own. `None`: its route is gone.

@@ -26,6 +26,7 @@ use tokio::{
 
 use crate::{
     gateway::Visit,
+    head,
     refuse::{StreamEnd, too_slow},
 };
 
@@ -207,13 +208,5 @@ pub(crate) fn too_long(parts: &http::request::Parts) -> Option<Failure> {
     let fields = &parts.headers;
     // RFC 9113 §6.5.2: what a field counts beside its letters.
     let bytes: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-    (fields.len() > HEAD_FIELDS || bytes > HEAD_BYTES).then(|| {
-        Failure::new(
-            Code::HeadTooLong,
-            format_args!(
-                "the request's head is longer than {} KiB or has more than {HEAD_FIELDS} fields",
-                HEAD_BYTES / 1024
-            ),
-        )
-    })
+    (fields.len() > HEAD_FIELDS || bytes > HEAD_BYTES).then(head::too_long)
 }

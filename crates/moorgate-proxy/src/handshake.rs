@@ -12,41 +12,22 @@ use tokio::time::error::Elapsed;
 
 use crate::refuse::too_slow;
 
-/// A handshake that came to nothing. It is a flow of its own: there will be no other.
-pub(crate) enum Ended {
-    /// The client never began.
-    Left,
-    /// The connection broke.
-    Broke,
-    /// We said no, or could not agree.
-    Failed(Failure),
-}
-
-/// The stream, or how it ended.
+/// The stream, and the flow to go on with. One that came to nothing is recorded: there will be no other flow.
 pub(crate) fn opened(
     result: Result<Result<TlsStream, TerminateError>, Elapsed>,
     limit: Duration,
-) -> Result<TlsStream, Ended> {
+    flow: OpenFlow,
+) -> Option<(TlsStream, OpenFlow)> {
     match result {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(TerminateError::Left)) => Err(Ended::Left),
-        Ok(Err(TerminateError::Io(_))) => Err(Ended::Broke),
+        Ok(Ok(stream)) => return Some((stream, flow)),
+        Ok(Err(TerminateError::Left)) => flow.forget(),
+        Ok(Err(TerminateError::Io(_))) => flow.end(Outcome::Cut(Ending::ClientLeft)),
         Ok(Err(error @ (TerminateError::NotTls { .. } | TerminateError::Handshake(_)))) => {
-            Err(Ended::Failed(Failure::new(Code::HandshakeFailed, with_cause(&error))))
+            flow.fail(&Failure::new(Code::HandshakeFailed, with_cause(&error)));
         }
-        Err(_) => Err(Ended::Failed(too_slow("the TLS handshake", limit))),
+        Err(_) => flow.fail(&too_slow("the TLS handshake", limit)),
     }
-}
-
-impl Ended {
-    /// Records it.
-    pub(crate) fn record(self, flow: OpenFlow) {
-        match self {
-            Self::Left => flow.forget(),
-            Self::Broke => flow.end(Outcome::Cut(Ending::ClientLeft)),
-            Self::Failed(failure) => flow.fail(&failure),
-        }
-    }
+    None
 }
 
 fn with_cause(error: &dyn Error) -> String {

@@ -7,7 +7,7 @@ use moorgate_contract::{
     exposure::Exposure,
     failure::{Code, Failure},
     flow::{Kind, OpenFlow},
-    limits::HEAD_BYTES,
+    limits::{HEAD_BYTES, HEAD_FIELDS},
 };
 use moorgate_wire::{
     basic,
@@ -66,15 +66,18 @@ pub(crate) async fn peek_request<S: ClientStream>(client: &mut Client<S>) -> Res
                 return Ok(head);
             }
             HeadStep::Malformed(why) => return Err(Some(Failure::new(malformed(&why), why))),
-            HeadStep::TooLong => {
-                let said = format_args!(
-                    "the request's head is longer than {} KiB or has more than 100 fields",
-                    HEAD_BYTES / 1024
-                );
-                return Err(Some(Failure::new(Code::HeadTooLong, said)));
-            }
+            HeadStep::TooLong => return Err(Some(too_long())),
         }
     }
+}
+
+/// The refusal of a head beyond its limits, over whichever version of HTTP.
+pub(crate) fn too_long() -> Failure {
+    let said = format_args!(
+        "the request's head is longer than {} KiB or has more than {HEAD_FIELDS} fields",
+        HEAD_BYTES / 1024
+    );
+    Failure::new(Code::HeadTooLong, said)
 }
 
 /// The row of a head that can't be read.

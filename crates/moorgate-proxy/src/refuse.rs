@@ -9,6 +9,7 @@ use http::Response;
 use moorgate_contract::{
     failure::{Code, Failure, InboundAnswer},
     flow::{Flow, OpenFlow},
+    limits::{REFUSAL_BYTES, REFUSAL_LINGER},
     listener::Listener,
     outcome::Outcome,
 };
@@ -19,9 +20,6 @@ use moorgate_wire::{
 };
 use tokio::time::timeout;
 
-/// How long, and how much, of a body is taken in that nobody wants.
-const UNWANTED_FOR: Duration = Duration::from_secs(2);
-const UNWANTED_BODY: usize = 256 * 1024;
 /// What a client should wait before it tries again, in seconds.
 const RETRY_AFTER: &str = "1";
 
@@ -150,6 +148,19 @@ pub(crate) fn say_no_on_stream(
     answer_on_stream(respond, flow, refusal, Some(failure), with_body)
 }
 
+/// As [`say_no_on_stream`], to a request whose body may still be coming.
+pub(crate) async fn say_no_to_request(
+    respond: SendResponse<Bytes>,
+    flow: OpenFlow,
+    failure: &Failure,
+    with_body: bool,
+    body: RecvStream,
+) -> StreamEnd {
+    let end = say_no_on_stream(respond, flow, failure, with_body);
+    let_out(body).await;
+    end
+}
+
 /// Gives an answer of our own on this stream, and records it.
 pub(crate) fn answer_on_stream(
     mut respond: SendResponse<Bytes>,
@@ -182,7 +193,7 @@ pub(crate) fn answer_on_stream(
 /// clients (curl among them) throw the answer away.
 pub(crate) async fn let_out(mut body: RecvStream) {
     let drained = async {
-        let mut left = UNWANTED_BODY;
+        let mut left = REFUSAL_BYTES;
         while let Some(Ok(data)) = body.data().await {
             left = left.saturating_sub(data.len());
             if left == 0 || body.flow_control().release_capacity(data.len()).is_err() {
@@ -191,7 +202,7 @@ pub(crate) async fn let_out(mut body: RecvStream) {
         }
     };
     // What comes later is reset.
-    let _ = timeout(UNWANTED_FOR, drained).await;
+    let _ = timeout(REFUSAL_LINGER, drained).await;
 }
 
 /// What a stranger is told of a failure with this status.

@@ -2,21 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use moorgate_contract::{
-    failure::{Code, Failure},
-    limits::SWEEP,
-    listener::Listener,
-};
+use moorgate_contract::{limits::SWEEP, listener::Listener};
 use moorgate_net::{farewell::answer_and_close, listener::accept};
-use moorgate_wire::proxy_protocol::{self, ProxyHeader, ProxyHeaderError, ProxyStep};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::timeout,
 };
 
 use crate::{
-    client::Client,
     gateway::{Gateway, Visit, now},
     inbound, outbound, refuse,
 };
@@ -76,64 +69,12 @@ async fn accept_all(gateway: Arc<Gateway>, worker: usize, listener: Listener, so
 
 async fn visited(visit: Visit, stream: TcpStream) {
     match visit.listener {
-        Listener::InboundHttp => {
-            if let Some((visit, client)) = introduced(visit, stream).await {
-                inbound::http(visit, client).await;
-            }
-        }
-        Listener::InboundTls => {
-            if let Some((visit, client)) = introduced(visit, stream).await {
-                inbound::tls(visit, client).await;
-            }
-        }
+        Listener::InboundHttp => inbound::http(visit, stream).await,
+        Listener::InboundTls => inbound::tls(visit, stream).await,
         Listener::OutboundHttp => outbound::http(Arc::new(visit), stream).await,
         Listener::OutboundHttps => outbound::https(Arc::new(visit), stream).await,
         Listener::OutboundSocks => outbound::socks(Arc::new(visit), stream).await,
         Listener::OutboundSocksTls => outbound::socks_tls(Arc::new(visit), stream).await,
-    }
-}
-
-/// Reads the PROXY header that a load balancer of `[inbound] trust_proxy_protocol_from` has to send first. From anybody
-/// else there is none: what looks like one is a malformed hello or request.
-async fn introduced(mut visit: Visit, stream: TcpStream) -> Option<(Arc<Visit>, Client<TcpStream>)> {
-    let mut client = Client::new(stream);
-    if !visit.is_from_load_balancer() {
-        return Some((Arc::new(visit), client));
-    }
-    let limit = visit.gateway.limits.head;
-    let refusal = match timeout(limit, introduction(&mut client)).await {
-        Ok(Ok(header)) => match header.addresses {
-            Some((client, _)) if !visit.speaks_for(client) => Failure::new(
-                Code::Full,
-                format_args!("{} has as many connections here as one client may have", client.ip()),
-            ),
-            _ => return Some((Arc::new(visit), client)),
-        },
-        Ok(Err(None)) => {
-            inbound::left(visit.open_flow(visit.accepted), &client);
-            return None;
-        }
-        Ok(Err(Some(why))) => Failure::new(Code::Malformed, why),
-        Err(_) => refuse::too_slow("the PROXY header", limit),
-    };
-    visit.open_flow(visit.accepted).fail(&refusal);
-    None
-}
-
-/// `None` inside the error: the load balancer left.
-async fn introduction(client: &mut Client<TcpStream>) -> Result<ProxyHeader, Option<ProxyHeaderError>> {
-    loop {
-        match proxy_protocol::parse(&client.buffer) {
-            ProxyStep::NeedMore => match client.read_more().await {
-                Ok(0) | Err(_) => return Err(None),
-                Ok(_) => {}
-            },
-            ProxyStep::Header { consumed, header } => {
-                client.consume(consumed);
-                return Ok(header);
-            }
-            ProxyStep::Malformed(why) => return Err(Some(why)),
-        }
     }
 }
 

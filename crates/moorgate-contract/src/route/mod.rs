@@ -15,11 +15,7 @@ pub use actions::{
 pub use domain::{Domain, DomainError};
 pub use origin::{Origin, OriginScheme, OriginSpec, OriginUrl, OriginUrlError};
 
-use crate::{
-    account::{AccountId, Load},
-    attached::Attached,
-    balance::Pool,
-};
+use crate::{account::AccountId, attached::Attached, balance::Pool};
 
 /// A route, for as long as it exists; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,8 +125,6 @@ pub struct Route {
     pub pool: Pool,
     /// The origins of `settings.paths`, in that order.
     pub path_pools: Vec<Pool>,
-    /// How many connections and exchanges are open.
-    pub load: Load,
     /// What the data plane built from it.
     pub attached: Attached,
 }
@@ -148,17 +142,19 @@ impl Route {
             settings: Arc::new(settings),
             pool,
             path_pools,
-            load: Load::default(),
             attached: Attached::default(),
         }
     }
 
-    /// Goes on with what `old` learned of origins that both have, so that an edit does not forget who is down.
+    /// Goes on with what `old` learned of origins that both have, so that an edit does not forget who is down. What checks
+    /// found goes with them: nobody would look again.
     pub fn take_over(&mut self, old: &Self) {
-        self.load = old.load.clone();
         self.pool.take_over(&old.pool);
         for pool in &mut self.path_pools {
             old.path_pools.iter().for_each(|old| pool.take_over(old));
+        }
+        if self.settings.check.every.is_none() {
+            self.pools().flat_map(Pool::origins).for_each(|origin| origin.health.unchecked());
         }
     }
 

@@ -42,7 +42,7 @@ impl Compiler {
 
     pub(super) fn put_certificate(&self, snapshot: &mut Snapshot, row: &CertificateRow) {
         match self.certificate(row) {
-            // What is as it was keeps what traffic built from it.
+            // One that is as it was leaves its route as it is, and what traffic built from that.
             Ok(new) if snapshot.certificate(&new.domain).is_some_and(|old| is_same(old, &new)) => {}
             Ok(new) => snapshot.put_certificate(new),
             Err(problem) => {
@@ -62,7 +62,6 @@ impl Compiler {
             chain: read.chain().iter().map(|der| der.as_ref().into()).collect(),
             key: Arc::new(read.key_der().clone()),
             not_after: read.facts().not_after.into(),
-            attached: Default::default(),
         })
     }
 

@@ -1,6 +1,10 @@
 //! Certificates that were added for domains.
 
-use moorgate_contract::{account::AccountId, route::Domain, time::Timestamp};
+use moorgate_contract::{
+    account::AccountId,
+    route::{Domain, Mode},
+    time::Timestamp,
+};
 use moorgate_keys::{Facts, Uploaded};
 
 use super::{Control, Inner, Session, now, routes::stored_domain};
@@ -96,10 +100,12 @@ impl Control {
 impl Inner {
     /// Whose the certificate of `domain` is to be: whoever has its route, and nobody else.
     fn owner_of_certificate(&self, account: Option<&str>, domain: &str) -> Result<AccountId> {
-        let (of_route, of_old, count) = {
+        let (of_route, passed_through, of_old, count) = {
             let book = self.book();
-            let of_route = book.route(domain).map(|route| route.account);
-            (of_route, book.certificate(domain).map(|old| old.account), book.certificates().len())
+            let route = book.route(domain);
+            let passed_through = route.is_some_and(|route| route.mode == Mode::Passthrough.name());
+            let of_old = book.certificate(domain).map(|old| old.account);
+            (route.map(|route| route.account), passed_through, of_old, book.certificates().len())
         };
         let account = match (account, of_route.or(of_old)) {
             (None, Some(owner)) => owner,
@@ -108,6 +114,9 @@ impl Inner {
         let domain = || domain.to_owned();
         if of_route.is_some_and(|owner| owner != account) {
             return Err(Invalid::RouteOfAnother { domain: domain() }.into());
+        }
+        if passed_through {
+            return Err(Invalid::NotForPassthrough { what: "a certificate" }.into());
         }
         if of_old.is_some_and(|owner| owner != account) {
             return Err(Invalid::CertificateOfAnother { domain: domain() }.into());

@@ -35,7 +35,7 @@ use crate::{
     gateway::{Decided, Entered, Visit},
     head::{ask, fields},
     inbound::too_large,
-    refuse::{StreamEnd, let_out, say_no_on_stream},
+    refuse::{StreamEnd, say_no_on_stream, say_no_to_request},
 };
 
 /// One request of an outbound client: decide, connect, exchange, record.
@@ -51,7 +51,7 @@ pub(crate) async fn run(
     let prepared = decide(visit, &parts, &mut flow);
     let (decided, entered) = match prepared {
         Ok(prepared) => prepared,
-        Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
+        Err(failure) => return say_no_to_request(respond, flow, &failure, !is_head, stream).await,
     };
     if decided.plan.destination == Destination::Echo {
         return echo::answer_stream(visit, respond, flow, &parts, &decided).await;
@@ -104,11 +104,12 @@ impl Going<'_> {
             }
             Err(Stop::Failed(failure)) => {
                 drop(entered);
-                let end = say_no_on_stream(respond, flow, &failure, with_body);
-                if let Some(Body::Stream(body)) = request.map(Request::into_body) {
-                    let_out(body.stream).await;
+                match request.map(Request::into_body) {
+                    Some(Body::Stream(body)) => {
+                        say_no_to_request(respond, flow, &failure, with_body, body.stream).await
+                    }
+                    _ => say_no_on_stream(respond, flow, &failure, with_body),
                 }
-                end
             }
             Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), with_body),
             Err(stop) => {

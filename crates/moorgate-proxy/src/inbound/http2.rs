@@ -28,7 +28,7 @@ use crate::{
     gateway::Visit,
     h2_server::{self, OneMore, too_long},
     head::fields,
-    refuse::{Refusal, StreamEnd, answer_on_stream, let_out, say_no_on_stream},
+    refuse::{Refusal, StreamEnd, answer_on_stream, let_out, say_no_on_stream, say_no_to_request},
 };
 
 /// The life of an h2 connection: its streams live by themselves, side by side.
@@ -73,11 +73,7 @@ async fn one(
     };
     let entered = match visit.enter_route(&decided.routed, &flow) {
         Ok(entered) => entered,
-        Err(failure) => {
-            let end = say_no_on_stream(respond, flow, &failure, with_body);
-            let_out(stream).await;
-            return end;
-        }
+        Err(failure) => return say_no_to_request(respond, flow, &failure, with_body, stream).await,
     };
     let Decided { routed, name, authority, path, served } = &decided;
     let route = &routed.route;

@@ -4,19 +4,17 @@ pub(crate) mod actions;
 mod check;
 mod http1;
 mod http2;
+mod introduction;
 pub(crate) mod origin;
 mod passthrough;
 mod request;
 mod served;
 mod terminate;
 
-use std::sync::Arc;
-
 use moorgate_contract::{
     exposure::{Carried, Exposure},
     failure::{Code, Failure},
     flow::OpenFlow,
-    inbound::find,
     outcome::{Ending, Outcome},
     route::Mode,
 };
@@ -31,14 +29,17 @@ use crate::{client::Client, gateway::Visit, refuse::too_slow};
 
 pub(crate) use actions::too_large;
 pub use check::check_origins;
+use introduction::introduced;
 
 /// Inbound HTTP: each request is peeked and decided by its authority.
-pub(crate) async fn http(visit: Arc<Visit>, client: Client<TcpStream>) {
+pub(crate) async fn http(visit: Visit, stream: TcpStream) {
+    let Some((visit, client)) = introduced(visit, stream).await else { return };
     http1::converse(visit, client, None).await;
 }
 
 /// Inbound TLS: peek the ClientHello, decide by its server name, and only then open TLS or pass it through.
-pub(crate) async fn tls(visit: Arc<Visit>, mut client: Client<TcpStream>) {
+pub(crate) async fn tls(visit: Visit, stream: TcpStream) {
+    let Some((visit, mut client)) = introduced(visit, stream).await else { return };
     let mut flow = visit.open_flow(visit.accepted);
     let limit = visit.gateway.limits.handshake;
     let hello = match timeout(limit, peek(&mut client)).await {
@@ -53,8 +54,7 @@ pub(crate) async fn tls(visit: Arc<Visit>, mut client: Client<TcpStream>) {
     };
     flow.record.exposure = Exposure::inbound(Carried::PassedThrough);
     flow.record.target = hello.server_name.as_ref().map(|name| name.as_str().into());
-    let found = visit.route(hello.server_name.as_ref(), |snapshot, name| find(snapshot, name, &mut ()), &mut flow);
-    let routed = match found {
+    let routed = match visit.route(hello.server_name.as_ref(), &mut flow) {
         Ok(routed) => routed,
         Err(failure) => {
             flow.fail(&failure);
@@ -104,6 +104,6 @@ async fn close(mut client: Client<TcpStream>, flow: OpenFlow, failure: &Failure)
 }
 
 /// A client that left before it asked for anything. One that never sent a byte (a health check, a port scan) is no flow.
-pub(crate) fn left<S>(flow: OpenFlow, client: &Client<S>) {
+pub(super) fn left<S>(flow: OpenFlow, client: &Client<S>) {
     if client.buffer.is_empty() { flow.forget() } else { flow.end(Outcome::Cut(Ending::ClientLeft)) }
 }

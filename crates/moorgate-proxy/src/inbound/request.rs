@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Uri, head
 use moorgate_contract::{
     failure::{Code, Failure},
     flow::OpenFlow,
-    inbound::{Routed, route},
+    inbound::{Routed, let_in},
     route::{Mode, Route},
 };
 use moorgate_wire::{
@@ -68,8 +68,8 @@ pub(super) fn decide(
         let said = format_args!("the connection was opened for {}, and the request asks for {name}", secured.name);
         return Err(Failure::new(Code::NameMismatch, said).into());
     }
-    let client = visit.client.ip();
-    let routed = visit.route(Some(&name), |snapshot, name| route(snapshot, name, client, &mut ()), flow)?;
+    let routed = visit.route(Some(&name), flow)?;
+    let_in(&routed, visit.client.ip())?;
     let path = CanonicalPath::parse(asked.path).map_err(|why| Failure::new(Code::Malformed, why))?;
     let gateway = &visit.gateway;
     let snapshot = gateway.snapshot();

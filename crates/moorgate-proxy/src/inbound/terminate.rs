@@ -51,10 +51,7 @@ pub(super) async fn run(
     let rest = limit.saturating_sub(visit.accepted.elapsed());
     let Client { stream, buffer } = client;
     let opened = timeout(rest, terminator.accept_peeked(Socket::replaying(stream, buffer))).await;
-    let (stream, mut flow) = match handshake::opened(opened, limit) {
-        Ok(stream) => (stream, flow),
-        Err(ended) => return ended.record(flow),
-    };
+    let Some((stream, mut flow)) = handshake::opened(opened, limit, flow) else { return };
     let Some(name) = hello.server_name.clone().filter(|name| stream.server_name() == Some(name.as_str())) else {
         stream.abort();
         let said = "TLS read another server name than we did; the connection was closed";

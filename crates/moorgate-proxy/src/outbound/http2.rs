@@ -26,7 +26,7 @@ use crate::{
     gateway::Visit,
     h2_server::{self, OneMore, SEND_BUFFER, too_long},
     head::{ask, fields},
-    refuse::{StreamEnd, say_no_on_stream},
+    refuse::{StreamEnd, say_no_on_stream, say_no_to_request},
     tunnel::{self, Side},
 };
 
@@ -46,7 +46,8 @@ async fn one_stream(
     let (parts, body) = request.into_parts();
     if let Some(failure) = too_long(&parts) {
         flow.record.target = parts.uri.authority().map(|authority| authority.as_str().into());
-        return running.ended(say_no_on_stream(respond, flow, &failure, parts.method != Method::HEAD));
+        let with_body = parts.method != Method::HEAD;
+        return running.ended(say_no_to_request(respond, flow, &failure, with_body, body).await);
     }
     if parts.method != Method::CONNECT {
         let request = Request::from_parts(parts, body);

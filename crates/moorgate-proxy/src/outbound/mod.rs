@@ -61,14 +61,7 @@ pub(crate) async fn socks_tls(visit: Arc<Visit>, stream: TcpStream) {
 async fn terminate(visit: &Visit, terminator: &Terminator, stream: TcpStream) -> Option<TlsStream> {
     let flow = visit.open_flow(visit.accepted);
     let limit = visit.gateway.limits.handshake;
-    match handshake::opened(timeout(limit, terminator.accept(stream)).await, limit) {
-        Ok(stream) => {
-            flow.forget();
-            Some(stream)
-        }
-        Err(ended) => {
-            ended.record(flow);
-            None
-        }
-    }
+    let (stream, flow) = handshake::opened(timeout(limit, terminator.accept(stream)).await, limit, flow)?;
+    flow.forget();
+    Some(stream)
 }

@@ -63,9 +63,11 @@ fn change(urls: &[Spec], settings: &Settings, before: Option<&RouteView>) -> Res
         ClientRules { allow: allow.unwrap_or(before.allow), deny: deny.unwrap_or(before.deny) }
     });
     let maintenance = match (&settings.maintenance, settings.no_maintenance) {
-        (_, true) => Some(None),
-        (Some(page), false) => Some(Some(Maintenance { page: page_or_file(page)?, retry_after: None })),
         (None, false) => None,
+        (Some(page), false) if !page.is_empty() => {
+            Some(Some(Maintenance { page: page_or_file(page)?, retry_after: None }))
+        }
+        _ => Some(None),
     };
     let origin_ca = settings.origin_ca.as_deref().map(|path| if_named(path, read_text)).transpose()?;
     let users = settings.basic_auth_file.as_deref().map(|path| if_named(path, basic_users)).transpose()?;
@@ -116,7 +118,9 @@ fn if_named<T>(path: &Path, read: impl FnOnce(&Path) -> Result<T, CommandError>)
 
 fn page_or_file(page: &str) -> Result<String, CommandError> {
     let path = Path::new(page);
-    if path.is_file() { read_text(path) } else { Ok(page.to_owned()) }
+    // A name of a file that is not there must not become the page.
+    let is_name = path.extension().is_some_and(|kind| kind == "html" || kind == "htm" || kind == "txt");
+    if path.is_file() || (is_name && !page.contains(['<', ' ', '\n'])) { read_text(path) } else { Ok(page.to_owned()) }
 }
 
 fn basic_users(path: &Path) -> Result<Vec<NewBasicUser>, CommandError> {

@@ -5,11 +5,11 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use moorgate_control::{CertificateView, ControlError, What};
+use moorgate_control::{CertificateView, What};
 
 use super::{
     Answer,
-    routes::{Whose, owner},
+    owned::{self, Whose, absent, owner},
 };
 use crate::{
     problem::Problem,
@@ -21,17 +21,10 @@ use crate::{
     view::{AddCertificate, Certificate},
 };
 
-fn absent(domain: &str) -> Problem {
-    ControlError::NotFound { what: What::Certificate, name: domain.chars().take(80).collect() }.into()
-}
-
-/// A certificate, if the caller may see it. Another's is answered like one that is not there.
+/// A certificate, if the caller may see it.
 async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<CertificateView, Problem> {
-    match api.control.certificate(domain).await {
-        Ok(certificate) if caller.sees(&certificate.account) => Ok(certificate),
-        Ok(_) | Err(ControlError::NotFound { .. }) => Err(absent(domain)),
-        Err(error) => Err(error.into()),
-    }
+    let found = api.control.certificate(domain).await;
+    owned::seen(found, |certificate| &certificate.account, caller, What::Certificate, domain)
 }
 
 /// Lists the certificates that the token may see, by domain.
@@ -72,7 +65,7 @@ pub(super) async fn add_certificate(
 ) -> Answer<Certificate> {
     let account = owner(&caller, add.account)?;
     if !caller.is_operator() && is_anothers(&api, &caller, &domain).await {
-        return Err(absent(&domain));
+        return Err(absent(What::Certificate, &domain));
     }
     let (chain, key) = (add.chain.as_bytes(), add.key.as_bytes());
     Ok(axum::Json(api.control.add_certificate(account.as_deref(), &domain, chain, key).await?.into()))

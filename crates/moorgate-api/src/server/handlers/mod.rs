@@ -24,6 +24,7 @@ mod egress;
 mod explain;
 mod flows;
 pub(super) mod health;
+mod owned;
 mod policy;
 mod routes;
 mod tokens;

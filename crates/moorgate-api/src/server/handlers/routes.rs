@@ -7,11 +7,14 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
-use moorgate_control::{ControlError, RouteView, What};
+use moorgate_control::{RouteView, What};
 use moorgate_wire::name::DomainName;
 use serde::Deserialize;
 
-use super::Answer;
+use super::{
+    Answer,
+    owned::{self, Whose, absent, owner},
+};
 use crate::{
     problem::Problem,
     server::{
@@ -22,43 +25,9 @@ use crate::{
     view::{AddRoute, ChangeRoute, ExplainedRoute, Route},
 };
 
-/// Whose are listed.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Whose {
-    account: Option<String>,
-}
-
-impl Whose {
-    /// The account whose things are listed; `None`: everybody's.
-    pub(super) async fn account(self, api: &ApiState, caller: &Caller) -> Result<Option<String>, Problem> {
-        let Some(account) = self.account else { return Ok(caller.account().map(str::to_owned)) };
-        caller.must_see(&account)?;
-        // A list of nothing would hide that the name is misspelt.
-        api.control.account(&account).await?;
-        Ok(Some(account))
-    }
-}
-
-/// Whose something new is to be: an account makes its own, and may name itself only.
-pub(super) fn owner(caller: &Caller, named: Option<String>) -> Result<Option<String>, Problem> {
-    if let Some(named) = &named {
-        caller.must_see(named)?;
-    }
-    Ok(named.or_else(|| caller.account().map(str::to_owned)))
-}
-
-fn absent(domain: &str) -> Problem {
-    ControlError::NotFound { what: What::Route, name: domain.chars().take(80).collect() }.into()
-}
-
-/// A route, if the caller may see it. Another's is answered like one that is not there.
+/// A route, if the caller may see it.
 async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<RouteView, Problem> {
-    match api.control.route(domain).await {
-        Ok(route) if caller.sees(&route.account) => Ok(route),
-        Ok(_) | Err(ControlError::NotFound { .. }) => Err(absent(domain)),
-        Err(error) => Err(error.into()),
-    }
+    owned::seen(api.control.route(domain).await, |route| &route.account, caller, What::Route, domain)
 }
 
 /// Lists the routes that the token may see, by domain.
@@ -148,12 +117,12 @@ pub(super) async fn explain_route(
 ) -> Answer<ExplainedRoute> {
     // Before any origin's name is resolved.
     if !caller.is_operator() && !is_theirs(&api, &caller, &domain).await {
-        return Err(absent(&domain));
+        return Err(absent(What::Route, &domain));
     }
     let explained = api.control.explain_route(&domain, coming.client).await?;
     // A route that can't be served leaves its domain to a wildcard, which may be another's.
     if explained.account.as_deref().is_some_and(|account| !caller.sees(account)) {
-        return Err(absent(&domain));
+        return Err(absent(What::Route, &domain));
     }
     Ok(axum::Json(explained.into()))
 }

@@ -79,7 +79,14 @@ fn each_action_does_what_it_says_from_the_next_request_on() {
     let answer = get("/", "");
     assert_eq!((answer.status, answer.body.as_str()), (503, "<h1>back soon</h1>"), "before basic auth");
     assert!(answer.field("content-type").unwrap().starts_with("text/html"));
-    set(&gateway, &["--no-maintenance"]);
+    set(&gateway, &["--maintenance", ""]);
+    assert_eq!(get("/", "").status, 401);
+    set(&gateway, &["--basic-auth-file", ""]);
+    assert_eq!(get("/", "").status, 200);
+    let missing = gateway.try_cli(&["route", "set", NAME, "--maintenance", "no-such-page.html"]);
+    assert!(!missing.status.success(), "the name of a file that is not there is no page");
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-page.html"));
+    assert_eq!(get("/", "").status, 200);
 
     set(&gateway, &["--deny-client", "127.0.0.0/8"]);
     let answer = get("/", "");

@@ -104,6 +104,10 @@ fn checks_take_an_origin_out_and_bring_it_back_without_traffic() {
     }
     sick.store(false, std::sync::atomic::Ordering::Relaxed);
     eventually("it is back", || (standing() == "up").then_some(()));
+    sick.store(true, std::sync::atomic::Ordering::Relaxed);
+    eventually("it is down again", || (standing() == "down").then_some(()));
+    gateway.cli(&["route", "set", NAME, "--check-every", "off"]);
+    assert_eq!(standing(), "up", "what nobody looks at any more is not down for good");
 }
 
 #[test]

@@ -138,6 +138,10 @@ fn the_certificate_is_the_one_that_was_added_and_the_local_cas_until_then() {
     let refused = gateway.try_cli(&args);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("other.test"), "{refused:?}");
+    // Nor is one taken that nobody would ever be shown.
+    route(&gateway, "other.test", "passthrough", &["tls://127.0.0.1:4443"], &[]);
+    let refused = gateway.try_cli(&["cert", "add", "other.test", args[3], args[4], args[5], args[6]]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("a passthrough route can't have a certificate"));
 }
 
 #[test]
