@@ -13,6 +13,11 @@ use std::{
 pub struct Attached(Arc<OnceLock<Arc<dyn Any + Send + Sync>>>);
 
 impl Attached {
+    /// What is attached, if it was made and is a `T`.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.0.get()?.clone().downcast().ok()
+    }
+
     /// What is attached; made the first time. One place holds one type: for another than the first, what is made is
     /// handed out and not kept.
     pub fn get_or_make<T: Any + Send + Sync>(&self, make: impl Fn() -> T) -> Arc<T> {

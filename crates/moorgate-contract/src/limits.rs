@@ -196,6 +196,13 @@ pub const PHASES: &[Phase] = &[
         answer: "408, or the connection is cut",
     },
     Phase {
+        name: "kept to an origin",
+        time: "`idle_request`, at most 50 s",
+        bytes: "none move",
+        count: "64 to one origin of a route, an eighth of `connections` in all",
+        answer: "closed",
+    },
+    Phase {
         name: "between requests",
         time: "`idle_request` = {idle_request}",
         bytes: "32 KiB of the next head",

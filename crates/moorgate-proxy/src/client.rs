@@ -111,13 +111,19 @@ impl<S: AsyncRead + Unpin> Client<S> {
 }
 
 /// Resolves when the client breaks off while it waits for its answer; what it sends meanwhile is kept, up to `most` bytes.
-pub(crate) async fn broken<R: AsyncRead + Unpin>(reader: &mut R, buffer: &mut BytesMut, most: usize) -> io::Error {
+/// With `end_is_leaving` its orderly end counts as that too.
+pub(crate) async fn left<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    buffer: &mut BytesMut,
+    most: usize,
+    end_is_leaving: bool,
+) {
     while buffer.len() < most {
         buffer.reserve(READ);
         match reader.read_buf(buffer).await {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => return error,
+            Ok(0) if !end_is_leaving => break,
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return,
         }
     }
     // It finished its side, or has sent as much as we keep: it may still wait for the answer.

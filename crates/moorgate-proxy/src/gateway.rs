@@ -50,6 +50,9 @@ pub struct Terminators {
     pub local: LocalIssuer,
 }
 
+/// For so many places of connections there is one for a connection to an origin that waits for a request.
+const KEEPING: usize = 8;
+
 /// What is shared.
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
@@ -68,6 +71,8 @@ pub struct Gateway {
     pub connections: TaskTracker,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) refusing: Arc<Semaphore>,
+    /// For connections to origins that wait for a request.
+    pub(crate) keeping: Arc<Semaphore>,
     strangers: Mutex<HashMap<IpAddr, usize>>,
     sink: FlowSink,
     sequence: AtomicU64,
@@ -116,6 +121,7 @@ impl Gateway {
             connections: TaskTracker::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             refusing: Arc::new(Semaphore::new(REFUSING)),
+            keeping: Arc::new(Semaphore::new((places / KEEPING).min(Semaphore::MAX_PERMITS))),
             strangers: Mutex::default(),
             sink,
             sequence: AtomicU64::new(sequence),

@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{Body, Stop, Toward, check_loop, has_body, is_stream, link::Link, request, target::Kept};
 use crate::{
-    client::{Client, ClientStream, broken},
+    client::{Client, ClientStream, left},
     echo,
     gateway::{Decided, Entered, Visit},
     head::{ask, can_go_on, fields as fields_of},
@@ -352,7 +352,8 @@ impl Exchange<'_> {
     ) -> Result<bool, Stop> {
         let open = &self.entered.open;
         let limits = &self.visit.gateway.limits;
-        open.idles_after(Some(if is_stream(response.headers()) { limits.idle_tunnel } else { limits.body }));
+        uplink.end_is_leaving = is_stream(response.headers());
+        open.idles_after(Some(if uplink.end_is_leaving { limits.idle_tunnel } else { limits.body }));
         let mut downlink = pin!(downlink(writer, response, self.visit, self.going));
         loop {
             tokio::select! {
@@ -396,13 +397,16 @@ struct Uplink<R> {
     pieces: Option<Pieces>,
     state: Up,
     /// Bytes of the body that may still come.
-    left: Option<u64>,
+    room: Option<u64>,
+    /// Whether a client that finishes its side has gone. Some do so as soon as they have asked; nobody does who waits for
+    /// events without end, and such a stream may have nothing to say for long.
+    end_is_leaving: bool,
 }
 
 impl<R: AsyncRead + Unpin> Uplink<R> {
     fn new(reader: R, buffer: BytesMut, pieces: Option<Pieces>, framing: Framing, most: Option<u64>) -> Self {
         let state = if pieces.is_some() { Up::Sending } else { Up::Done };
-        Self { reader, buffer, decoder: BodyDecoder::new(framing), pieces, state, left: most }
+        Self { reader, buffer, decoder: BodyDecoder::new(framing), pieces, state, room: most, end_is_leaving: false }
     }
 
     fn is_done(&self) -> bool {
@@ -456,8 +460,8 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
             piece.truncate(decoded.data.end);
             piece.advance(decoded.data.start.min(piece.len()));
             let done = decoded.done;
-            if let Some(left) = &mut self.left {
-                *left = left.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
+            if let Some(room) = &mut self.room {
+                *room = room.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
             }
             if !piece.is_empty() {
                 // The end needs a place of its own; the decoder stays done until it has one.
@@ -472,7 +476,7 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
         if self.state == Up::Abandoned {
             return std::future::pending().await;
         }
-        let _ = broken(&mut self.reader, &mut self.buffer, HEAD_BYTES).await;
+        left(&mut self.reader, &mut self.buffer, HEAD_BYTES, self.end_is_leaving).await;
         Err(Stop::Client)
     }
 }

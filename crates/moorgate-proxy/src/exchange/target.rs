@@ -372,6 +372,10 @@ impl Toward<'_> {
 
     /// What hyper's error says of the target.
     pub(crate) fn broke(self, error: &hyper::Error) -> Failure {
+        if error.is_user() {
+            // The request's body broke off on its way here: no fault of the target's.
+            return self.closed();
+        }
         let failure = if error.is_parse() {
             let target = self.name();
             Failure::new(

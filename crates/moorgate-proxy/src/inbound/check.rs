@@ -7,6 +7,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use moorgate_contract::{
+    account::AccountId,
     failure::{Code, Failure},
     inbound::Routed,
     route::{Domain, HostFor, Mode, Origin, OriginUrl, Route, RouteId},
@@ -25,12 +26,15 @@ use crate::gateway::Gateway;
 const TICK: Duration = Duration::from_secs(1);
 /// Checks under way at once.
 const AT_ONCE: usize = 256;
+/// Those of one account: its origins that hang must not keep others' from being looked at.
+const AT_ONCE_OF_ACCOUNT: usize = 64;
 /// One check, from the first SYN to the head of the response.
 const CHECK: Duration = Duration::from_secs(5);
 
 /// Checks origins until the gateway drains. Runs beside traffic: not on a thread that carries any.
 pub async fn check_origins(gateway: Arc<Gateway>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut of_account: HashMap<AccountId, Arc<Semaphore>> = HashMap::new();
     let mut due: HashMap<(RouteId, OriginUrl), Duration> = HashMap::new();
     let mut ticks = tokio::time::interval(TICK);
     loop {
@@ -40,7 +44,11 @@ pub async fn check_origins(gateway: Arc<Gateway>) {
         }
         let (now, snapshot) = (gateway.clock(), gateway.snapshot().clone());
         let mut next = HashMap::with_capacity(due.len());
+        of_account.retain(|_, places| places.available_permits() < AT_ONCE_OF_ACCOUNT);
         for route in snapshot.routes() {
+            if let Some(served) = route.attached.get::<Served>() {
+                served.prune();
+            }
             let Some(every) = route.settings.check.every else { continue };
             let Some(account) = snapshot.account_of(route) else { continue };
             for origin in route.pools().flat_map(|pool| pool.origins()) {
@@ -51,7 +59,9 @@ pub async fn check_origins(gateway: Arc<Gateway>) {
                     continue;
                 }
                 // Without a place it is looked at later: what waits must not pile up.
-                let Ok(place) = places.clone().try_acquire_owned() else {
+                let own = || Arc::new(Semaphore::new(AT_ONCE_OF_ACCOUNT));
+                let own = of_account.entry(account.id).or_insert_with(own).clone().try_acquire_owned();
+                let (Ok(own), Ok(place)) = (own, places.clone().try_acquire_owned()) else {
                     next.insert(key, now);
                     continue;
                 };
@@ -60,7 +70,7 @@ pub async fn check_origins(gateway: Arc<Gateway>) {
                 let routed = Routed { route: route.clone(), account: account.clone() };
                 tokio::spawn(async move {
                     check(&gateway, &routed, &origin).await;
-                    drop(place);
+                    drop((own, place));
                 });
             }
         }

@@ -11,6 +11,7 @@ use moorgate_contract::{
     snapshot::Snapshot,
 };
 use moorgate_tls::{CertSource, LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{exchange::target::Kept, gateway::Gateway};
 
@@ -18,7 +19,8 @@ use crate::{exchange::target::Kept, gateway::Gateway};
 const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
 /// Connections to one origin that are kept for later requests.
 pub(super) const KEPT_PER_ORIGIN: usize = 64;
-/// How long a connection to an origin is kept without a request. Below the 60 s after which many servers close.
+/// The longest that a connection to an origin is kept without a request; `[limits] idle_request`, if that is less. Below
+/// the 60 s after which many servers close.
 pub(super) const KEPT_FOR: Duration = Duration::from_secs(50);
 
 /// Lives as long as this version of its route, so nothing of it can serve another account.
@@ -26,7 +28,23 @@ pub(crate) struct Served {
     toward_clients: Result<Terminator, Failure>,
     local: Option<Local>,
     toward_origins: Result<TowardOrigins, Failure>,
-    kept: Mutex<Vec<(OriginUrl, Instant, Kept)>>,
+    kept: Mutex<Vec<Idle>>,
+    kept_for: Duration,
+    places: Arc<Semaphore>,
+}
+
+/// A connection to an origin that waits for a request.
+struct Idle {
+    url: OriginUrl,
+    until: Instant,
+    kept: Kept,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Idle {
+    fn is_good(&self) -> bool {
+        Instant::now() < self.until && !self.kept.is_closed()
+    }
 }
 
 /// One for each protocol, so that an origin is offered what will be spoken.
@@ -60,7 +78,9 @@ impl Served {
         let toward_origins = gateway.originator(roots).map(TowardOrigins::new).map_err(|error| {
             Failure::new(Code::Internal, format_args!("no TLS toward the origins of {}: {error}", route.domain))
         });
-        Self { toward_clients, local, toward_origins, kept: Mutex::default() }
+        let kept_for = gateway.limits.idle_request.min(KEPT_FOR);
+        let (kept, places) = (Mutex::default(), gateway.keeping.clone());
+        Self { toward_clients, local, toward_origins, kept, kept_for, places }
     }
 
     /// TLS toward clients, with the route's certificate.
@@ -83,33 +103,39 @@ impl Served {
     /// A kept connection to `url`, if one is alive. The one used last, so that the others can time out.
     pub(super) fn take(&self, url: &OriginUrl, shared: bool) -> Option<Kept> {
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|(_, since, kept)| since.elapsed() < KEPT_FOR && !kept.is_closed());
-        let at = all.iter().rposition(|(own, _, kept)| own == url && kept.is_shared() == shared)?;
+        all.retain(Idle::is_good);
+        let at = all.iter().rposition(|idle| idle.url == *url && idle.kept.is_shared() == shared)?;
         if shared {
-            let (_, since, kept) = all.get_mut(at)?;
-            *since = Instant::now();
-            return kept.share();
+            let idle = all.get_mut(at)?;
+            idle.until = Instant::now() + self.kept_for;
+            return idle.kept.share();
         }
-        Some(all.remove(at).2)
+        Some(all.remove(at).kept)
     }
 
-    /// Keeps a connection for later requests.
+    /// Keeps a connection for later requests, if there is a place for it.
     pub(super) fn keep(&self, url: &OriginUrl, kept: Kept) {
         if kept.is_closed() {
             return;
         }
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = || all.iter().enumerate().filter(|(_, (own, ..))| own == url).map(|(at, _)| at);
+        let same = || all.iter().enumerate().filter(|(_, idle)| idle.url == *url);
         // One shared connection carries any number of requests.
-        if kept.is_shared() && same().any(|at| all.get(at).is_some_and(|(.., own)| own.is_shared())) {
+        if kept.is_shared() && same().any(|(_, idle)| idle.kept.is_shared()) {
             return;
         }
         if same().count() >= KEPT_PER_ORIGIN
-            && let Some(oldest) = same().next()
+            && let Some((oldest, _)) = same().next()
         {
             all.remove(oldest);
         }
-        all.push((url.clone(), Instant::now(), kept));
+        let Ok(place) = self.places.clone().try_acquire_owned() else { return };
+        all.push(Idle { url: url.clone(), until: Instant::now() + self.kept_for, kept, _place: place });
+    }
+
+    /// Closes what has waited long enough: an origin that nobody asks for anything is left alone.
+    pub(super) fn prune(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(Idle::is_good);
     }
 }
 

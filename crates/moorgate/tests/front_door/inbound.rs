@@ -4,6 +4,7 @@ mod actions;
 mod balance;
 mod behind;
 mod clients;
+mod keep;
 mod live;
 mod names;
 mod passthrough;

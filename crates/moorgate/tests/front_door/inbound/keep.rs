@@ -1,0 +1,81 @@
+//! What is kept for later and what is let go: connections to origins, and clients that have left.
+
+use super::support::{Client, answer, ask, chunk, get, route, tcp};
+use crate::{
+    gateway::{Gateway, Setup, eventually},
+    talk::Talk,
+    target::{Target, ok},
+};
+
+const NAME: &str = "app.test";
+
+#[test]
+fn a_connection_to_an_origin_that_nobody_uses_is_closed_without_any_traffic() {
+    let gateway = Setup::default().env("MOORGATE_LIMITS_IDLE_REQUEST", "1s").start();
+    let (send, closed) = std::sync::mpsc::channel();
+    let send = std::sync::Mutex::new(send);
+    let origin = Target::new("127.0.0.1:0", move |mut conn| {
+        while conn.request().is_some() {
+            conn.send(ok("hi"));
+        }
+        send.lock().unwrap().send(()).unwrap();
+    });
+    route(&gateway, NAME, "terminate", &[&format!("http://{}", origin.address)], &[]);
+    let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+    assert_eq!(ask(&mut client, get(NAME, "/", "")).status, 200);
+    closed.recv_timeout(std::time::Duration::from_secs(20)).expect("the origin sees its connection closed");
+}
+
+/// An origin whose response has begun and says nothing more, until it is left.
+fn silent() -> Target {
+    Target::new("127.0.0.1:0", |mut conn| {
+        conn.head();
+        conn.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n: \r\n",
+        );
+        conn.head();
+    })
+}
+
+#[test]
+fn a_client_that_leaves_a_silent_stream_in_good_order_is_seen() {
+    let gateway = Gateway::start();
+    route(&gateway, NAME, "terminate", &[&format!("http://{}", silent().address)], &["--http", "forward"]);
+    let mut secure = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+    std::io::Write::write_all(&mut secure, get(NAME, "/events", "").as_bytes()).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut secure, &mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert_eq!(chunk(&mut secure).unwrap().unwrap(), b": ");
+    secure.conn.send_close_notify();
+    secure.conn.complete_io(&mut secure.sock).unwrap();
+    let left = |listener: &'static str| {
+        gateway.wait_flow(move |flow| flow["listener"] == listener && flow["outcome"] == "reset_by_client");
+    };
+    left("inbound_tls");
+
+    let mut plain = Talk::to(gateway.address("inbound_http"));
+    plain.send(get(NAME, "/events", ""));
+    eventually("its flow is open", || {
+        (gateway.cli_json(&["route", "show", NAME])["origins"][0]["open"] == 1).then_some(())
+    });
+    drop(plain);
+    left("inbound_http");
+}
+
+#[test]
+fn a_client_that_only_finishes_its_side_still_gets_its_answer() {
+    let gateway = Gateway::start();
+    let origin = Target::http(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        ok("late")
+    });
+    route(&gateway, NAME, "terminate", &[&format!("http://{}", origin.address)], &["--http", "forward"]);
+    let mut plain = tcp(gateway.address("inbound_http"));
+    std::io::Write::write_all(&mut plain, get(NAME, "/", "").as_bytes()).unwrap();
+    plain.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(answer(&mut plain).body, "late");
+}
