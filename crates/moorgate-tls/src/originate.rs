@@ -3,7 +3,9 @@
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use moorgate_net::socket::Socket;
-use rustls::{CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore, client::Resumption};
+use rustls::{
+    CertificateError, ClientConfig, Error as TlsError, InvalidMessage, OtherError, RootCertStore, client::Resumption,
+};
 use rustls_pki_types::{
     CertificateDer, ServerName,
     pem::{self, PemObject as _},
@@ -46,15 +48,14 @@ pub enum OriginateError {
         name: String,
     },
     /// The certificate leads to no CA that we trust.
-    #[error(
-        "the certificate of {name} is not signed by a CA that {roots} trusts: if it is a gateway's own, set MOORGATE_CA \
-         to that gateway's ca.pem"
-    )]
+    #[error("the certificate of {name} is not signed by a CA that {roots} trusts{advice}")]
     NotTrusted {
         /// Whom we meant to reach.
         name: String,
         /// Whom we trust.
         roots: TrustRoots,
+        /// What to do, as [`Originator::advising`] was told it.
+        advice: &'static str,
     },
     /// The certificate is for other names.
     #[error("the certificate shown for {name} is for {}: use a name that it is for", Names(presented))]
@@ -76,6 +77,23 @@ pub enum OriginateError {
         /// Whom we meant to reach.
         name: String,
     },
+    /// The server shows a CA's certificate as its own.
+    #[error(
+        "the certificate of {name} is a CA's own (CA:TRUE), which no server may show: make one for the server, signed by \
+         that CA or by itself without CA:TRUE"
+    )]
+    CaShown {
+        /// Whom we meant to reach.
+        name: String,
+    },
+    /// The certificate is unfit in another way.
+    #[error("the certificate of {name} can't be accepted")]
+    Unfit {
+        /// Whom we meant to reach.
+        name: String,
+        /// Why.
+        source: TlsError,
+    },
     /// The other side answered, but not in TLS.
     #[error("{name} does not speak TLS on this port: check the port and the URL's scheme")]
     NotTls {
@@ -88,7 +106,7 @@ pub enum OriginateError {
         /// Whom we meant to reach.
         name: String,
     },
-    /// We could not agree, or the certificate is unfit in another way.
+    /// We could not agree.
     #[error("TLS handshake with {name} failed")]
     Handshake {
         /// Whom we meant to reach.
@@ -108,6 +126,25 @@ pub enum OriginateError {
 
 struct Names<'a>(&'a [String]);
 
+impl OriginateError {
+    /// Whether the server showed a certificate that is not to be trusted, rather than none.
+    pub fn is_of_trust(&self) -> bool {
+        match self {
+            Self::NotTrusted { .. }
+            | Self::NameMismatch { .. }
+            | Self::Expired { .. }
+            | Self::NotYetValid { .. }
+            | Self::CaShown { .. }
+            | Self::Unfit { .. } => true,
+            Self::BadName { .. }
+            | Self::NotTls { .. }
+            | Self::Closed { .. }
+            | Self::Handshake { .. }
+            | Self::Io { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -122,6 +159,7 @@ impl fmt::Display for Names<'_> {
 pub struct Originator {
     config: Arc<ClientConfig>,
     roots: TrustRoots,
+    advice: &'static str,
 }
 
 impl Originator {
@@ -132,7 +170,12 @@ impl Originator {
             .map_err(SetupError::Library)?
             .with_root_certificates(load(&roots)?)
             .with_no_client_auth();
-        Ok(Self { config: Arc::new(config), roots })
+        Ok(Self { config: Arc::new(config), roots, advice: "" })
+    }
+
+    /// Ends the error of a CA that is not trusted with `advice`, which begins with its own punctuation.
+    pub fn advising(self, advice: &'static str) -> Self {
+        Self { advice, ..self }
     }
 
     /// Offers these protocols, the best first (RFC 7301).
@@ -176,24 +219,36 @@ impl Originator {
         match source {
             // A bad signature is what a CA made anew under its old name looks like to those who trust the old one.
             TlsError::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
-                OriginateError::NotTrusted { name, roots: self.roots.clone() }
+                OriginateError::NotTrusted { name, roots: self.roots.clone(), advice: self.advice }
             }
             TlsError::InvalidCertificate(C::NotValidForName) => {
                 OriginateError::NameMismatch { name, presented: Vec::new() }
             }
             TlsError::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
-                OriginateError::NameMismatch { name, presented }
+                OriginateError::NameMismatch { name, presented: presented.iter().map(|one| bare(one)).collect() }
             }
             TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => OriginateError::Expired { name },
             TlsError::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
                 OriginateError::NotYetValid { name }
             }
+            TlsError::InvalidCertificate(C::Other(OtherError(why)))
+                if why.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+            {
+                OriginateError::CaShown { name }
+            }
+            source @ TlsError::InvalidCertificate(_) => OriginateError::Unfit { name, source },
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
                 OriginateError::NotTls { name }
             }
             source => OriginateError::Handshake { name, source },
         }
     }
+}
+
+/// A name without the library's word for its kind: `DnsName("a.test")` is `a.test`.
+fn bare(presented: &str) -> String {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(presented, |inner| inner.trim_matches('"')).to_owned()
 }
 
 pub(crate) fn load(roots: &TrustRoots) -> Result<RootCertStore, SetupError> {

@@ -127,14 +127,19 @@ fn words(reply: Reply) -> &'static str {
     }
 }
 
+fn originator(gateway: &Gateway) -> Result<Originator, AgentError> {
+    const ADVICE: &str = ": if it is the gateway's own, set MOORGATE_CA to that gateway's ca.pem";
+    Ok(Originator::new(gateway.roots.clone())?.advising(ADVICE))
+}
+
 impl Dialer {
     /// Reads the CA where there is TLS.
     pub(crate) fn new(gateway: Gateway) -> Result<Self, AgentError> {
         let tls = match (gateway.via.is_tls(), gateway.via.is_socks()) {
             (false, _) => None,
-            (true, true) => Some(Originator::new(gateway.roots.clone())?),
+            (true, true) => Some(originator(&gateway)?),
             // HTTP/1.1 alone: its refusals are passed on as they are.
-            (true, false) => Some(Originator::new(gateway.roots.clone())?.with_alpn(&[b"http/1.1"])),
+            (true, false) => Some(originator(&gateway)?.with_alpn(&[b"http/1.1"])),
         };
         Ok(Self { gateway, tls, limits: Limits::default() })
     }
