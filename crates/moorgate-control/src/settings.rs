@@ -62,6 +62,8 @@ pub struct Start {
     pub degraded: Option<String>,
     /// How many accounts there are.
     pub accounts: usize,
+    /// How many routes there are.
+    pub routes: usize,
     /// The version of the snapshot that is served.
     pub snapshot_version: u64,
 }

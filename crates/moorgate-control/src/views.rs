@@ -172,6 +172,8 @@ pub struct Status {
     pub store_problem: Option<String>,
     /// How many accounts there are.
     pub accounts: usize,
+    /// How many routes there are.
+    pub routes: usize,
     /// How many credentials there are.
     pub credentials: usize,
     /// Flows that could not be kept since the start.

@@ -119,6 +119,7 @@ impl Control {
             store_ok: store_problem.is_none(),
             store_problem,
             accounts: book.accounts().len(),
+            routes: book.routes().len(),
             credentials: book.credentials().count(),
             flows_lost: self.inner.flows.lost(),
         }

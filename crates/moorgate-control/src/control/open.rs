@@ -100,6 +100,7 @@ impl Control {
             operator_token: made.map(|made| made.token),
             degraded: trouble,
             accounts: status.accounts,
+            routes: status.routes,
             snapshot_version: status.snapshot_version,
         };
         Ok((control, start))

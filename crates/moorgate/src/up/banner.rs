@@ -12,7 +12,8 @@ use std::{
 
 use moorgate_contract::{
     exposure::{Content, Exposure},
-    listener::Listener,
+    limits::Limits,
+    listener::{Listener, Product},
 };
 use moorgate_control::Start;
 
@@ -33,6 +34,19 @@ pub(super) fn print(config: &Config, addresses: &Addresses, start: &Start, urls:
     let text = if start.first { page.first(began) } else { page.again(began) };
     let _ = io::stdout().write_all(text.as_bytes());
     let _ = io::stdout().flush();
+}
+
+/// Says that a stop was asked for, to whoever pressed Ctrl-C.
+pub(super) fn stopping(open: usize, limits: &Limits) {
+    if !io::stdout().is_terminal() {
+        return;
+    }
+    let what = match open {
+        0 => "nothing is open".to_owned(),
+        open => format!("{open} open, with {} s to finish; Ctrl-C again cuts them", limits.drain.as_secs()),
+    };
+    // Under the "^C" of the terminal.
+    let _ = writeln!(io::stdout(), "\nstopping: {what}");
 }
 
 struct Page<'a> {
@@ -77,18 +91,39 @@ impl Page<'_> {
     }
 
     fn again(&self, began: Instant) -> String {
-        let Start { accounts, snapshot_version, .. } = self.start;
-        let accounts = if *accounts == 1 { "1 account".to_owned() } else { format!("{accounts} accounts") };
+        let Start { accounts, routes, snapshot_version, .. } = self.start;
+        let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (accounts, routes) = (count(*accounts, "account"), count(*routes, "route"));
         let urls = if self.urls.is_some() { "proxy URLs: default.env   " } else { "" };
         format!(
-            "moorgate {}   {}\n{}{}: {accounts}, snapshot {snapshot_version}\nready in {} ms   {urls}API: http://{}/api/v1\n",
+            "moorgate {}   {}\n{}{}: {accounts}, {routes}, snapshot {snapshot_version}\n{}ready in {} ms   {urls}API: http://{}/api/v1\n",
             env!("CARGO_PKG_VERSION"),
             self.profile(),
             self.degraded(),
             tilde(&self.config.data_dir),
+            self.listening(),
             began.elapsed().as_millis(),
             self.addresses.console,
         )
+    }
+
+    /// Where traffic is listened for, a line for each product.
+    fn listening(&self) -> String {
+        let mut text = String::new();
+        for product in [Some(Product::Static), Some(Product::Shield), None] {
+            let words = |listener: &Listener| {
+                let words = listener.words();
+                words.split_once(' ').map_or(words, |(_direction, rest)| rest)
+            };
+            let listeners = self.addresses.traffic.iter().filter(|(own, _)| own.product() == product);
+            let bound: Vec<_> =
+                listeners.map(|(listener, address)| format!("{address} ({})", words(listener))).collect();
+            if !bound.is_empty() {
+                let name = product.map_or("inbound", Product::name);
+                text += &format!("  {name:<7}  {}\n", bound.join(", "));
+            }
+        }
+        text
     }
 
     fn degraded(&self) -> String {

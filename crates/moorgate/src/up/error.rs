@@ -1,6 +1,10 @@
 //! What keeps a gateway from starting.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use moorgate_control::ControlError;
 use moorgate_keys::{KeyError, SealError};
@@ -8,7 +12,10 @@ use moorgate_net::{holder::Holder, resolver::ResolverError};
 use moorgate_tls::SetupError;
 use thiserror::Error;
 
-use crate::{config::ConfigError, proxy_urls::quote};
+use crate::{
+    config::{ConfigError, GATEWAY_FILE},
+    proxy_urls::quote,
+};
 
 /// What keeps a gateway from starting, on what, and what to do.
 #[derive(Debug, Error)]
@@ -30,6 +37,17 @@ pub(crate) enum UpError {
         /// What the kernel said.
         #[source]
         source: io::Error,
+    },
+    /// It is there already.
+    #[error(
+        "a gateway runs with data directory {} already (pid {pid})\n  commands such as  moorgate route list  ask that one; to start it anew, stop it first\n  another beside it needs its own --data-dir and ports",
+        path.display()
+    )]
+    Running {
+        /// The data directory.
+        path: PathBuf,
+        /// Who has it.
+        pid: u32,
     },
     /// A file can't be read or written.
     #[error("cannot {action} {}", path.display())]
@@ -66,6 +84,19 @@ pub(crate) enum UpError {
     /// The system has no thread or socket for us.
     #[error("the system gives this process no more threads or sockets")]
     Thread(#[source] io::Error),
+}
+
+impl UpError {
+    /// A port that the gateway of this very data directory holds is no matter of ports.
+    pub(super) fn of_running(self, data_dir: &Path) -> Self {
+        let Self::Bind { holder: Some(Holder { pid, .. }), .. } = &self else { return self };
+        let written = std::fs::read(data_dir.join(GATEWAY_FILE)).ok();
+        let facts: Option<serde_json::Value> = written.and_then(|text| serde_json::from_slice(&text).ok());
+        match facts.and_then(|facts| facts.get("pid")?.as_u64()) {
+            Some(running) if running == u64::from(*pid) => Self::Running { path: data_dir.to_owned(), pid: *pid },
+            _ => self,
+        }
+    }
 }
 
 /// The file that runs, as it may be typed into a shell.

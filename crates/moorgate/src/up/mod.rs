@@ -80,7 +80,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let workers = workers::count();
 
     // Whatever is taken or forbidden fails here, before anything is created.
-    let bound = Bound::bind(&config, workers)?;
+    let bound = Bound::bind(&config, workers).map_err(|error| error.of_running(&config.data_dir))?;
     private_dir(&config.data_dir)?;
     let master_key = load_master_key(&config)?;
     let certificates = Certificates::open(&config, &bound.addresses, &master_key)?;
@@ -135,6 +135,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
 
     runtime.block_on(stop.asked());
     state.store(DRAINING, Ordering::Release);
+    banner::stopping(gateway.registry.len(), &config.limits);
     drain(&runtime, &gateway, traffic, &config.limits, &mut stop);
     drop(stop_api);
     runtime.block_on(async {
@@ -258,10 +259,7 @@ impl Stop {
 fn drain(runtime: &Runtime, gateway: &Gateway, traffic: Workers, limits: &Limits, stop: &mut Stop) {
     gateway.connections.close();
     gateway.drain.cancel();
-    let open = gateway.registry.len();
-    if open > 0 {
-        tracing::info!(open, limit = ?limits.drain, "draining; a second signal cuts what is open");
-    }
+    tracing::info!(open = gateway.registry.len(), limit = ?limits.drain, "draining; a second signal cuts what is open");
     runtime.block_on(async {
         let finished = tokio::select! {
             () = gateway.connections.wait() => true,

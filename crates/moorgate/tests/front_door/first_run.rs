@@ -156,7 +156,8 @@ fn a_second_start_keeps_account_credential_and_ca_and_is_brief() {
 
     let again = Setup::default().home(home.path()).start();
     let brief = wait_page(&again, "API: ");
-    assert!(brief.lines().count() <= 4 && brief.lines().count() < page.lines().count() / 4, "{brief}");
+    assert!(brief.contains("  inbound  127.0.0.1:") && brief.contains(" (HTTP proxy), "), "{brief}");
+    assert!(brief.lines().count() <= 6 && brief.lines().count() < page.lines().count() / 3, "{brief}");
     assert!(brief.contains("~/.local/state/moorgate: 1 account") && brief.contains("default.env"), "{brief}");
     assert!(!brief.contains("TRY IT"), "{brief}");
     assert!(read() == files, "the same CA, keys and token");
@@ -294,6 +295,17 @@ fn a_taken_port_names_who_has_it_and_the_variable_that_moves_it() {
         assert_eq!(named, variable);
         assert_ne!(other.parse::<std::net::SocketAddr>().unwrap(), address, "{said}");
     }
+}
+
+#[test]
+fn a_second_start_is_told_of_the_gateway_that_runs_and_not_of_its_ports() {
+    let gateway = Gateway::start();
+    let said = fails(|up| {
+        up.args(["--data-dir", gateway.data_dir().to_str().unwrap()]);
+        up.env("MOORGATE_OUTBOUND_HTTP", gateway.address("outbound_http").to_string());
+    });
+    assert!(said.contains(&format!("already (pid {})", gateway.pid())), "{said}");
+    assert!(!said.contains("address in use"), "{said}");
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn page(config: &Config, urls: Option<&ProxyUrls>) -> String {
         operator_token: None,
         degraded: None,
         accounts: 0,
+        routes: 0,
         snapshot_version: 1,
     };
     Page { config, addresses: &addresses, start: &start, urls, terminal: true, bold: false }.first(Instant::now())
@@ -44,6 +45,7 @@ fn a_directory_that_commands_find_by_themselves_is_not_named() {
         operator_token: None,
         degraded: None,
         accounts: 0,
+        routes: 0,
         snapshot_version: 1,
     };
     let page = Page { config: &config, addresses: &addresses, start: &start, urls: None, terminal: false, bold: false };
