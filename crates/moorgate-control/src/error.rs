@@ -22,7 +22,7 @@ pub enum ControlError {
         name: String,
     },
     /// The name is taken.
-    #[error("there is already {} {what} {name:?}; choose another name", what.article())]
+    #[error("there is already {} {what} {name:?}; {}", what.article(), what.instead())]
     Exists {
         /// What was to be made.
         what: What,
@@ -138,6 +138,13 @@ impl What {
         match self {
             Self::Account => "an",
             Self::Credential | Self::Token | Self::Route | Self::Certificate => "a",
+        }
+    }
+
+    fn instead(self) -> &'static str {
+        match self {
+            Self::Route => "change it with `moorgate route set`, if it is yours",
+            Self::Account | Self::Credential | Self::Token | Self::Certificate => "choose another name",
         }
     }
 

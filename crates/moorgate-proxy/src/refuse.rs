@@ -82,16 +82,14 @@ impl Refusal {
         }
     }
 
+    /// The answer to a failure in the route's own words.
+    pub(crate) fn page(failure: &Failure, kind: &str, page: String) -> Self {
+        Self::answer(failure.code.row().http, kind, page).with("proxy-status", proxy_status(failure, None))
+    }
+
     fn failed(status: u16, failure: &Failure, details: Option<&str>, body: String) -> Self {
-        let row = failure.code.row();
-        let proxy_status = ProxyStatus {
-            error: Some(row.proxy_status),
-            details,
-            extra: &[("code", row.code)],
-            ..ProxyStatus::default()
-        };
         let refusal = Self::answer(status, "text/plain; charset=utf-8", body);
-        let refusal = refusal.with("proxy-status", proxy_status.encode());
+        let refusal = refusal.with("proxy-status", proxy_status(failure, details));
         match status {
             429 | 503 => refusal.with("retry-after", RETRY_AFTER.to_owned()),
             _ => refusal,
@@ -113,6 +111,13 @@ impl Refusal {
         }
         bytes
     }
+}
+
+/// The field by which programs read why (RFC 9209).
+fn proxy_status(failure: &Failure, details: Option<&str>) -> String {
+    let row = failure.code.row();
+    let extra = &[("code", row.code)];
+    ProxyStatus { error: Some(row.proxy_status), details, extra, ..ProxyStatus::default() }.encode()
 }
 
 /// Records the refusal, says it, and closes.

@@ -13,8 +13,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+const WRONG_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    // Wrong usage ends in here, with 2.
+    // Wrong usage that clap sees ends in here, with the same code.
     let cli = cli::Cli::parse();
     commands::run(cli).unwrap_or_else(|error| {
         if error.is_closed_pipe() {
@@ -22,6 +24,6 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         eprintln!("moorgate: {}", output::chain(&error));
-        ExitCode::FAILURE
+        if error.is_usage() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
     })
 }

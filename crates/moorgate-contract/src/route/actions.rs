@@ -4,6 +4,8 @@
 //! basic auth, body size; then the request's header edits, and the response's. A new action is a field here, a line in
 //! `moorgate-proxy`'s `actions.rs` at its place in the order, and a flag of `moorgate route set`.
 
+use std::fmt;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +70,19 @@ impl ClientRules {
         }
         let shut_out = !self.allow.is_empty() && !self.allow.iter().any(|net| net.contains(&client));
         shut_out.then(|| "no allowed network has it".to_owned())
+    }
+}
+
+/// In words, without a client.
+impl fmt::Display for ClientRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nets = |nets: &[IpNet]| nets.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
+        match (&*self.deny, &*self.allow) {
+            ([], []) => f.write_str("every address may come"),
+            ([], allow) => write!(f, "{} may come, nobody else", nets(allow)),
+            (deny, []) => write!(f, "{} may not come, everybody else may", nets(deny)),
+            (deny, allow) => write!(f, "{} may come, nobody else, and {} may not", nets(allow), nets(deny)),
+        }
     }
 }
 
@@ -173,8 +188,8 @@ pub struct HeaderField {
     pub value: String,
 }
 
-impl std::fmt::Debug for HeaderField {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for HeaderField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: …", self.name)
     }
 }

@@ -23,6 +23,9 @@ pub enum DomainError {
     /// An address: the certificates and server names that routes live by have names.
     #[error("{0} is an address; a route's domain is a name, such as app.example.com")]
     Address(Box<str>),
+    /// A URL, or a name with a port or a path behind it.
+    #[error("{0:?} is more than a domain; write the name alone, such as app.example.com")]
+    More(Box<str>),
     /// Not a name.
     #[error("{0:?} is no domain: {1}")]
     Name(Box<str>, #[source] NameError),
@@ -54,6 +57,9 @@ impl FromStr for Domain {
         let shown = || visible(text.chars().take(80).collect::<String>().as_bytes()).to_string().into_boxed_str();
         if text.parse::<std::net::IpAddr>().is_ok() {
             return Err(DomainError::Address(shown()));
+        }
+        if text.contains(['/', ':', '@']) {
+            return Err(DomainError::More(shown()));
         }
         let (bare, wildcard) = text.strip_prefix("*.").map_or((text, false), |suffix| (suffix, true));
         let name = DomainName::parse(bare).map_err(|error| DomainError::Name(shown(), error))?;

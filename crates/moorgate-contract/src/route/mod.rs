@@ -15,7 +15,12 @@ pub use actions::{
 pub use domain::{Domain, DomainError};
 pub use origin::{Origin, OriginScheme, OriginSpec, OriginUrl, OriginUrlError};
 
-use crate::{account::AccountId, attached::Attached, balance::Pool};
+use crate::{
+    account::AccountId,
+    attached::Attached,
+    balance::Pool,
+    failure::{Code, Failure},
+};
 
 /// A route, for as long as it exists; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -162,6 +167,15 @@ impl Route {
     pub fn pool_for(&self, fits: impl Fn(&str) -> bool) -> &Pool {
         let fitting = self.settings.paths.iter().zip(&self.path_pools).filter(|(path, _)| fits(&path.prefix));
         fitting.max_by_key(|(path, _)| path.prefix.trim_end_matches('/').len()).map_or(&self.pool, |(_, pool)| pool)
+    }
+
+    /// What requests meet while the maintenance page is shown.
+    pub fn under_maintenance(&self) -> Failure {
+        let domain = &self.domain;
+        let said = format_args!(
+            "the route {domain} shows its maintenance page; the app is back with: moorgate route set {domain} --no-maintenance"
+        );
+        Failure::new(Code::Maintenance, said)
     }
 
     /// Every pool of the route.

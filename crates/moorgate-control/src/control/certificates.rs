@@ -7,7 +7,10 @@ use moorgate_contract::{
 };
 use moorgate_keys::{Facts, Uploaded};
 
-use super::{Control, Inner, Session, now, routes::stored_domain};
+use super::{
+    Control, Inner, Session, now,
+    routes::{missing, stored_domain},
+};
 use crate::{
     book::{Book, CertificateRow, Edit},
     compile,
@@ -85,7 +88,7 @@ impl Control {
         let operation = async move |mut session: Session| {
             let stored = stored_domain(&domain);
             if session.inner.book().certificate(&stored).is_none() {
-                return Err(ControlError::not_found(What::Certificate, &domain));
+                return Err(missing(What::Certificate, &domain));
             }
             let mut tx = session.begin().await?;
             tx.delete_certificate(&stored).await?;
@@ -129,8 +132,8 @@ impl Inner {
 
     fn certificate_view(&self, domain: &str) -> Result<CertificateView> {
         let book = self.book();
-        let not_found = || ControlError::not_found(What::Certificate, domain);
-        Ok(self.view_certificate(&book, book.certificate(&stored_domain(domain)).ok_or_else(not_found)?))
+        let row = book.certificate(&stored_domain(domain)).ok_or_else(|| missing(What::Certificate, domain))?;
+        Ok(self.view_certificate(&book, row))
     }
 
     fn view_certificate(&self, book: &Book, row: &CertificateRow) -> CertificateView {

@@ -126,6 +126,14 @@ pub(crate) fn stored_domain(domain: &str) -> String {
     domain.parse::<Domain>().map_or_else(|_| domain.to_owned(), |domain| domain.to_string())
 }
 
+/// Why nothing is found under `domain`: it is none, or there is nothing.
+pub(crate) fn missing(what: What, domain: &str) -> ControlError {
+    match domain.parse::<Domain>() {
+        Ok(_) => ControlError::not_found(what, domain),
+        Err(error) => Invalid::from(error).into(),
+    }
+}
+
 impl Inner {
     /// Whose something new is to be.
     pub(crate) fn owner(&self, account: Option<&str>) -> Result<AccountId> {
@@ -162,8 +170,7 @@ impl Inner {
     }
 
     pub(crate) fn route_row(&self, domain: &str) -> Result<RouteRow> {
-        let not_found = || ControlError::not_found(What::Route, domain);
-        self.book().route(&stored_domain(domain)).cloned().ok_or_else(not_found)
+        self.book().route(&stored_domain(domain)).cloned().ok_or_else(|| missing(What::Route, domain))
     }
 
     /// `old` with `change`, checked, as it is stored.
@@ -196,7 +203,7 @@ impl Inner {
 
     fn route_view(&self, domain: &str) -> Result<RouteView> {
         let book = self.book();
-        let row = book.route(&stored_domain(domain)).ok_or_else(|| ControlError::not_found(What::Route, domain))?;
+        let row = book.route(&stored_domain(domain)).ok_or_else(|| missing(What::Route, domain))?;
         Ok(self.view_route(&book, &self.current.load(), row))
     }
 

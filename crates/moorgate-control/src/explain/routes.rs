@@ -10,7 +10,7 @@ use moorgate_contract::{
     decide::{Destination, Step, Witness as _},
     failure::Failure,
     inbound::{self, Routed},
-    route::{Domain, DomainError, Origin},
+    route::{Domain, DomainError, HeaderEdits, Mode, OnHttp, Origin, PathRedirect, Route},
     snapshot::Snapshot,
 };
 use moorgate_wire::name::DomainName;
@@ -42,10 +42,15 @@ impl Control {
         self.inner.note_unserved(&snapshot, &name, &mut steps);
         let decided = match client {
             Some(client) => inbound::route(&snapshot, Some(&name), client, &mut steps),
-            None => inbound::find(&snapshot, Some(&name), &mut steps).inspect_err(|failure| {
-                steps.saw("refused", format_args!("{failure}"));
-            }),
+            None => inbound::find(&snapshot, Some(&name), &mut steps)
+                .inspect(|routed| steps.saw("client", format_args!("{}", routed.route.settings.actions.clients))),
         };
+        let decided = decided.and_then(|routed| note_actions(&routed.route, &mut steps).map(|()| routed));
+        if let Err(failure) = &decided
+            && !steps.iter().any(|step| step.check == "refused")
+        {
+            steps.saw("refused", format_args!("{failure}"));
+        }
         let mut explanation = RouteExplanation {
             domain: domain.to_owned(),
             route: None,
@@ -135,6 +140,54 @@ impl Control {
 struct Reached {
     admitted: Vec<SocketAddr>,
     egress: Vec<IpAddr>,
+}
+
+/// What a terminate route does to requests, in the order in which it is done.
+///
+/// # Errors
+/// [`Code::Maintenance`](moorgate_contract::failure::Code::Maintenance): none gets to an origin.
+fn note_actions(route: &Route, steps: &mut Vec<Step>) -> Result<(), Failure> {
+    if route.mode == Mode::Passthrough {
+        return Ok(());
+    }
+    let actions = &route.settings.actions;
+    steps.saw(
+        "plain HTTP",
+        format_args!(
+            "{}",
+            match actions.on_http {
+                OnHttp::Redirect => "is sent to https (308)",
+                OnHttp::Forward => "goes on as https does",
+            }
+        ),
+    );
+    if actions.maintenance.is_some() {
+        return Err(route.under_maintenance());
+    }
+    for PathRedirect { from, to, status } in &actions.redirects {
+        steps.saw("redirect", format_args!("{from} is sent to {to} ({status})"));
+    }
+    if !actions.basic_auth.is_empty() {
+        let names: Vec<_> = actions.basic_auth.iter().map(|user| &*user.username).collect();
+        steps.saw("basic auth", format_args!("asks for the password of {}", names.join(" or ")));
+    }
+    if let Some(most) = actions.max_body {
+        steps.saw("body", format_args!("of at most {most} bytes"));
+    }
+    note_edits("request", &actions.request_headers, steps);
+    note_edits("response", &actions.response_headers, steps);
+    Ok(())
+}
+
+/// Names only: a value may be a secret.
+fn note_edits(check: &'static str, edits: &HeaderEdits, steps: &mut Vec<Step>) {
+    if !edits.remove.is_empty() {
+        steps.saw(check, format_args!("{} taken away", edits.remove.join(", ")));
+    }
+    if !edits.set.is_empty() {
+        let names: Vec<_> = edits.set.iter().map(|field| &*field.name).collect();
+        steps.saw(check, format_args!("{} set", names.join(", ")));
+    }
 }
 
 /// The name that a client would ask for.

@@ -76,14 +76,14 @@ fn moved(status: u16, location: String) -> Refusal {
 
 fn maintenance(actions: &Actions, request: &Request<'_>) -> Result<(), Own> {
     let Some(maintenance) = &actions.maintenance else { return Ok(()) };
-    let domain = &request.route.domain;
-    let failure = Failure::new(Code::Maintenance, format_args!("the route {domain} shows its maintenance page"));
+    let failure = request.route.under_maintenance();
     let kind = if maintenance.page.trim_start().starts_with('<') {
         "text/html; charset=utf-8"
     } else {
         "text/plain; charset=utf-8"
     };
-    let mut answer = Refusal::answer(503, kind, maintenance.page.clone()).with("cache-control", "no-store".to_owned());
+    let mut answer = Refusal::page(&failure, kind, maintenance.page.clone());
+    answer = answer.with("cache-control", "no-store".to_owned());
     if let Some(seconds) = maintenance.retry_after {
         answer = answer.with("retry-after", seconds.to_string());
     }

@@ -65,6 +65,8 @@ pub(super) fn decide(
     if let Some(secured) = secured
         && secured.name != name
     {
+        // Whoever runs the app that the connection was opened for looks for it there; the flow says why it ended.
+        let _ = visit.route(Some(&secured.name), flow);
         let said = format_args!("the connection was opened for {}, and the request asks for {name}", secured.name);
         return Err(Failure::new(Code::NameMismatch, said).into());
     }

@@ -311,7 +311,10 @@ impl FromStr for Bytes {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ModeArg {
+    // The products' names are taken too: who knows those needs no second try.
+    #[value(alias = "static")]
     Terminate,
+    #[value(alias = "shield")]
     Passthrough,
 }
 

@@ -31,6 +31,9 @@ pub(crate) enum CommandError {
     /// A file of users that is none.
     #[error("{} has a line that is not user:password; write one user a line", path.display())]
     NotUsers { path: PathBuf },
+    /// A change that changes nothing.
+    #[error("nothing was given to set of {domain:?}; see: moorgate route set --help")]
+    NothingToSet { domain: String },
     /// The gateway can't be asked, or said no.
     #[error(transparent)]
     Asking(#[from] ClientError),
@@ -61,6 +64,11 @@ pub(crate) enum CommandError {
 }
 
 impl CommandError {
+    /// Whether the command line itself is wrong.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::NothingToSet { .. })
+    }
+
     /// Whether only the reader of our output went away.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if super::is_closed_pipe(error))

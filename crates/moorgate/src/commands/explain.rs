@@ -146,10 +146,7 @@ fn words(why: &WhyFlow) -> String {
         bytes(flow.bytes_up),
         bytes(flow.bytes_down)
     );
-    let exposure = &flow.exposure;
-    let _ = writeln!(text, "readable  on the wire to the gateway: {}", exposure.wire_to_gateway);
-    let _ = writeln!(text, "          by the gateway: {}", exposure.gateway);
-    let _ = writeln!(text, "          on the wire to the target: {}", exposure.wire_to_target);
+    text.push_str(&readable(&flow));
     let _ = writeln!(
         text,
         "ended     {}: {}",
@@ -169,6 +166,20 @@ fn words(why: &WhyFlow) -> String {
         (None, None) => {}
     }
     text
+}
+
+/// Who could read what. Nothing can be read on a way that was not taken.
+fn readable(flow: &Flow) -> String {
+    let exposure = &flow.exposure;
+    let behind = if flow.listener.product().is_some() { "destination" } else { "origin" };
+    let last = match flow.address {
+        Some(_) => exposure.wire_to_target.to_string(),
+        None => "nothing: it was not taken".to_owned(),
+    };
+    format!(
+        "readable  on the wire to the gateway: {}\n          by the gateway: {}\n          on the wire to the {behind}: {last}\n",
+        exposure.wire_to_gateway, exposure.gateway
+    )
 }
 
 /// What is known of an inbound flow beside what every flow has. Each line is left out where it is not.

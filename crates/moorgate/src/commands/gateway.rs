@@ -10,7 +10,7 @@ use moorgate_api::client::{Client, ClientError};
 use serde_json::Value;
 
 use super::CommandError;
-use crate::config;
+use crate::{config, proxy_urls::quote};
 
 /// What a gateway writes about itself when it is ready (`gateway.json`).
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Gateway {
     /// Where that file is.
     pub(super) dir: Option<PathBuf>,
     pub(super) asked_by_file: bool,
+    /// The data directory that the command line named.
+    pub(super) named: Option<PathBuf>,
 }
 
 impl Gateway {
@@ -41,6 +43,7 @@ impl Gateway {
     fn find_in(data_dir: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CommandError> {
         let set = |name| env(name).filter(|value| !value.trim().is_empty());
         let (api, token) = (set("MOORGATE_API"), set("MOORGATE_TOKEN"));
+        let named = data_dir.clone().filter(|dir| set("MOORGATE_DATA_DIR").is_none_or(|own| Path::new(&own) != dir));
         let dir = data_dir.or_else(|| config::gateway_dir(env));
         let (facts, api, asked_by_file) = match api {
             // Its file helps with the proxy URLs, when it is the same gateway's.
@@ -59,7 +62,13 @@ impl Gateway {
             None => read_token(dir.as_deref().ok_or(CommandError::NoDataDir)?)?,
         };
         let dir = dir.filter(|_| facts.is_some());
-        Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file })
+        Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file, named })
+    }
+
+    /// The flag that the next command needs to find the same gateway, with a space before it; else nothing.
+    pub(super) fn data_dir_flag(&self) -> String {
+        let flag = |dir: &PathBuf| format!(" --data-dir {}", quote(&dir.display().to_string()));
+        self.named.as_ref().map(flag).unwrap_or_default()
     }
 
     /// An address by which this machine reaches the inbound TLS listener; `None` when it is asked from elsewhere.

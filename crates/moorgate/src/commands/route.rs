@@ -4,7 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use moorgate_api::{
     client::Client,
-    view::{AddCertificate, AddRoute, Certificate, ChangeRoute, Route as RouteView, RouteOrigin, Time},
+    view::{AddCertificate, AddRoute, Certificate, ChangeRoute, LOCAL_CA, Route as RouteView, RouteOrigin, Time},
 };
 use moorgate_contract::route::{Check, ClientRules, HostFor, Maintenance, Mode, OnHttp, PathOrigins};
 use moorgate_control::{HeaderChange, NewBasicUser, Password, RouteState};
@@ -34,7 +34,11 @@ pub(super) async fn run(gateway: &Gateway, command: Route) -> Result<(), Command
         }
         Route::Set { domain, origins, settings, json } => {
             let before = client.route(&domain).await?;
-            let route = client.change_route(&domain, &change(&origins, &settings, Some(&before))?).await?;
+            let change = change(&origins, &settings, Some(&before))?;
+            if is_nothing(&change) {
+                return Err(CommandError::NothingToSet { domain });
+            }
+            let route = client.change_route(&domain, &change).await?;
             let said = format!(
                 "route {} changed; new connections meet it from now on, open ones stay\n",
                 shown(&route.domain)
@@ -89,6 +93,11 @@ fn change(urls: &[Spec], settings: &Settings, before: Option<&RouteView>) -> Res
     })
 }
 
+fn is_nothing(change: &ChangeRoute) -> bool {
+    // What was not given is not written.
+    serde_json::to_value(change).is_ok_and(|written| written.as_object().is_some_and(serde_json::Map::is_empty))
+}
+
 fn edits(set: &[Listed<FieldArg>], remove: &[Listed<String>]) -> Option<HeaderChange> {
     let (set, remove) = (listed(set, |field| field.0), listed(remove, |name| name));
     (set.is_some() || remove.is_some()).then_some(HeaderChange { set, remove })
@@ -134,25 +143,39 @@ fn basic_users(path: &Path) -> Result<Vec<NewBasicUser>, CommandError> {
     lines.map(user).collect()
 }
 
-/// What to do next, with a command that works on this machine.
+/// What to do next, with commands that work on this machine.
 fn added(gateway: &Gateway, route: &RouteView) -> String {
-    let domain = shown(&route.domain);
-    let mut text = format!("route {domain} added: {} to {}\n", route.mode.name(), urls(&route.origins));
+    let mut text = format!("route {} added: {} to {}\n", shown(&route.domain), route.mode.name(), urls(&route.origins));
     let name = route.domain.replace("*.", "any.");
     if let Some(listener) = gateway.inbound_tls() {
-        let ca = match (route.mode, gateway.ca()) {
-            (Mode::Terminate, Some(ca)) => format!("--cacert {} ", quote(&ca)),
+        let ca = match (is_local_cas(route), gateway.ca()) {
+            (true, Some(ca)) => format!("--cacert {} ", quote(&ca)),
             _ => String::new(),
         };
         let _ = writeln!(text, "  try it:  curl {ca}--connect-to {name}:443:{listener} https://{name}/");
     }
-    text.push_str(match route.mode {
-        Mode::Terminate => "  its certificate is the local CA's until you add one: moorgate cert add ",
-        Mode::Passthrough => {
-            "  clients see the origin's own certificate; the gateway never reads what is inside: moorgate explain "
+    let (domain, flag) = (quote(&route.domain), gateway.data_dir_flag());
+    let _ = match (&route.certificate, route.mode) {
+        (Some(of_another), Mode::Terminate) if !is_local_cas(route) => {
+            writeln!(text, "  its certificate is that of {} you added", shown(&of_another.issuer))
         }
-    });
-    text + &domain + "\n"
+        (_, Mode::Terminate) => writeln!(
+            text,
+            "  its certificate is the local CA's until you add one:\n\
+             \x20          moorgate cert add {domain} --chain FILE --key FILE{flag}"
+        ),
+        (_, Mode::Passthrough) => writeln!(
+            text,
+            "  clients see the origin's own certificate (curl wants its CA by --cacert, if it is no public one);\n\
+             \x20 the gateway never reads what is inside\n\
+             \x20 what a client would meet:  moorgate explain {domain}{flag}"
+        ),
+    };
+    text
+}
+
+fn is_local_cas(route: &RouteView) -> bool {
+    route.certificate.as_ref().is_some_and(|certificate| certificate.issuer == LOCAL_CA)
 }
 
 fn urls(origins: &[RouteOrigin]) -> String {
@@ -191,7 +214,9 @@ fn show(route: &RouteView) -> String {
     line("state", route.problem.as_ref().map_or("active".into(), |problem| format!("failed: {problem}")));
     if let Some(certificate) = &route.certificate {
         let until = certificate.not_after.map(|end| format!(", expires {}", day(end))).unwrap_or_default();
-        line("certificate", format!("of {}{until}", certificate.issuer));
+        let whose =
+            if certificate.issuer == LOCAL_CA { "the local CA's".into() } else { format!("of {}", certificate.issuer) };
+        line("certificate", format!("{whose}{until}"));
     }
     let origins = |line: &mut dyn FnMut(&str, String), name: &str, origins: &[RouteOrigin]| {
         for origin in origins {
@@ -247,10 +272,11 @@ fn actions(line: &mut dyn FnMut(&str, String), route: &RouteView) {
         line("longest body", bytes(most));
     }
     let names = &actions.request_headers;
-    for (what, list) in [("remove header", &names.remove), ("set header", &names.set)] {
-        if !list.is_empty() {
-            line(what, list.join(" "));
-        }
+    if !names.remove.is_empty() {
+        line("remove header", names.remove.join(" "));
+    }
+    if !names.set.is_empty() {
+        line("set header", format!("{} (values are not shown)", names.set.join(" ")));
     }
     for name in &actions.response_headers.remove {
         line("from responses", format!("remove {name}"));

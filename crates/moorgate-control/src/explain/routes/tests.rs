@@ -32,7 +32,7 @@ async fn it_says_which_route_serves_a_client_and_how_each_origin_is_reached() {
     assert_eq!(explained.refusal, None);
     assert_eq!((explained.route.as_deref(), explained.mode), (Some("app.example.com"), Some(Mode::Terminate)));
     assert_eq!((&explained.domain[..], explained.account.as_deref()), ("APP.example.com", Some("default")));
-    assert_eq!(checks(&explained)[..4], ["domain", "route", "client", "origin"]);
+    assert_eq!(checks(&explained)[..5], ["domain", "route", "client", "plain HTTP", "origin"]);
     let found: Vec<_> = explained
         .origins
         .iter()
@@ -72,6 +72,40 @@ async fn it_says_why_a_client_is_refused() {
     assert_eq!(unknown.refusal.as_ref().unwrap().code, Code::DomainUnknown);
     assert_eq!((unknown.route.as_ref(), checks(&unknown).last()), (None, Some(&"refused")));
     assert!(control.explain_route("127.0.0.1", None).await.unwrap_err().to_string().contains("is an address"));
+}
+
+#[tokio::test]
+async fn it_says_what_the_route_does_in_its_order_and_no_value_that_may_be_a_secret() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    add(&control, "app.example.com", &["http://8.8.8.8:80"]).await;
+    let settings = json!({
+        "on_http": "forward",
+        "redirects": [{ "from": "/old", "to": "/new" }],
+        "basic_auth": [{ "username": "ada", "password": "correct horse" }],
+        "max_body": 1000,
+        "request_headers": { "remove": ["x-a"], "set": [{ "name": "x-key", "value": "hidden" }] },
+    });
+    control.set_route("app.example.com", change(settings)).await.unwrap();
+    let explained = control.explain_route("app.example.com", None).await.unwrap();
+    let said: Vec<_> = explained.steps.iter().map(|step| (step.check.as_str(), step.found.as_str())).collect();
+    assert_eq!(
+        said[2..9],
+        [
+            ("client", "198.51.100.0/24 may not come, everybody else may"),
+            ("plain HTTP", "goes on as https does"),
+            ("redirect", "/old is sent to /new (308)"),
+            ("basic auth", "asks for the password of ada"),
+            ("body", "of at most 1000 bytes"),
+            ("request", "x-a taken away"),
+            ("request", "x-key set"),
+        ]
+    );
+    control.set_route("app.example.com", change(json!({ "maintenance": { "page": "soon" } }))).await.unwrap();
+    let explained = control.explain_route("app.example.com", None).await.unwrap();
+    assert_eq!(explained.refusal.as_ref().unwrap().code, Code::Maintenance);
+    assert_eq!(checks(&explained).last(), Some(&"refused"));
+    assert!(explained.origins.is_empty(), "no request gets there");
 }
 
 #[tokio::test]

@@ -79,6 +79,9 @@ fn each_action_does_what_it_says_from_the_next_request_on() {
     let answer = get("/", "");
     assert_eq!((answer.status, answer.body.as_str()), (503, "<h1>back soon</h1>"), "before basic auth");
     assert!(answer.field("content-type").unwrap().starts_with("text/html"));
+    assert!(answer.field("proxy-status").unwrap().contains("code=\"maintenance\""), "{}", answer.head);
+    let explained = gateway.cli(&["explain", NAME]);
+    assert!(explained.contains("would be refused, maintenance: "), "{explained}");
     set(&gateway, &["--maintenance", ""]);
     assert_eq!(get("/", "").status, 401);
     set(&gateway, &["--basic-auth-file", ""]);
@@ -89,6 +92,10 @@ fn each_action_does_what_it_says_from_the_next_request_on() {
     assert_eq!(get("/", "").status, 200);
 
     set(&gateway, &["--deny-client", "127.0.0.0/8"]);
+    let explained = gateway.cli(&["explain", NAME]);
+    for said in ["127.0.0.0/8 may not come", "/old/* is sent to /new/*", "at most 10 bytes", "x-tenant set"] {
+        assert!(explained.contains(said), "{said}: {explained}");
+    }
     let answer = get("/", "");
     assert_eq!(answer.status, 403);
     assert!(answer.field("proxy-status").unwrap().contains("code=\"client_denied\""), "{}", answer.head);
@@ -160,6 +167,10 @@ fn a_wrong_setting_is_refused_in_a_sentence_and_changes_nothing() {
         (&["route", "set", "t.test", "--set-header", "Host=other"], "the gateway writes it itself"),
         (&["route", "set", "t.test", "--path", "/a/../b=http://127.0.0.1:9"], "path"),
         (&["route", "set", "none.test", "--max-body", "10"], "no route"),
+        (&["route", "set", "t.test"], "nothing was given to set"),
+        (&["route", "show", "https://t.test/"], "write the name alone"),
+        (&["explain", "t.test:443"], "write the name alone"),
+        (&["explain", "t.test."], "leave the dot at the end out"),
     ] {
         let output = gateway.try_cli(args);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -165,7 +165,8 @@ fn another_name_in_host_is_421_on_every_request_of_a_connection() {
         ));
         assert_eq!(said, "421", "{host} over h2");
     }
-    gateway.wait_flow(|flow| flow["outcome"] == "name_mismatch");
+    let flow = gateway.wait_flow(|flow| flow["outcome"] == "name_mismatch");
+    assert_eq!((flow["route"].as_str(), flow["account"].as_str()), (Some(NAME), Some("default")), "{flow}");
 }
 
 #[test]
