@@ -117,6 +117,9 @@ pub(super) fn start(
             if let Err(error) = to_store.try_send(full) {
                 tracing::warn!(%error, "the store does not keep up: flows are not kept");
             }
+            if stopping {
+                continue;
+            }
             // Under load flows are taken in batches: traffic then wakes nobody, and the store writes once for many.
             tokio::select! {
                 () = sleep(PAUSE) => {}

@@ -166,6 +166,10 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if !std::thread::panicking() {
+            let said = self.stderr();
+            assert!(!said.contains("panicked at"), "whatever was asked of it: {said}");
+        }
     }
 }
 
