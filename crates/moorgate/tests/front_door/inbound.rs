@@ -1,10 +1,12 @@
 //! Inbound, through the front door: routes of both modes, added as a user adds them, asked for by real clients.
 
+mod abuse;
 mod actions;
 mod balance;
 mod behind;
 mod clients;
 mod keep;
+mod h2;
 mod live;
 mod names;
 mod passthrough;
