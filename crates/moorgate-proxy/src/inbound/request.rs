@@ -178,14 +178,13 @@ impl Onward<'_> {
         }
         self.say_who(&mut map, value)?;
         map.append(header::VIA, value(via(self.gateway), "Via")?);
-        if let Some(length) = body.length() {
-            map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
+        body.frame(&mut map);
         if self.websocket {
             map.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             map.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.grpc {
+            map.remove(header::TRANSFER_ENCODING);
             map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let mut request = HttpRequest::new(body);
