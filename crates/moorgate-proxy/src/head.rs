@@ -53,6 +53,28 @@ pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
     headers
 }
 
+/// Host and Content-Length of an h2 request: one of each or none, as over HTTP/1.
+///
+/// # Errors
+/// [`Code::Malformed`].
+pub(crate) fn host_and_length(headers: &Headers) -> Result<(Option<&str>, Option<u64>), Failure> {
+    let host = only(headers, "host")?;
+    let Some(length) = only(headers, "content-length")? else { return Ok((host, None)) };
+    let digits = Some(length).filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok());
+    let length = length.ok_or_else(|| Failure::new(Code::Malformed, "Content-Length is no number"))?;
+    Ok((host, Some(length)))
+}
+
+/// The value of a field that may stand once.
+fn only<'a>(headers: &'a Headers, name: &'a str) -> Result<Option<&'a str>, Failure> {
+    let mut values = headers.get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = std::str::from_utf8(value).ok().filter(|_| values.next().is_none());
+    text.map(Some)
+        .ok_or_else(|| Failure::new(Code::Malformed, format_args!("the field {name} stands twice, or is no text")))
+}
+
 /// Reads one head. `None` inside the error: the client left.
 pub(crate) async fn peek_request<S: ClientStream>(client: &mut Client<S>) -> Result<RequestHead, Option<Failure>> {
     loop {

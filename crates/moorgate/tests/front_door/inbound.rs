@@ -7,6 +7,7 @@ mod behind;
 mod clients;
 mod keep;
 mod h2;
+mod h2_to_h1;
 mod live;
 mod names;
 mod passthrough;
