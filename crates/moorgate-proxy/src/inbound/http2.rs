@@ -110,7 +110,8 @@ fn is_grpc(kind: &[u8]) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-fn asked<'a>(
+/// What a request is about, from its head.
+pub(super) fn asked<'a>(
     parts: &'a http::request::Parts,
     headers: &'a moorgate_wire::http1::Headers,
 ) -> Result<Asked<'a>, Failure> {

@@ -108,7 +108,7 @@ fn shown(authority: &str) -> Option<Box<str>> {
 }
 
 /// The name in Host or `:authority`, and that as it is forwarded: canonical, with the port that was written.
-fn name(authority: &str) -> Result<(DomainName, String), Failure> {
+pub(super) fn name(authority: &str) -> Result<(DomainName, String), Failure> {
     if authority.is_empty() {
         return Err(Failure::new(Code::DomainUnknown, "the request names no app; send its name in Host"));
     }
