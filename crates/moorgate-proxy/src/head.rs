@@ -9,6 +9,7 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     limits::{HEAD_BYTES, HEAD_FIELDS},
 };
+use moorgate_net::farewell::answer_and_close;
 use moorgate_wire::{
     basic,
     host::Asked,
@@ -107,12 +108,17 @@ fn malformed(why: &HeadError) -> Code {
     if why.is_host_mismatch() { Code::HostMismatch } else { Code::Malformed }
 }
 
-/// Waits for the next request's first byte. `false`: there will be none.
+/// Waits for the next request's first byte. `false`: there will be none, and our end is said.
 pub(crate) async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) -> bool {
     let gateway = &visit.gateway;
-    tokio::select! {
+    let more = tokio::select! {
         biased;
         () = gateway.drain.cancelled() => false,
         more = timeout(gateway.limits.idle_request, client.wait_for_more()) => matches!(more, Ok(Ok(read)) if read > 0),
+    };
+    if !more {
+        // Inside TLS an end without close_notify would be a truncation.
+        answer_and_close(&mut client.stream, &[]).await;
     }
+    more
 }

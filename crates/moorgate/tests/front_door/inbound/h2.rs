@@ -81,6 +81,10 @@ fn serve(mut conn: Conn) {
             // Until it is left.
             HELD => drop(conn.head()),
             BIG_PATH => conn.send(ok(&"b".repeat(BIG))),
+            "/half" => conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"),
+            "/fields" => conn.send("HTTP/1.1 200 OK\r\n".to_owned() + &"X-A: b\r\n".repeat(101) + "\r\n"),
+            "/field" => conn.send(format!("HTTP/1.1 200 OK\r\nX-A: {}\r\n\r\n", "b".repeat(410 * 1024))),
+            "/endless" => conn.endless(),
             _ => conn.send(ok("hi")),
         }
     }
