@@ -30,6 +30,8 @@ const TOOLS: &[Tool] = &[
     tool("git", || works("git", &["--version"])),
     tool("openssl", || works("openssl", &["version"])),
     tool("nginx-light", || works("nginx", &["-v"])),
+    tool("sslscan", || works("sslscan", &["--version"])),
+    tool("chromium", || works("chromium", &["--version"])),
     tool("iproute2", || works("ip", &["-V"])),
     tool("python3-venv", || works("python3", &["-c", "import ensurepip, venv"])),
     tool("nodejs", || works("node", &["--version"])),
@@ -40,9 +42,18 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// Python's clients, for a virtual environment.
-const PYTHON: &[&str] = &["requests==2.32.5", "httpx[socks]==0.28.1", "PySocks==1.7.1", "h2==4.3.0", "grpcio==1.85.3"];
+const PYTHON: &[&str] = &[
+    "requests==2.32.5",
+    "httpx[socks]==0.28.1",
+    "PySocks==1.7.1",
+    "h2==4.3.0",
+    "hpack==4.1.0",
+    "hyperframe==6.1.0",
+    "grpcio==1.85.3",
+];
 /// Node's clients, as they run on Debian's Node too.
-const NODE: &[&str] = &["undici@6.29.1", "https-proxy-agent@7.0.6", "socks-proxy-agent@8.0.5"];
+const NODE: &[&str] =
+    &["undici@6.29.1", "https-proxy-agent@7.0.6", "socks-proxy-agent@8.0.5", "playwright-core@1.65.1"];
 /// Says which clients were installed, so that a second run has nothing to do.
 const STAMP: &str = "moorgate-clients";
 

@@ -107,7 +107,8 @@ where
                     tokio::spawn(handle(visit.clone(), running.one_more(), request, respond));
                 }
                 // The end, or an error that ends every stream: each of them sees it by itself.
-                Some(Err(_)) | None => return,
+                Some(Err(error)) => return given_up(&visit, &error),
+                None => return,
             },
             () = &mut alarm => {
                 let wait = if leaving { GOODBYE } else { limits.idle_request };
@@ -124,6 +125,14 @@ where
                 }
             }
         }
+    }
+}
+
+/// Records a connection that was closed for what its client said: no stream of it need ever have been a request.
+fn given_up(visit: &Visit, error: &h2::Error) {
+    if error.is_go_away() && error.is_library() {
+        let said = format_args!("the h2 connection was given up: {error}");
+        visit.open_flow(visit.accepted).fail(&Failure::new(Code::Malformed, said));
     }
 }
 

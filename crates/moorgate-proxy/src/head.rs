@@ -9,6 +9,7 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     limits::{HEAD_BYTES, HEAD_FIELDS},
 };
+use moorgate_net::farewell::answer_and_close;
 use moorgate_wire::{
     basic,
     host::Asked,
@@ -53,6 +54,28 @@ pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
     headers
 }
 
+/// Host and Content-Length of an h2 request: one of each or none, as over HTTP/1.
+///
+/// # Errors
+/// [`Code::Malformed`].
+pub(crate) fn host_and_length(headers: &Headers) -> Result<(Option<&str>, Option<u64>), Failure> {
+    let host = only(headers, "host")?;
+    let Some(length) = only(headers, "content-length")? else { return Ok((host, None)) };
+    let digits = Some(length).filter(|length| length.bytes().all(|byte| byte.is_ascii_digit()));
+    let length = digits.and_then(|digits| digits.parse().ok());
+    let length = length.ok_or_else(|| Failure::new(Code::Malformed, "Content-Length is no number"))?;
+    Ok((host, Some(length)))
+}
+
+/// The value of a field that may stand once.
+fn only<'a>(headers: &'a Headers, name: &'a str) -> Result<Option<&'a str>, Failure> {
+    let mut values = headers.get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = std::str::from_utf8(value).ok().filter(|_| values.next().is_none());
+    text.map(Some)
+        .ok_or_else(|| Failure::new(Code::Malformed, format_args!("the field {name} stands twice, or is no text")))
+}
+
 /// Reads one head. `None` inside the error: the client left.
 pub(crate) async fn peek_request<S: ClientStream>(client: &mut Client<S>) -> Result<RequestHead, Option<Failure>> {
     loop {
@@ -85,12 +108,17 @@ fn malformed(why: &HeadError) -> Code {
     if why.is_host_mismatch() { Code::HostMismatch } else { Code::Malformed }
 }
 
-/// Waits for the next request's first byte. `false`: there will be none.
+/// Waits for the next request's first byte. `false`: there will be none, and our end is said.
 pub(crate) async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) -> bool {
     let gateway = &visit.gateway;
-    tokio::select! {
+    let more = tokio::select! {
         biased;
         () = gateway.drain.cancelled() => false,
         more = timeout(gateway.limits.idle_request, client.wait_for_more()) => matches!(more, Ok(Ok(read)) if read > 0),
+    };
+    if !more {
+        // Inside TLS an end without close_notify would be a truncation.
+        answer_and_close(&mut client.stream, &[]).await;
     }
+    more
 }

@@ -17,3 +17,5 @@ mod refuse;
 mod tunnel;
 
 pub use inbound::check_origins;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use inbound::fuzzing;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use moorgate_contract::flow::Meter;
 use tokio::sync::{mpsc, oneshot};
@@ -53,6 +54,15 @@ impl Body {
         match self {
             Self::Empty => None,
             Self::Pieces { length, .. } | Self::Stream(StreamBody { length, .. }) => *length,
+        }
+    }
+
+    /// Says in a head of HTTP/1.1 how it is framed. What is not said there hyper leaves out where the method is GET or HEAD.
+    pub(crate) fn frame(&self, fields: &mut HeaderMap) {
+        match self.length() {
+            Some(length) => drop(fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length))),
+            None if matches!(self, Self::Empty) => {}
+            None => drop(fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
         }
     }
 }

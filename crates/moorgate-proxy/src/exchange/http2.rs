@@ -33,7 +33,7 @@ use super::{
 use crate::{
     echo,
     gateway::{Decided, Entered, Visit},
-    head::{ask, fields},
+    head::{ask, fields, host_and_length},
     inbound::too_large,
     refuse::{StreamEnd, say_no_on_stream, say_no_to_request},
 };
@@ -284,7 +284,8 @@ fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> R
     let authority = parts.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let asked = Asked::from_authority(authority, Some(80)).map_err(|why| Failure::new(Code::Malformed, why))?;
     let headers = fields(&parts.headers);
-    if headers.get("host").is_some_and(|host| !host.eq_ignore_ascii_case(authority.as_bytes())) {
+    let (host, _) = host_and_length(&headers)?;
+    if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
         return Err(Failure::new(Code::HostMismatch, ":authority and Host name different hosts"));
     }
     let decided = ask(visit, &headers, &asked, flow)?;

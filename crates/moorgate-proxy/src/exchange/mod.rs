@@ -75,9 +75,7 @@ pub(crate) fn request(
         map.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed("a field value"))?);
     }
     map.append(http::header::VIA, HeaderValue::try_from(via(gateway)).map_err(|_| malformed("Via"))?);
-    if let Some(length) = body.length() {
-        map.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    body.frame(&mut map);
     let mut request = Request::new(body);
     *request.method_mut() = method.parse().map_err(|_| malformed("the method"))?;
     *request.uri_mut() = path.parse::<Uri>().map_err(|_| malformed("the path"))?;

@@ -27,7 +27,7 @@ use crate::{
     },
     gateway::Visit,
     h2_server::{self, OneMore, too_long},
-    head::fields,
+    head::{fields, host_and_length},
     refuse::{Refusal, StreamEnd, answer_on_stream, let_out, say_no_on_stream, say_no_to_request},
 };
 
@@ -110,7 +110,8 @@ fn is_grpc(kind: &[u8]) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-fn asked<'a>(
+/// What a request is about, from its head.
+pub(super) fn asked<'a>(
     parts: &'a http::request::Parts,
     headers: &'a moorgate_wire::http1::Headers,
 ) -> Result<Asked<'a>, Failure> {
@@ -119,14 +120,13 @@ fn asked<'a>(
         return Err(Failure::new(Code::NotSupported, said));
     }
     let own = parts.uri.authority().map(http::uri::Authority::as_str);
-    let host = headers.get("host").and_then(|host| std::str::from_utf8(host).ok());
+    let (host, length) = host_and_length(headers)?;
     if let (Some(own), Some(host)) = (own, host)
         && !own.eq_ignore_ascii_case(host)
     {
         return Err(Failure::new(Code::HostMismatch, ":authority and Host name different hosts"));
     }
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let length = headers.get("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
     Ok(Asked { authority: own.or(host).unwrap_or_default(), path, headers, length })
 }
 

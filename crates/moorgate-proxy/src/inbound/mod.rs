@@ -2,6 +2,8 @@
 
 pub(crate) mod actions;
 mod check;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod http1;
 mod http2;
 mod introduction;

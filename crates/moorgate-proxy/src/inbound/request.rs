@@ -108,7 +108,7 @@ fn shown(authority: &str) -> Option<Box<str>> {
 }
 
 /// The name in Host or `:authority`, and that as it is forwarded: canonical, with the port that was written.
-fn name(authority: &str) -> Result<(DomainName, String), Failure> {
+pub(super) fn name(authority: &str) -> Result<(DomainName, String), Failure> {
     if authority.is_empty() {
         return Err(Failure::new(Code::DomainUnknown, "the request names no app; send its name in Host"));
     }
@@ -178,14 +178,13 @@ impl Onward<'_> {
         }
         self.say_who(&mut map, value)?;
         map.append(header::VIA, value(via(self.gateway), "Via")?);
-        if let Some(length) = body.length() {
-            map.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-        }
+        body.frame(&mut map);
         if self.websocket {
             map.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             map.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.grpc {
+            map.remove(header::TRANSFER_ENCODING);
             map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let mut request = HttpRequest::new(body);

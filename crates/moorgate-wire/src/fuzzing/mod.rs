@@ -2,6 +2,7 @@
 //! call them, and so does a test here, over the corpus kept beside those targets.
 
 mod client_hello;
+pub mod corpus;
 mod http1;
 mod path;
 mod proxy_protocol;

@@ -1,10 +1,14 @@
 //! Inbound, through the front door: routes of both modes, added as a user adds them, asked for by real clients.
 
+mod abuse;
 mod actions;
 mod balance;
 mod behind;
 mod clients;
+mod h2;
+mod h2_to_h1;
 mod keep;
+mod limits;
 mod live;
 mod names;
 mod passthrough;

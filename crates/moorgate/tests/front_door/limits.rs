@@ -3,7 +3,7 @@
 mod crowd;
 mod drain;
 mod refusal;
-mod stall;
+pub mod stall;
 mod streams;
 
 use std::{

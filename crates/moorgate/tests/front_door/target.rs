@@ -137,6 +137,13 @@ impl Conn {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
+    /// A body without end. When nobody takes any more of it, `left` is noted among the requests.
+    pub fn endless(&mut self) {
+        let _ = self.stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while self.stream.write_all(&[b'e'; 16 * 1024]).is_ok() {}
+        self.seen.lock().unwrap().requests.push("left".to_owned());
+    }
+
     /// Ends with RST.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();

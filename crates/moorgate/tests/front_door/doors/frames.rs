@@ -9,19 +9,24 @@ use super::{Door, Doors, STUCK, Wire};
 
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
 /// Error codes (RFC 9113 §7).
+pub const NO_ERROR: u32 = 0;
+pub const PROTOCOL_ERROR: u32 = 1;
 pub const FLOW_CONTROL_ERROR: u32 = 3;
 pub const REFUSED_STREAM: u32 = 7;
 pub const CANCEL: u32 = 8;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 #[derive(Clone, Debug)]
@@ -56,14 +61,40 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A CONNECT, with whatever is given as Proxy-Authorization. Literal fields without indexing (RFC 7541 §6.2.2).
-pub fn connect(stream: u32, target: &str, authorization: Option<&str>) -> Vec<u8> {
-    let sized = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    let mut fields = [vec![2], sized("CONNECT"), vec![1], sized(target)].concat();
-    if let Some(authorization) = authorization {
-        fields.extend([vec![0], sized("proxy-authorization"), sized(authorization)].concat());
+/// A field as no library would write it: whatever bytes, literal and without indexing (RFC 7541 §6.2.2).
+pub fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+    [&[0], &*sized(name), &sized(value)].concat()
+}
+
+/// A string of its length and its bytes (RFC 7541 §5.2).
+fn sized(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    match u8::try_from(text.len()) {
+        Ok(length @ ..=126) => out.push(length),
+        _ => {
+            out.push(127);
+            let mut rest = text.len() - 127;
+            while rest >= 128 {
+                out.push(u8::try_from(rest % 128).unwrap() | 128);
+                rest /= 128;
+            }
+            out.push(u8::try_from(rest).unwrap());
+        }
     }
-    frame(HEADERS, END_HEADERS, stream, &fields)
+    out.extend_from_slice(text);
+    out
+}
+
+/// Fields, one behind the other.
+pub fn block<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
+    fields.into_iter().flat_map(|(name, value)| literal(name, value)).collect()
+}
+
+/// A CONNECT, with whatever is given as Proxy-Authorization.
+pub fn connect(stream: u32, target: &str, authorization: Option<&str>) -> Vec<u8> {
+    let asked = [(&b":method"[..], &b"CONNECT"[..]), (b":authority", target.as_bytes())];
+    let more = authorization.map(|authorization| (&b"proxy-authorization"[..], authorization.as_bytes()));
+    frame(HEADERS, END_HEADERS, stream, &block(asked.into_iter().chain(more)))
 }
 
 pub fn reset(stream: u32) -> Vec<u8> {
@@ -84,8 +115,14 @@ pub struct Frames {
 
 impl Frames {
     pub async fn open(doors: &Doors) -> Self {
-        let mut wire = doors.wire(Door::HttpsH2).await.unwrap();
-        let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat();
+        Self::over(doors.wire(Door::HttpsH2).await.unwrap(), &[]).await
+    }
+
+    /// Over a connection on which h2 was agreed, with SETTINGS of one's own.
+    pub async fn over(mut wire: Wire, settings: &[(u16, u32)]) -> Self {
+        let setting = |(id, value): &(u16, u32)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        let settings: Vec<u8> = settings.iter().flat_map(setting).collect();
+        let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &settings)].concat();
         wire.stream.write_all(&preface).await.unwrap();
         wire.stream.flush().await.unwrap();
         let settings = read(&mut wire.stream).await.expect("its SETTINGS");

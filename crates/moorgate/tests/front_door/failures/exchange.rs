@@ -356,3 +356,16 @@ fn a_client_that_waits_for_100_continue_gets_it_and_nothing_of_it_reaches_the_ta
     let _ = talk.tcp.read_to_end(&mut rest);
     assert!(rest.is_empty());
 }
+
+#[test]
+fn a_body_in_chunks_goes_on_whatever_the_method() {
+    let target = Target::http(|request| ok(request.split_once("\r\n\r\n").unwrap().1));
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    for method in ["GET", "DELETE", "POST", "PROPFIND"] {
+        let mut talk = Talk::to(gateway.address(HTTP));
+        let head = get(&credential, &target.address.to_string(), "/", "Transfer-Encoding: chunked\r\n");
+        talk.send(head.replacen("GET", method, 1) + "5\r\nhello\r\n0\r\n\r\n");
+        assert_eq!(talk.reply().body, "5\r\nhello\r\n0\r\n\r\n", "{method}");
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use super::support::{Client, TlsOrigin, Uploaded, ask, get, rest, route, tcp};
 use crate::{
-    gateway::{Gateway, Setup},
+    gateway::{Gateway, Setup, raise_descriptors},
     target::{Target, ok},
 };
 
@@ -68,9 +68,15 @@ fn a_removal_cuts_that_routes_connections_within_a_second_and_no_others() {
     gateway.wait_flow(|flow| flow["route"] == "bank.test" && flow["outcome"] == "revoked");
 }
 
+/// WebSockets, and as many passthrough tunnels.
+const OPEN: usize = 500;
+const EDITS: u32 = 500;
+
 #[test]
-fn edits_close_nothing() {
-    let gateway = Gateway::start();
+fn five_hundred_edits_close_none_of_a_thousand_websockets_and_tunnels() {
+    raise_descriptors();
+    // They all come from one address.
+    let gateway = Setup::default().env("MOORGATE_LIMITS_UNAUTHENTICATED_PER_CLIENT", "5000").start();
     let origin = TlsOrigin::echo(&["bank.test"]);
     let socket = Target::new("127.0.0.1:0", |mut conn| {
         conn.head();
@@ -85,16 +91,16 @@ fn edits_close_nothing() {
     });
     route(&gateway, "bank.test", "passthrough", &[&format!("tls://{}", origin.address)], &[]);
     route(&gateway, NAME, "terminate", &[&format!("http://{}", socket.address)], &[]);
-    let address = gateway.address("inbound_tls");
+    let (ours, theirs, address) = (Client::of(&gateway), origin.client(), gateway.address("inbound_tls"));
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
-    let mut open: Vec<_> = (0..25)
+    let mut open: Vec<_> = (0..OPEN)
         .flat_map(|_| {
-            let mut websocket = Client::of(&gateway).connect(address, NAME);
+            let mut websocket = ours.connect(address, NAME);
             assert_eq!(ask(&mut websocket, get(NAME, "/", upgrade)).status, 101);
-            [websocket, origin.client().connect(address, "bank.test")]
+            [websocket, theirs.connect(address, "bank.test")]
         })
         .collect();
-    for number in 0..60_u32 {
+    for number in 0..EDITS {
         let body = serde_json::json!({ "check": { "every": 1 + number } });
         let domain = if number % 2 == 0 { NAME } else { "bank.test" };
         let (status, said) = crate::talk::api(&gateway, "PATCH", &format!("/api/v1/routes/{domain}"), Some(&body));
@@ -106,6 +112,10 @@ fn edits_close_nothing() {
         stream.read_exact(&mut echoed).unwrap();
         assert_eq!(&echoed, b"still here");
     }
+    // And each edit held: the next ones are served by it.
+    let shown = gateway.cli_json(&["route", "show", "bank.test"]);
+    assert_eq!(shown["check"]["every"], EDITS, "{shown}");
+    theirs.connect(address, "bank.test");
 }
 
 #[test]

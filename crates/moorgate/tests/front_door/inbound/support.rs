@@ -16,8 +16,9 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
 
-use crate::{gateway::Gateway, site::tls};
+use crate::{doors::Wire, gateway::Gateway, site::tls};
 
 /// A TLS client's connection.
 pub type Secure = StreamOwned<ClientConnection, TcpStream>;
@@ -60,6 +61,14 @@ impl Client {
             stream.conn.complete_io(&mut stream.sock).unwrap();
         }
         stream
+    }
+
+    /// As [`Client::connect`], for a test that speaks byte by byte without blocking.
+    pub async fn wire(&self, address: SocketAddr, name: &str) -> Wire {
+        let Wire { stream, socket } = Wire::bare(tokio::net::TcpStream::connect(address).await.unwrap());
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let tls = TlsConnector::from(self.config.clone()).connect(name, stream).await.unwrap();
+        Wire { stream: Box::new(tls), socket }
     }
 
     fn begin(&self, name: &str) -> ClientConnection {

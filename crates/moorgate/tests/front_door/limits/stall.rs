@@ -53,7 +53,7 @@ async fn says(word: &'static str) -> SocketAddr {
 }
 
 /// A target whose queue is full: connecting to it gets no answer. Stays so while the sockets live.
-async fn never_answers() -> (SocketAddr, Vec<TcpStream>, socket2::Socket) {
+pub async fn never_answers() -> (SocketAddr, Vec<TcpStream>, socket2::Socket) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     listener.listen(0).unwrap();

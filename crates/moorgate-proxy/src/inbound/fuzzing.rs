@@ -1,0 +1,224 @@
+//! What fuzzing holds the way from h2 to HTTP/1.1 to: whatever goes on, a strict reader finds the one request in it that
+//! was meant, and nothing behind it.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use moorgate_contract::{
+    account::AccountId,
+    route::{Mode, Route, RouteId, RouteSettings},
+};
+use moorgate_wire::{
+    http1::{BodyDecoder, Framing, HeadStep, Headers, RequestHead, Target, parse_request},
+    path::CanonicalPath,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
+    sync::mpsc,
+};
+
+use super::{
+    http2::asked,
+    request::{Onward, name},
+};
+use crate::{
+    exchange::{Body, http2::joined},
+    h2_server::too_long,
+    head::fields,
+};
+
+const GATEWAY: &str = "moorgate-fuzzing";
+/// The fields that we add, at most: beyond the rest of a head's hundred our own reader refuses it.
+const OURS: usize = 8;
+
+/// Lines: method, `:authority`, `:path`, body (empty: none), and then fields as `name: value`.
+pub fn h2_request(data: &[u8]) {
+    let mut lines = data.split(|&byte| byte == b'\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (method, authority, path, body) = (next(), next(), next(), next());
+    let Some(request) = taken(method, authority, path, lines) else { return };
+    let (parts, ()) = request.into_parts();
+    let headers = joined(fields(&parts.headers));
+    if too_long(&parts).is_some() || headers.len() + OURS > moorgate_wire::http1::MAX_HEADERS {
+        return;
+    }
+    let Ok(asked) = asked(&parts, &headers) else { return };
+    let (Ok((name, authority)), Ok(path)) = (name(asked.authority), CanonicalPath::parse(asked.path)) else { return };
+    let length = asked.length;
+    // h2 itself holds a body to its length.
+    let body = length.map_or(body, |length| body.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(body));
+    if length.is_some_and(|length| length != body.len() as u64) {
+        return;
+    }
+    let sent = Sent { method: parts.method.as_str(), authority: &authority, path: &path, headers: &headers, body };
+    let Ok(domain) = name.as_str().parse() else { return };
+    let route = Route::new(RouteId(1), AccountId(1), domain, Mode::Terminate, RouteSettings::default());
+    if let Some(wire) = sent.written(&route, length) {
+        sent.arrives(&wire, length);
+    }
+}
+
+/// What h2 hands over, if it does: its own checks are the `http` crate's (and more).
+fn taken<'a>(
+    method: &[u8],
+    authority: &[u8],
+    path: &[u8],
+    lines: impl Iterator<Item = &'a [u8]>,
+) -> Option<Request<()>> {
+    let mut uri = http::uri::Parts::default();
+    uri.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
+    if !authority.is_empty() {
+        uri.authority = Some(Authority::try_from(authority).ok()?);
+        uri.scheme = Some(Scheme::HTTPS);
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method).ok()?;
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
+    let mut map = HeaderMap::new();
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let (name, value) = line.split_at(colon);
+        let value = value.strip_prefix(b":")?;
+        map.append(HeaderName::from_lowercase(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    *request.headers_mut() = map;
+    Some(request)
+}
+
+/// What was meant.
+struct Sent<'a> {
+    method: &'a str,
+    authority: &'a str,
+    path: &'a CanonicalPath,
+    headers: &'a Headers,
+    body: &'a [u8],
+}
+
+impl Sent<'_> {
+    /// The bytes that an origin gets; `None` where the request is refused.
+    fn written(&self, route: &Route, length: Option<u64>) -> Option<Vec<u8>> {
+        let onward = Onward {
+            route,
+            method: self.method,
+            authority: self.authority,
+            path: self.path,
+            client: ([192, 0, 2, 1], 1234).into(),
+            secure: true,
+            gateway: GATEWAY,
+            websocket: false,
+            grpc: false,
+        };
+        let body = if self.body.is_empty() && length.is_none() {
+            Body::Empty
+        } else {
+            let (sender, pieces) = mpsc::channel(4);
+            for piece in self.body.chunks(self.body.len().div_ceil(2).max(1)) {
+                sender.try_send(Some(Bytes::copy_from_slice(piece))).ok()?;
+            }
+            sender.try_send(None).ok()?;
+            Body::Pieces { pieces, length }
+        };
+        let request = onward.build(self.headers.clone(), body).ok()?;
+        tokio::runtime::Builder::new_current_thread().build().ok()?.block_on(carried(request))
+    }
+
+    /// A strict reader finds this, and nothing behind it.
+    fn arrives(&self, wire: &[u8], length: Option<u64>) {
+        let shown = String::from_utf8_lossy(wire);
+        let HeadStep::Head { consumed, head } = parse_request(wire) else {
+            unreachable!("no head: {shown}");
+        };
+        assert_eq!(head.method.as_str(), self.method);
+        assert!(matches!(&head.target, Target::Origin(path) if **path == *self.path.as_str()), "{shown}");
+        assert!(head.headers.get_all("host").eq([self.authority.as_bytes()]), "{shown}");
+        let framing = match length {
+            Some(length) => Framing::Length(length),
+            None if self.body.is_empty() => Framing::None,
+            None => Framing::Chunked,
+        };
+        let is_nothing = matches!(head.framing, Framing::None | Framing::Length(0));
+        assert!(head.framing == framing || (self.body.is_empty() && is_nothing), "{shown}");
+        self.body_arrives(&head, wire.get(consumed..).unwrap_or_default());
+        self.fields_arrive(&head);
+    }
+
+    fn body_arrives(&self, head: &RequestHead, mut rest: &[u8]) {
+        let (mut decoder, mut body) = (BodyDecoder::new(head.framing), Vec::new());
+        while !decoder.is_done() {
+            let Ok(decoded) = decoder.decode(rest) else { unreachable!("a body that can't be read") };
+            assert!(decoded.done || decoded.consumed > 0, "a body that is not whole");
+            body.extend_from_slice(rest.get(decoded.data).unwrap_or_default());
+            rest = rest.get(decoded.consumed..).unwrap_or_default();
+        }
+        assert_eq!(body, self.body);
+        assert!(rest.is_empty(), "something behind the request: {}", String::from_utf8_lossy(rest));
+    }
+
+    /// What the client says of itself or of this hop stays here; the rest arrives as it was, in its order.
+    fn fields_arrive(&self, head: &RequestHead) {
+        let fields = &head.headers;
+        assert!(fields.get_all("x-forwarded-for").eq([b"192.0.2.1"]));
+        assert!(fields.get_all("x-forwarded-proto").eq([b"https"]));
+        assert_eq!(fields.get_all("forwarded").count(), 1);
+        assert!(fields.get_all("via").last().is_some_and(|via| via.ends_with(GATEWAY.as_bytes())));
+        for hop in ["connection", "keep-alive", "te", "upgrade", "trailer", "expect", "proxy-authorization"] {
+            assert!(!fields.contains(hop), "{hop} goes on");
+        }
+        let mut stripped = self.headers.clone();
+        stripped.strip_hop_by_hop();
+        for (name, _) in stripped.iter().filter(|(name, _)| name.starts_with("x-app")) {
+            assert!(fields.get_all(name).eq(stripped.get_all(name)), "{name} is not what was sent");
+        }
+    }
+}
+
+/// Sends it by hyper, to an origin that reads everything and answers when no more comes.
+async fn carried(request: Request<Body>) -> Option<Vec<u8>> {
+    let (ours, origin) = tokio::io::duplex(64 * 1024);
+    let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(ours)).await.ok()?;
+    let exchange = async {
+        let answered = sender.send_request(request).await.is_ok();
+        drop(sender);
+        answered
+    };
+    let (_, answered, wire) = tokio::join!(connection, exchange, origin_reads(origin));
+    assert!(answered, "what was built could not be sent: {}", String::from_utf8_lossy(&wire));
+    Some(wire)
+}
+
+/// All that comes at once: hyper has everything at hand.
+async fn origin_reads(mut origin: DuplexStream) -> Vec<u8> {
+    let mut wire = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            read = origin.read_buf(&mut wire) => if !matches!(read, Ok(1..)) { return wire },
+            () = settled() => break,
+        }
+    }
+    // Nothing depends on whether hyper still reads it.
+    let _ = origin.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+    let _ = origin.read_to_end(&mut wire).await;
+    wire
+}
+
+/// When everything else has had its turn, several times.
+async fn settled() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moorgate_wire::fuzzing::corpus::replay;
+
+    #[test]
+    fn h2_request_corpus_holds() {
+        replay("h2_request", super::h2_request);
+    }
+}
