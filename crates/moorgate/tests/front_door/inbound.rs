@@ -5,6 +5,7 @@ mod actions;
 mod balance;
 mod behind;
 mod clients;
+mod guard;
 mod h2;
 mod h2_to_h1;
 mod keep;
