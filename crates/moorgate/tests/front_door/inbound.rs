@@ -2,6 +2,7 @@
 
 mod abuse;
 mod actions;
+mod answers;
 mod balance;
 mod behind;
 mod clients;

@@ -1,0 +1,135 @@
+//! What comes back: an origin's answer changes nothing of the connection that it is given over, and is not looked into.
+
+use std::io::Write;
+
+use super::support::{Client, answer, ask, get, rest, route};
+use crate::{
+    gateway::Gateway,
+    target::{Conn, Target, ok},
+    tools::{run_with, tool},
+};
+
+const NAME: &str = "app.test";
+
+fn with_origin(handle: impl Fn(Conn) + Send + Sync + 'static) -> (Gateway, Target) {
+    let origin = Target::new("127.0.0.1:0", handle);
+    let gateway = Gateway::start();
+    route(&gateway, NAME, "terminate", &[&format!("http://{}", origin.address)], &[]);
+    (gateway, origin)
+}
+
+/// Answers the request for `/N` with the answer of that number.
+fn numbered<A: AsRef<[u8]> + Sync>(answers: &'static [A]) -> impl Fn(Conn) + Send + Sync {
+    move |mut conn| {
+        while let Some(request) = conn.request() {
+            let number: usize = request.split(' ').nth(1).unwrap()[1..].parse().unwrap();
+            conn.send(&answers[number]);
+        }
+    }
+}
+
+const BROKEN: [&str; 9] = [
+    "HTTP/1.1 200 OK\r\nX-A: a\0b\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nX-A: a\rSet-Cookie: b=c\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nX A: b\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 20\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nhi",
+    "HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nhi",
+    "hi",
+];
+
+#[test]
+fn an_answer_that_can_be_read_in_two_ways_is_502_and_nothing_of_it_arrives() {
+    let (gateway, _origin) = with_origin(numbered(&BROKEN));
+    for (number, broken) in BROKEN.iter().enumerate() {
+        let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+        let refused = ask(&mut client, get(NAME, &format!("/{number}"), ""));
+        assert_eq!(refused.status, 502, "{broken:?}: {refused:?}");
+        assert!(refused.body.starts_with("moorgate: response_malformed: "), "{broken:?}: {}", refused.body);
+        assert!(refused.field("set-cookie").is_none() && refused.field("x-a").is_none(), "{broken:?}: {refused:?}");
+    }
+}
+
+const TRAILERS: [&str; 1] =
+    ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: Server-Timing, Set-Cookie\r\n\r\n\
+      2\r\nhi\r\n0\r\nServer-Timing: db\r\nSet-Cookie: a=b\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\
+      Host: other.test\r\nLocation: https://other.test/\r\nX-Late: late\r\n\r\n"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_answers_trailers_only_those_that_frame_and_decide_nothing_arrive() {
+    let (gateway, _origin) = with_origin(numbered(&TRAILERS));
+    let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+    client.write_all(get(NAME, "/0", "Connection: close\r\n").as_bytes()).unwrap();
+    let said = String::from_utf8(rest(&mut client)).unwrap();
+    assert!(said.ends_with("2\r\nhi\r\n0\r\nserver-timing: db\r\n\r\n"), "{said}");
+    let client = Client::of(&gateway).alpn(&["h2"]);
+    let wire = client.wire(gateway.address("inbound_tls"), NAME).await;
+    let (mut requests, connection) = h2::client::handshake(wire.stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("https://{NAME}/0")).body(()).unwrap();
+    let mut body = requests.send_request(request, true).unwrap().0.await.unwrap().into_body();
+    assert_eq!(&body.data().await.unwrap().unwrap()[..], b"hi");
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers.len(), 1, "{trailers:?}");
+    assert_eq!(trailers["server-timing"], "db");
+}
+
+const CODED: [&[u8]; 1] = [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nno gzip\xff\0"];
+
+#[test]
+fn a_coded_body_goes_by_as_it_is() {
+    let (gateway, origin) = with_origin(numbered(&CODED));
+    let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+    let post =
+        format!("POST /0 HTTP/1.1\r\nHost: {NAME}\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip");
+    let answer = ask(&mut client, post + &get(NAME, "/0", "Connection: close\r\n"));
+    assert_eq!((answer.status, answer.field("content-encoding")), (200, Some("gzip")));
+    assert_eq!(answer.body, String::from_utf8_lossy(b"no gzip\xff\0"));
+    assert!(rest(&mut client).ends_with(b"\r\n\r\nno gzip\xff\0"));
+    assert!(origin.seen().requests[0].ends_with("\r\n\r\nno gzip"));
+}
+
+#[test]
+fn what_comes_behind_an_upgrade_that_the_origin_declines_is_the_next_request_and_judged_as_one() {
+    let (gateway, origin) = with_origin(|mut conn| {
+        while conn.request().is_some() {
+            conn.send(ok("no socket here"));
+        }
+    });
+    let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+    let upgrade =
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n";
+    let declined = ask(&mut client, get(NAME, "/ws", upgrade) + &get("other.test", "/smuggled", ""));
+    assert_eq!((declined.status, &*declined.body), (200, "no socket here"));
+    assert_eq!(answer(&mut client).status, 421);
+    assert!(origin.seen().requests.iter().all(|request| request.starts_with("GET /ws ")));
+    assert_eq!(origin.seen().requests.len(), 1);
+}
+
+#[test]
+fn data_before_the_handshake_is_over_is_not_taken() {
+    let (gateway, origin) = with_origin(|mut conn| {
+        while conn.request().is_some() {
+            conn.send(ok("hi"));
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let (ticket, early) = (directory.path().join("ticket"), directory.path().join("early"));
+    std::fs::write(&early, get(NAME, "/early", "")).unwrap();
+    let s_client = |flag: &str, more: &[&str]| {
+        let mut openssl = tool("openssl");
+        let address = gateway.address("inbound_tls").to_string();
+        openssl.args(["s_client", "-tls1_3", "-connect", &address, "-servername", NAME, "-CAfile"]).arg(gateway.ca());
+        // OpenSSL has its ticket only when it has read something behind the handshake.
+        openssl.args(["-ign_eof", flag]).arg(&ticket).args(more);
+        let get = get(NAME, "/", "Connection: close\r\n");
+        run_with(&mut openssl, &get)
+    };
+    let first = s_client("-sess_out", &[]);
+    assert!(first.contains("Max Early Data: 0"), "{first}");
+    let second = s_client("-sess_in", &["-early_data", early.to_str().unwrap()]);
+    assert!(second.contains("Reused, TLSv1.3") && second.contains("Early data was not sent"), "{second}");
+    assert!(origin.seen().requests.iter().all(|request| request.starts_with("GET / ")));
+}
