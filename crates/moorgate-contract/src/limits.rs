@@ -30,8 +30,10 @@ pub struct Limits {
     pub connections: Option<usize>,
     /// Tunnels and exchanges of one account at once.
     pub connections_per_account: usize,
-    /// Connections from one client address at once that have not authenticated yet; inbound clients never do.
+    /// Connections from one client address at once that have not authenticated yet, or that no route has let in.
     pub unauthenticated_per_client: usize,
+    /// Inbound connections from one client address at once that routes have let in.
+    pub inbound_per_client: usize,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             connections: None,
             connections_per_account: 20_000,
             unauthenticated_per_client: 1_000,
+            inbound_per_client: 10_000,
         }
     }
 }
@@ -128,7 +131,7 @@ pub const PHASES: &[Phase] = &[
         name: "accept",
         time: "none to wait for: refused or taken at once",
         bytes: "none are read",
-        count: "`connections` in all, `unauthenticated_per_client` = {unauthenticated_per_client} from one address",
+        count: "`connections` in all, `unauthenticated_per_client` = {unauthenticated_per_client} strangers from one address, `inbound_per_client` = {inbound_per_client} let in by routes",
         answer: "503 / SOCKS5 reply 0x01 / TLS: closed",
     },
     Phase {
@@ -248,6 +251,7 @@ pub fn phases_as_markdown() -> String {
         ("{drain}", seconds(limits.drain)),
         ("{connections_per_account}", limits.connections_per_account.to_string()),
         ("{unauthenticated_per_client}", limits.unauthenticated_per_client.to_string()),
+        ("{inbound_per_client}", limits.inbound_per_client.to_string()),
     ];
     let mut table = String::from("| phase | time | bytes | count | at the limit |\n|---|---|---|---|---|\n");
     for Phase { name, time, bytes, count, answer } in PHASES {

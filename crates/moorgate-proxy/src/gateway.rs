@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -73,7 +73,8 @@ pub struct Gateway {
     pub(crate) refusing: Arc<Semaphore>,
     /// For connections to origins that wait for a request.
     pub(crate) keeping: Arc<Semaphore>,
-    strangers: Mutex<HashMap<IpAddr, usize>>,
+    strangers: PerAddress,
+    guests: PerAddress,
     sink: FlowSink,
     sequence: AtomicU64,
     began: Instant,
@@ -90,8 +91,8 @@ pub(crate) struct Visit {
     peer: SocketAddr,
     pub(crate) worker: usize,
     pub(crate) accepted: Instant,
-    stranger: AtomicBool,
-    /// The address that it counts on while it is a stranger.
+    standing: Mutex<Standing>,
+    /// The address that it counts on, unless it is known.
     counted: IpAddr,
     _place: OwnedSemaphorePermit,
     _token: TaskTrackerToken,
@@ -107,6 +108,7 @@ impl Gateway {
         workers: usize,
         sink: FlowSink,
     ) -> Self {
+        let (strangers, guests) = (limits.unauthenticated_per_client, limits.inbound_per_client);
         let places = limits.connections.unwrap_or_else(descriptors::connections);
         // Ids of two gateways that start in the same millisecond should differ too.
         let sequence = getrandom::u64().unwrap_or_default();
@@ -122,7 +124,8 @@ impl Gateway {
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             refusing: Arc::new(Semaphore::new(REFUSING)),
             keeping: Arc::new(Semaphore::new((places / KEEPING).min(Semaphore::MAX_PERMITS))),
-            strangers: Mutex::default(),
+            strangers: PerAddress::new(strangers),
+            guests: PerAddress::new(guests),
             sink,
             sequence: AtomicU64::new(sequence),
             began: Instant::now(),
@@ -197,7 +200,7 @@ impl Gateway {
         worker: usize,
         place: OwnedSemaphorePermit,
     ) -> Option<Visit> {
-        if !self.one_more_stranger(client.ip()) {
+        if !self.strangers.enter(client.ip()) {
             return None;
         }
         if let Some(open) = self.open.get(listener as usize) {
@@ -210,7 +213,7 @@ impl Gateway {
             peer: client,
             worker,
             accepted: Instant::now(),
-            stranger: AtomicBool::new(true),
+            standing: Mutex::new(Standing::Stranger),
             counted: client.ip(),
             _place: place,
             _token: self.connections.token(),
@@ -233,24 +236,47 @@ impl Gateway {
         let id = FlowId::new(at, self.sequence.fetch_add(1, Relaxed));
         OpenFlow::open(id, Timestamp(at.0.saturating_sub(waited)), since, listener, client, self.sink.clone())
     }
+}
 
-    /// Whether another that has not authenticated may come from there.
-    fn one_more_stranger(&self, client: IpAddr) -> bool {
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = strangers.entry(client).or_default();
-        let fits = *count < self.limits.unauthenticated_per_client;
+/// What a connection counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nobody knows yet what it wants.
+    Stranger,
+    /// A route has let it in; whose it is nobody asks.
+    Guest,
+    /// It has authenticated, and counts for its account.
+    Known,
+}
+
+/// Connections of each client address.
+struct PerAddress {
+    most: usize,
+    counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl PerAddress {
+    fn new(most: usize) -> Self {
+        Self { most, counts: Mutex::default() }
+    }
+
+    /// Counts one more; `false`: there are as many as there may be.
+    fn enter(&self, client: IpAddr) -> bool {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(client).or_default();
+        let fits = *count < self.most;
         if fits {
             *count += 1;
         }
         fits
     }
 
-    fn no_stranger(&self, client: IpAddr) {
-        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = strangers.get_mut(&client) {
+    fn leave(&self, client: IpAddr) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&client) {
             *count -= 1;
             if *count == 0 {
-                strangers.remove(&client);
+                counts.remove(&client);
             }
         }
     }
@@ -345,6 +371,7 @@ impl Visit {
         if gateway.drain.is_cancelled() {
             return Err(Failure::new(Code::Draining, "this gateway is going down; connect again in a moment"));
         }
+        self.is_guest()?;
         let place = self.place(account)?;
         let owner = Owner::Inbound { account: account.id, route: route.id };
         let open = gateway.registry.register(self.worker, owner, flow.meter().clone());
@@ -391,19 +418,40 @@ impl Visit {
     /// Learns from a load balancer who the client is, and counts it there. `false` when too many come from there already.
     pub(crate) fn speaks_for(&mut self, client: SocketAddr) -> bool {
         self.client = client;
-        let fits = self.gateway.one_more_stranger(client.ip());
+        let fits = self.gateway.strangers.enter(client.ip());
         if fits {
-            self.gateway.no_stranger(self.counted);
+            self.gateway.strangers.leave(self.counted);
             self.counted = client.ip();
         }
         fits
     }
 
-    /// From here on it counts for its account, no longer for its address. Inbound clients never do.
+    /// From here on it counts for its account, no longer for its address.
     fn is_known(&self) {
-        if self.stranger.swap(false, Relaxed) {
-            self.gateway.no_stranger(self.counted);
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *standing == Standing::Stranger {
+            self.gateway.strangers.leave(self.counted);
         }
+        *standing = Standing::Known;
+    }
+
+    /// From here on it counts among those that routes have let in from its address.
+    fn is_guest(&self) -> Result<(), Failure> {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *standing != Standing::Stranger {
+            return Ok(());
+        }
+        let Gateway { strangers, guests, .. } = &*self.gateway;
+        if !guests.enter(self.counted) {
+            let said = format_args!(
+                "{} has {} inbound connections open, which is the limit for one address ([limits] inbound_per_client)",
+                self.counted, guests.most
+            );
+            return Err(Failure::new(Code::Full, said));
+        }
+        strangers.leave(self.counted);
+        *standing = Standing::Guest;
+        Ok(())
     }
 
     /// Resolves, admits and connects within `limit`, unless somebody revokes it meanwhile.
@@ -469,8 +517,10 @@ impl Drop for Visit {
         if let Some(open) = self.gateway.open.get(self.listener as usize) {
             open.fetch_sub(1, Relaxed);
         }
-        if *self.stranger.get_mut() {
-            self.gateway.no_stranger(self.counted);
+        match *self.standing.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Stranger => self.gateway.strangers.leave(self.counted),
+            Standing::Guest => self.gateway.guests.leave(self.counted),
+            Standing::Known => {}
         }
     }
 }

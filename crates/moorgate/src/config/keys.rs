@@ -84,6 +84,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits", "connections"),
     key("limits", "connections_per_account"),
     key("limits", "unauthenticated_per_client"),
+    key("limits", "inbound_per_client"),
     later("acme", "directory"),
     later("acme", "contact"),
     later("acme", "trust"),

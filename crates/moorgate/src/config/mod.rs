@@ -338,6 +338,7 @@ impl Settings {
                 .get("limits", "connections", default.connections, |value| given::count(value).map(Some))?,
             connections_per_account: count("connections_per_account", default.connections_per_account)?,
             unauthenticated_per_client: count("unauthenticated_per_client", default.unauthenticated_per_client)?,
+            inbound_per_client: count("inbound_per_client", default.inbound_per_client)?,
         })
     }
 

@@ -62,18 +62,27 @@ fn an_origin_that_is_told_who_the_client_is_gets_a_connection_for_each() {
 }
 
 #[test]
-fn whoever_named_a_route_still_counts_for_its_address() {
+fn one_address_has_so_many_connections_that_routes_let_in_and_no_more() {
     let origin = Target::http(|_| ok("hi"));
     let url = format!("http://{}", origin.address);
-    let gateway = Setup::default().env("MOORGATE_LIMITS_UNAUTHENTICATED_PER_CLIENT", "2").start();
+    let gateway = Setup::default().env("MOORGATE_LIMITS_INBOUND_PER_CLIENT", "2").start();
     route(&gateway, "app.test", "terminate", &[&url], &[]);
+    route(&gateway, "bank.test", "passthrough", &[&format!("tls://{}", origin.address)], &[]);
     let client = Client::of(&gateway);
     let mut open: Vec<_> = (0..2).map(|_| client.connect(gateway.address("inbound_tls"), "app.test")).collect();
     for client in &mut open {
         assert_eq!(ask(client, get("app.test", "/", "")).status, 200);
     }
-    assert_eq!(rest(&mut tcp(gateway.address("inbound_tls"))), b"");
-    gateway.wait_flow(|flow| flow["outcome"] == "full");
+    let answer = ask(&mut client.connect(gateway.address("inbound_tls"), "app.test"), get("app.test", "/", ""));
+    assert_eq!(answer.status, 503);
+    assert!(answer.field("proxy-status").unwrap().contains("code=\"full\""), "{}", answer.head);
+    let mut tunnel = tcp(gateway.address("inbound_tls"));
+    tunnel.write_all(&client.hello("bank.test")).unwrap();
+    rest(&mut tunnel);
+    for route in ["app.test", "bank.test"] {
+        let flow = gateway.wait_flow(|flow| flow["outcome"] == "full" && flow["route"] == route);
+        assert!(flow["said"].as_str().unwrap().contains("inbound_per_client"), "{flow}");
+    }
     drop(open);
     eventually("a place", || {
         let mut stream = tcp(gateway.address("inbound_http"));
@@ -88,7 +97,7 @@ fn behind_a_load_balancer_clients_count_for_their_own_addresses() {
     let url = format!("http://{}", origin.address);
     let gateway = Setup::default()
         .env("MOORGATE_INBOUND_TRUST_PROXY_PROTOCOL_FROM", "127.0.0.1/32")
-        .env("MOORGATE_LIMITS_UNAUTHENTICATED_PER_CLIENT", "2")
+        .env("MOORGATE_LIMITS_INBOUND_PER_CLIENT", "2")
         .start();
     route(&gateway, "app.test", "terminate", &[&url], &["--http", "forward"]);
     let talk = |from: &str| {
@@ -102,7 +111,7 @@ fn behind_a_load_balancer_clients_count_for_their_own_addresses() {
         assert_eq!(one.reply().status, 200, "{from}");
         open.push(one);
     }
-    assert_eq!(talk("198.51.100.7").rest().0, b"");
+    assert_eq!(talk("198.51.100.7").reply().status, 503);
     let flow = gateway.wait_flow(|flow| flow["outcome"] == "full");
     assert_eq!(flow["client"], "198.51.100.7:1234");
 }

@@ -69,14 +69,13 @@ fn a_removal_cuts_that_routes_connections_within_a_second_and_no_others() {
 }
 
 /// WebSockets, and as many passthrough tunnels.
-const OPEN: usize = 500;
+const OPEN: usize = 1_000;
 const EDITS: u32 = 500;
 
 #[test]
-fn five_hundred_edits_close_none_of_a_thousand_websockets_and_tunnels() {
+fn five_hundred_edits_close_none_of_a_thousand_websockets_and_as_many_tunnels() {
     raise_descriptors();
-    // They all come from one address.
-    let gateway = Setup::default().env("MOORGATE_LIMITS_UNAUTHENTICATED_PER_CLIENT", "5000").start();
+    let gateway = Gateway::start();
     let origin = TlsOrigin::echo(&["bank.test"]);
     let socket = Target::new("127.0.0.1:0", |mut conn| {
         conn.head();
