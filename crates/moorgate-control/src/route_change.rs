@@ -18,12 +18,13 @@ use crate::{
 
 /// Fields that say where a message ends, which connection it is for or where it goes: ours to write. Beside them, all
 /// that begin with `proxy-`.
-/// Via and CDN-Loop are how loops are found (RFC 9110 §7.6.3, RFC 8586).
-const OURS: [&str; 12] = [
+/// What is said of the client (Forwarded and its kin) is ours as well. Via and CDN-Loop are how loops are found (RFC 9110 §7.6.3, RFC 8586).
+const OURS: [&str; 16] = [
     "cdn-loop",
     "connection",
     "content-length",
     "expect",
+    "forwarded",
     "host",
     "http2-settings",
     "keep-alive",
@@ -32,6 +33,9 @@ const OURS: [&str; 12] = [
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
 ];
 
 /// Carries `change` over to `settings` and checks the whole. Passwords are hashed under `pepper`.

@@ -70,7 +70,7 @@ impl Refusal {
             None => row.http,
         };
         let about_the_request = matches!(status, 400 | 408 | 413 | 421 | 431);
-        let why = if about_the_request { &*failure.said } else { public(status) };
+        let why = if about_the_request { &*failure.said } else { public(status, failure.code) };
         let body = format!("moorgate: {}: {why} (flow {})\n", failure.code, flow.id);
         let refusal = Self::failed(status, failure, None, body);
         match status {
@@ -195,13 +195,14 @@ pub(crate) fn answer_on_stream(
 }
 
 /// Takes in what still comes of a request's body that nobody wants, for a moment: a reset in the middle of it makes some
-/// clients (curl among them) throw the answer away.
+/// clients (curl among them) throw the answer away. A client that sends more than is taken waits for room meanwhile, and
+/// reads.
 pub(crate) async fn let_out(mut body: RecvStream) {
     let drained = async {
         let mut left = REFUSAL_BYTES;
         while let Some(Ok(data)) = body.data().await {
             left = left.saturating_sub(data.len());
-            if left == 0 || body.flow_control().release_capacity(data.len()).is_err() {
+            if left > 0 && body.flow_control().release_capacity(data.len()).is_err() {
                 return;
             }
         }
@@ -211,7 +212,10 @@ pub(crate) async fn let_out(mut body: RecvStream) {
 }
 
 /// What a stranger is told of a failure with this status.
-fn public(status: u16) -> &'static str {
+fn public(status: u16, code: Code) -> &'static str {
+    if matches!(code, Code::ResponseIncomplete | Code::ResponseMalformed) {
+        return "the app behind this name gave no whole answer; whoever runs it finds out why by this flow";
+    }
     match status {
         401 => "a username and password are needed here",
         403 => "you may not come here from this address",

@@ -534,7 +534,7 @@ async fn downlink<W: AsyncWrite + Unpin>(
     write(writer, Bytes::from(start.encode(Version::Http11))).await?;
     let mut trailers = Headers::new();
     while has_body && let Some(frame) = body.frame().await {
-        let data = match frame.map_err(|error| toward.broke(&error))?.into_data() {
+        let data = match frame.map_err(|error| toward.broke_off(&error))?.into_data() {
             Ok(data) => data,
             Err(frame) => {
                 trailers = frame.into_trailers().map(|fields| fields_of(&toward.trailers(&fields))).unwrap_or_default();

@@ -231,7 +231,7 @@ impl Going<'_> {
                 Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Ok),
             });
             let Some(frame) = frame.await? else { break };
-            let mut data = match frame.map_err(|error| self.toward.broke(&error))?.into_data() {
+            let mut data = match frame.map_err(|error| self.toward.broke_off(&error))?.into_data() {
                 Ok(data) => data,
                 Err(frame) => {
                     let trailers =

@@ -376,7 +376,13 @@ impl Toward<'_> {
             // The request's body broke off on its way here: no fault of the target's.
             return self.closed();
         }
-        let failure = if error.is_parse() {
+        self.blamed(self.broke_off(error))
+    }
+
+    /// The same once its response has begun. Not held against the target: a client may know a request that does this, and
+    /// must not take origins out by it.
+    pub(crate) fn broke_off(self, error: &hyper::Error) -> Failure {
+        if error.is_parse() {
             let target = self.name();
             Failure::new(
                 Code::ResponseMalformed,
@@ -384,7 +390,6 @@ impl Toward<'_> {
             )
         } else {
             self.closed()
-        };
-        self.blamed(failure)
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::refuse::Refusal;
 pub(super) struct Request<'a> {
     pub(super) route: &'a Route,
     pub(super) snapshot: &'a Snapshot,
-    /// The name the client asked for, as it stands in links to it.
-    pub(super) name: &'a str,
+    /// What the client asked for: a name, and the port if it said one.
+    pub(super) authority: &'a str,
     /// Whether it came over TLS.
     pub(super) secure: bool,
     pub(super) path: &'a CanonicalPath,
@@ -57,14 +57,16 @@ fn to_https(actions: &Actions, request: &Request<'_>) -> Result<(), Own> {
     if request.secure || actions.on_http == OnHttp::Forward {
         return Ok(());
     }
-    Err(Own::Answer(https(request.snapshot, request.name, request.path.as_str())))
+    Err(Own::Answer(https(request.snapshot, request.authority, request.path.as_str())))
 }
 
-/// 308 to the same URL over https (RFC 9110 §15.4.9).
-pub(super) fn https(snapshot: &Snapshot, name: &str, path: &str) -> Refusal {
+/// 308 to the same URL over https (RFC 9110 §15.4.9). A client that came by port 80, as far as it can tell, finds https at
+/// 443, whatever stands between: the listener's own port is for those who named one.
+pub(super) fn https(snapshot: &Snapshot, authority: &str, path: &str) -> Refusal {
+    let (name, asked) = authority.split_once(':').unwrap_or((authority, "80"));
     let port = match snapshot.site.inbound_tls_port {
-        None | Some(443) => String::new(),
-        Some(port) => format!(":{port}"),
+        Some(port) if asked != "80" && port != 443 => format!(":{port}"),
+        _ => String::new(),
     };
     moved(308, format!("https://{name}{port}{path}"))
 }

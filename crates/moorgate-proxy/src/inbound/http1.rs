@@ -38,13 +38,18 @@ use crate::{
 pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Client<S>, secured: Option<Secured>) {
     let mut since = if secured.is_some() { Instant::now() } else { visit.accepted };
     loop {
-        let flow = visit.open_flow(since);
+        let mut flow = visit.open_flow(since);
         let limit = visit.gateway.limits.head;
         let peeked = timeout(limit.saturating_sub(since.elapsed()), peek_request(&mut client)).await;
         let head = match peeked.unwrap_or_else(|_| Err(Some(too_slow("the request's head", limit)))) {
             Ok(head) => head,
             Err(None) => return left(flow, &client),
-            Err(Some(failure)) => return say_no(client, flow, &failure, false).await,
+            Err(Some(failure)) => {
+                if let Some(secured) = &secured {
+                    secured.note(&visit, &mut flow);
+                }
+                return say_no(client, flow, &failure, false).await;
+            }
         };
         client = match one(&visit, client, flow, &head, secured.as_ref()).await {
             Some(client) => client,
@@ -77,7 +82,12 @@ async fn one<S: ClientStream>(
     let prepared = asked(head).map_err(Own::from).and_then(|asked| decide(visit, &asked, secured, &mut flow));
     let decided = match prepared {
         Ok(decided) => decided,
-        Err(own) => return answer(visit, client, flow, head, own, secured.is_some()).await,
+        Err(own) => {
+            if let Some(secured) = secured {
+                secured.note(visit, &mut flow);
+            }
+            return answer(visit, client, flow, head, own, secured.is_some()).await;
+        }
     };
     let entered = match visit.enter_route(&decided.routed, &flow) {
         Ok(entered) => entered,

@@ -66,6 +66,7 @@ async fn one(
     let decided = match prepared {
         Ok(decided) => decided,
         Err(own) => {
+            secured.note(visit, &mut flow);
             let end = answer(respond, flow, own, with_body);
             let_out(stream).await;
             return end;

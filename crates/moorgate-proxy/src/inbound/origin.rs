@@ -65,7 +65,7 @@ impl<'a> Ask<'a> {
     /// Connects to an origin of the pool. Nothing was sent yet, so whichever answers will do.
     ///
     /// # Errors
-    /// The first origin's failure, when none could be reached.
+    /// The last origin's failure, when none could be reached.
     pub(super) async fn reach(&self, entered: &Entered, flow: &mut OpenFlow) -> Result<Connected, Failure> {
         let mut tries = Tries::new();
         loop {
@@ -84,13 +84,13 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The origin to try next; the first failure, when none is left.
+    /// The origin to try next; the last failure, when none is left.
     fn next(&self, tries: &mut Tries, entered: &Entered, flow: &mut OpenFlow) -> Result<&'a Origin, Failure> {
         // Ids of flows differ; mixed, their bits do as well as drawn ones.
         let random = mixed(flow.record.id.0.wrapping_add(tries.made.len() as u64));
         let Some((at, origin)) = self.pool.pick(&tries.made, random, self.visit.gateway.clock()) else {
             let none = || Failure::new(Code::Internal, "a route without an origin");
-            return Err(tries.first.take().unwrap_or_else(none));
+            return Err(tries.last.take().unwrap_or_else(none));
         };
         tries.made.push(at);
         self.choose(origin, entered, flow);
@@ -113,9 +113,13 @@ impl<'a> Ask<'a> {
         if entered.open.is_cut().is_some() {
             return Err(failure);
         }
-        let first = tries.first.get_or_insert(failure);
         // However many origins there are: the client waits for no more than one of them may take.
-        if tries.since.elapsed() >= self.visit.gateway.limits.connect { Err(first.clone()) } else { Ok(()) }
+        if tries.since.elapsed() >= self.visit.gateway.limits.connect {
+            return Err(failure);
+        }
+        // The last one stands in the flow beside its origin.
+        tries.last = Some(failure);
+        Ok(())
     }
 
     /// Takes note that the chosen origin did what it should.
@@ -168,13 +172,13 @@ pub(super) fn introduction(
 
 struct Tries {
     made: Vec<usize>,
-    first: Option<Failure>,
+    last: Option<Failure>,
     since: Instant,
 }
 
 impl Tries {
     fn new() -> Self {
-        Self { made: Vec::new(), first: None, since: Instant::now() }
+        Self { made: Vec::new(), last: None, since: Instant::now() }
     }
 }
 

@@ -65,8 +65,6 @@ pub(super) fn decide(
     if let Some(secured) = secured
         && secured.name != name
     {
-        // Whoever runs the app that the connection was opened for looks for it there; the flow says why it ended.
-        let _ = visit.route(Some(&secured.name), flow);
         let said = format_args!("the connection was opened for {}, and the request asks for {name}", secured.name);
         return Err(Failure::new(Code::NameMismatch, said).into());
     }
@@ -78,7 +76,7 @@ pub(super) fn decide(
     if routed.route.mode == Mode::Passthrough {
         return Err(match secured {
             // Its origin alone has the key to its traffic: nothing of it is forwarded in the clear.
-            None => Own::Answer(https(&snapshot, name.as_str(), path.as_str())),
+            None => Own::Answer(https(&snapshot, &authority, path.as_str())),
             Some(_) => {
                 let said = format_args!("{name} is passed through now; connect again");
                 Failure::new(Code::NameMismatch, said).into()
@@ -89,7 +87,7 @@ pub(super) fn decide(
     before(&Request {
         route: &routed.route,
         snapshot: &snapshot,
-        name: name.as_str(),
+        authority: &authority,
         secure: secured.is_some(),
         path: &path,
         headers: asked.headers,

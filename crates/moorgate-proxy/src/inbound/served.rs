@@ -160,7 +160,7 @@ fn toward_clients(
             (source.clone(), Some(Local { source, name, issued: Mutex::new(Instant::now()) }))
         }
     };
-    Ok((Terminator::new(source, &[b"h2", b"http/1.1"])?, local))
+    Ok((Terminator::new(source, &[b"h2", b"http/1.1", b"http/1.0"])?, local))
 }
 
 impl Local {

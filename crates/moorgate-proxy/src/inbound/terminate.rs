@@ -29,6 +29,17 @@ pub(super) struct Secured {
     pub(super) connection: Registered,
 }
 
+impl Secured {
+    /// Notes in a refused request's flow whose it is, if that was not found by the request itself: whoever runs the app that
+    /// the connection was opened for looks for it there.
+    pub(super) fn note(&self, visit: &Visit, flow: &mut OpenFlow) {
+        if flow.record.route.is_none() {
+            // A route that is gone has nobody to tell.
+            let _ = visit.route(Some(&self.name), flow);
+        }
+    }
+}
+
 /// Opens TLS with what was peeked, asserts that it saw the same name, and serves requests.
 pub(super) async fn run(
     visit: Arc<Visit>,

@@ -31,6 +31,9 @@ pub(crate) enum CommandError {
     /// A file of users that is none.
     #[error("{} has a line that is not user:password; write one user a line", path.display())]
     NotUsers { path: PathBuf },
+    /// A file of users without any.
+    #[error("{} names no user; to ask nobody for a password, give \"\" in place of a file", path.display())]
+    NoUsers { path: PathBuf },
     /// A change that changes nothing.
     #[error("nothing was given to set of {domain:?}; see: moorgate route set --help")]
     NothingToSet { domain: String },

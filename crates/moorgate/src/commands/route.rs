@@ -40,7 +40,7 @@ pub(super) async fn run(gateway: &Gateway, command: Route) -> Result<(), Command
             }
             let route = client.change_route(&domain, &change).await?;
             let said = format!(
-                "route {} changed; new connections meet it from now on, open ones stay\n",
+                "route {} changed; the next request or connection meets it, what is open stays\n",
                 shown(&route.domain)
             );
             answer(json, &route, || said)
@@ -135,6 +135,10 @@ fn page_or_file(page: &str) -> Result<String, CommandError> {
 fn basic_users(path: &Path) -> Result<Vec<NewBasicUser>, CommandError> {
     let text = read_text(path)?;
     let lines = text.lines().filter(|line| !line.trim().is_empty());
+    // Half a secrets file must not take the password away.
+    if lines.clone().next().is_none() {
+        return Err(CommandError::NoUsers { path: path.to_owned() });
+    }
     let user = |line: &str| {
         let (username, password) =
             line.split_once(':').ok_or_else(|| CommandError::NotUsers { path: path.to_owned() })?;
@@ -291,13 +295,17 @@ pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), C
         Cert::Add { domain, chain, key, account, json } => {
             let certificate = AddCertificate { chain: read_text(&chain)?, key: read_text(&key)?, account };
             let added = client.add_certificate(&domain, &certificate).await?;
+            let has_route = client.route(&added.domain).await.is_ok();
             answer(json, &added, || {
-                format!(
-                    "certificate for {} added: of {}, expires {}; new connections are shown it from now on\n",
-                    shown(&added.domain),
-                    shown(&added.issuer),
-                    day(added.not_after)
-                )
+                let (domain, issuer) = (shown(&added.domain), shown(&added.issuer));
+                let then = if has_route {
+                    "new connections are shown it from now on".to_owned()
+                } else {
+                    format!(
+                        "it waits for a route of exactly that domain: moorgate route add {domain} URL --mode terminate"
+                    )
+                };
+                format!("certificate for {domain} added: of {issuer}, expires {}; {then}\n", day(added.not_after))
             })
         }
         Cert::List(json) => {

@@ -35,6 +35,12 @@ pub(crate) enum DemoError {
         /// Which.
         path: PathBuf,
     },
+    /// The directory for the recordings is not the user's alone.
+    #[error("others may write to {}: name a directory for the recordings that is new, or yours alone", path.display())]
+    Loose {
+        /// Which.
+        path: PathBuf,
+    },
     /// Our own binary can't be run.
     #[error("cannot run {} as the demo's gateway", path.display())]
     Spawn {

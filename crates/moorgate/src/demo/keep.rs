@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moorgate_keys::file::private_dir;
+use moorgate_keys::{KeyError, file::private_dir};
 
 use super::{DemoError, report::Report};
 
@@ -18,13 +18,19 @@ impl Kept {
     /// # Errors
     /// When it can't be made, or holds something.
     pub(super) fn new(dir: &Path) -> Result<Self, DemoError> {
-        private_dir(dir)?;
-        let mut entries =
-            fs::read_dir(dir).map_err(|source| DemoError::File { action: "read", path: dir.to_owned(), source })?;
-        match entries.next() {
-            None => Ok(Self(dir.to_owned())),
-            Some(_) => Err(DemoError::NotEmpty { path: dir.to_owned() }),
+        let path = || dir.to_owned();
+        let failed = |action| move |source| DemoError::File { action, path: dir.to_owned(), source };
+        private_dir(dir).map_err(|error| match error {
+            KeyError::LooseDirectory { .. } => DemoError::Loose { path: path() },
+            KeyError::Io { source, .. } => failed("keep recordings in")(source),
+            other => DemoError::Keys(other),
+        })?;
+        if fs::read_dir(dir).map_err(failed("read"))?.next().is_some() {
+            return Err(DemoError::NotEmpty { path: path() });
         }
+        // Whether files can be made there shows now, and not when everything has been measured.
+        tempfile::tempfile_in(dir).map_err(failed("keep recordings in"))?;
+        Ok(Self(path()))
     }
 
     /// Writes each recording to `NAME.bin`, and the result to `result.json`. Returns the directory.

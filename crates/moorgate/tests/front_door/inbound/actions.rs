@@ -168,6 +168,8 @@ fn a_wrong_setting_is_refused_in_a_sentence_and_changes_nothing() {
         (&["route", "set", "t.test", "--path", "/a/../b=http://127.0.0.1:9"], "path"),
         (&["route", "set", "none.test", "--max-body", "10"], "no route"),
         (&["route", "set", "t.test"], "nothing was given to set"),
+        (&["route", "set", "t.test", "--basic-auth-file", "/dev/null"], "names no user"),
+        (&["route", "set", "t.test", "--set-header", "X-Forwarded-For=1"], "the gateway writes it itself"),
         (&["route", "show", "https://t.test/"], "write the name alone"),
         (&["explain", "t.test:443"], "write the name alone"),
         (&["explain", "t.test."], "leave the dot at the end out"),

@@ -339,6 +339,8 @@ fn a_head_that_is_too_long_is_431_and_the_longest_that_is_not_gets_through() {
         assert_eq!(scene.reached().len(), before + if fits { 2 } else { 0 }, "{case}");
     }
     scene.gateway.wait_flow(|flow| flow["outcome"] == "head_too_long" && flow["listener"] == "inbound_http");
+    // Whoever runs the app finds it: the connection was opened for that.
+    scene.gateway.wait_flow(|flow| flow["outcome"] == "head_too_long" && flow["route"] == NAME);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -118,7 +118,7 @@ fn five_hundred_edits_close_none_of_a_thousand_websockets_and_as_many_tunnels() 
 }
 
 #[test]
-fn a_bad_certificate_takes_out_its_own_route_and_nothing_else() {
+fn a_certificate_with_anothers_key_is_refused_and_every_route_goes_on() {
     let gateway = Gateway::start();
     let origin = Target::http(|_| ok("hi"));
     let url = format!("http://{}", origin.address);

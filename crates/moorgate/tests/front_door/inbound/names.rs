@@ -84,9 +84,10 @@ fn over_plain_http_a_route_answers_as_its_mode_says() {
     route(&gateway, "t.test", "terminate", &["http://127.0.0.1:9"], &[]);
     route(&gateway, "p.test", "passthrough", &["tls://127.0.0.1:9"], &[]);
     for (host, status, location) in [
-        ("t.test", 308, Some(format!("https://t.test:{port}/a?b=1"))),
-        ("p.test", 308, Some(format!("https://p.test:{port}/a?b=1"))),
-        ("P.test:80", 308, Some(format!("https://p.test:{port}/a?b=1"))),
+        ("t.test", 308, Some("https://t.test/a?b=1".into())),
+        ("P.test:80", 308, Some("https://p.test/a?b=1".into())),
+        ("t.test:8080", 308, Some(format!("https://t.test:{port}/a?b=1"))),
+        ("p.test:8080", 308, Some(format!("https://p.test:{port}/a?b=1"))),
         ("unknown.test", 421, None),
         ("127.0.0.1", 421, None),
         ("t.test.", 400, None),
