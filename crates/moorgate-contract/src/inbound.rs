@@ -21,29 +21,7 @@ pub struct Routed {
     pub account: Arc<Account>,
 }
 
-/// Finds the route of `name` and asks whether it lets `client` in. `None`: the client named nothing, and nothing falls to
-/// a default.
-///
-/// # Errors
-/// [`Code::DomainUnknown`], [`Code::ClientDenied`].
-pub fn route(
-    snapshot: &Snapshot,
-    name: Option<&DomainName>,
-    client: IpAddr,
-    witness: &mut impl Witness,
-) -> Result<Routed, Failure> {
-    let result = find(snapshot, name, witness).and_then(|routed| {
-        let_in(&routed, client)?;
-        witness.saw("client", format_args!("{client} may come"));
-        Ok(routed)
-    });
-    if let Err(refusal) = &result {
-        witness.saw("refused", format_args!("{refusal}"));
-    }
-    result
-}
-
-/// Finds the route of `name`, whoever asks.
+/// Finds the route of `name`, whoever asks. `None`: the client named nothing, and nothing falls to a default.
 ///
 /// # Errors
 /// [`Code::DomainUnknown`].
@@ -66,8 +44,11 @@ pub fn find(snapshot: &Snapshot, name: Option<&DomainName>, witness: &mut impl W
 ///
 /// # Errors
 /// [`Code::ClientDenied`].
-pub fn let_in(routed: &Routed, client: IpAddr) -> Result<(), Failure> {
-    let Some(rule) = routed.route.settings.actions.clients.refuse(client) else { return Ok(()) };
+pub fn let_in(routed: &Routed, client: IpAddr, witness: &mut impl Witness) -> Result<(), Failure> {
+    let Some(rule) = routed.route.settings.actions.clients.refuse(client) else {
+        witness.saw("client", format_args!("{client} may come"));
+        return Ok(());
+    };
     let domain = &routed.route.domain;
     Err(Failure::new(
         Code::ClientDenied,

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// Fields that say where a message ends, which connection it is for or where it goes: ours to write. Beside them, all
-/// that begin with `proxy-`.
-/// What is said of the client (Forwarded and its kin) is ours as well. Via and CDN-Loop are how loops are found (RFC 9110 §7.6.3, RFC 8586).
+/// that begin with `proxy-`. What is said of the client (Forwarded and its kin) is ours as well. Via and CDN-Loop are how
+/// loops are found (RFC 9110 §7.6.3, RFC 8586).
 const OURS: [&str; 16] = [
     "cdn-loop",
     "connection",

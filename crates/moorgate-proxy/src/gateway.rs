@@ -323,7 +323,7 @@ impl Visit {
         let principal = self.gateway.snapshot().authenticate(presented, now())?;
         flow.record.account = Some(principal.account.name.clone());
         flow.record.username = Some(principal.username.clone());
-        self.is_known();
+        self.becomes_known();
         Ok(principal)
     }
 
@@ -371,7 +371,7 @@ impl Visit {
         if gateway.drain.is_cancelled() {
             return Err(Failure::new(Code::Draining, "this gateway is going down; connect again in a moment"));
         }
-        self.is_guest()?;
+        self.becomes_guest()?;
         let place = self.place(account)?;
         let owner = Owner::Inbound { account: account.id, route: route.id };
         let open = gateway.registry.register(self.worker, owner, flow.meter().clone());
@@ -427,16 +427,16 @@ impl Visit {
     }
 
     /// From here on it counts for its account, no longer for its address.
-    fn is_known(&self) {
+    fn becomes_known(&self) {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         if *standing == Standing::Stranger {
             self.gateway.strangers.leave(self.counted);
+            *standing = Standing::Known;
         }
-        *standing = Standing::Known;
     }
 
     /// From here on it counts among those that routes have let in from its address.
-    fn is_guest(&self) -> Result<(), Failure> {
+    fn becomes_guest(&self) -> Result<(), Failure> {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         if *standing != Standing::Stranger {
             return Ok(());

@@ -16,6 +16,6 @@ mod outbound;
 mod refuse;
 mod tunnel;
 
-pub use inbound::check_origins;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use inbound::fuzzing;
+pub use inbound::look_after_origins;

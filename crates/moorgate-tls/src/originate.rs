@@ -124,11 +124,9 @@ pub enum OriginateError {
     },
 }
 
-struct Names<'a>(&'a [String]);
-
 impl OriginateError {
     /// Whether the server showed a certificate that is not to be trusted, rather than none.
-    pub fn is_of_trust(&self) -> bool {
+    pub fn is_untrusted(&self) -> bool {
         match self {
             Self::NotTrusted { .. }
             | Self::NameMismatch { .. }
@@ -144,6 +142,8 @@ impl OriginateError {
         }
     }
 }
+
+struct Names<'a>(&'a [String]);
 
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

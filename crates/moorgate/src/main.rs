@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod output;
 mod proxy_urls;
+mod shell;
 mod up;
 
 use std::process::ExitCode;

@@ -5,6 +5,8 @@ use std::{fmt, path::Path};
 use moorgate_contract::listener::Listener;
 use serde_json::Value;
 
+use crate::shell::quote;
+
 /// Each variable with its listener and scheme.
 pub(crate) const VARIABLES: [(&str, Listener, &str); 4] = [
     ("MOORGATE_STATIC_URL", Listener::OutboundHttp, "http"),
@@ -100,16 +102,6 @@ impl ProxyUrls {
     /// The variables as a file that a shell can source and that an env file reader takes.
     pub(crate) fn env_file(&self) -> String {
         self.variables().map(|(variable, value)| format!("{variable}={}\n", quote(&value))).collect()
-    }
-}
-
-/// A word as a shell reads it back unchanged.
-pub(crate) fn quote(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@[]%+,=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -40,17 +40,8 @@ impl Control {
         let mut steps = Vec::new();
         steps.saw("domain", format_args!("{name} is canonical"));
         self.inner.note_unserved(&snapshot, &name, &mut steps);
-        let decided = match client {
-            Some(client) => inbound::route(&snapshot, Some(&name), client, &mut steps),
-            None => inbound::find(&snapshot, Some(&name), &mut steps)
-                .inspect(|routed| steps.saw("client", format_args!("{}", routed.route.settings.actions.clients))),
-        };
-        let decided = decided.and_then(|routed| note_actions(&routed.route, &mut steps).map(|()| routed));
-        if let Err(failure) = &decided
-            && !steps.iter().any(|step| step.check == "refused")
-        {
-            steps.saw("refused", format_args!("{failure}"));
-        }
+        let decided = decide(&snapshot, &name, client, &mut steps)
+            .inspect_err(|failure| steps.saw("refused", format_args!("{failure}")));
         let mut explanation = RouteExplanation {
             domain: domain.to_owned(),
             route: None,
@@ -140,6 +131,22 @@ impl Control {
 struct Reached {
     admitted: Vec<SocketAddr>,
     egress: Vec<IpAddr>,
+}
+
+/// As traffic decides, without anything to send.
+fn decide(
+    snapshot: &Snapshot,
+    name: &DomainName,
+    client: Option<IpAddr>,
+    steps: &mut Vec<Step>,
+) -> Result<Routed, Failure> {
+    let routed = inbound::find(snapshot, Some(name), steps)?;
+    match client {
+        Some(client) => inbound::let_in(&routed, client, steps)?,
+        None => steps.saw("client", format_args!("{}", routed.route.settings.actions.clients)),
+    }
+    note_actions(&routed.route, steps)?;
+    Ok(routed)
 }
 
 /// What a terminate route does to requests, in the order in which it is done.

@@ -1,4 +1,5 @@
-//! Active checks: origins whose routes ask for it are looked at from time to time, traffic or none.
+//! What is done about origins without traffic: checks, for routes that ask for them, and the end of connections that were
+//! kept for requests that did not come.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::gateway::Gateway;
 
-/// How often it is looked which checks are due.
+/// How often it is looked what is due.
 const TICK: Duration = Duration::from_secs(1);
 /// Checks under way at once.
 const AT_ONCE: usize = 256;
@@ -31,8 +32,8 @@ const AT_ONCE_OF_ACCOUNT: usize = 64;
 /// One check, from the first SYN to the head of the response.
 const CHECK: Duration = Duration::from_secs(5);
 
-/// Checks origins until the gateway drains. Runs beside traffic: not on a thread that carries any.
-pub async fn check_origins(gateway: Arc<Gateway>) {
+/// Looks after origins until the gateway drains. Runs beside traffic: not on a thread that carries any.
+pub async fn look_after_origins(gateway: Arc<Gateway>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut of_account: HashMap<AccountId, Arc<Semaphore>> = HashMap::new();
     let mut due: HashMap<(RouteId, OriginUrl), Duration> = HashMap::new();

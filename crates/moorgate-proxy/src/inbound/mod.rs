@@ -30,7 +30,7 @@ use tokio::{net::TcpStream, time::timeout};
 use crate::{client::Client, gateway::Visit, refuse::too_slow};
 
 pub(crate) use actions::too_large;
-pub use check::check_origins;
+pub use check::look_after_origins;
 use introduction::introduced;
 
 /// Inbound HTTP: each request is peeked and decided by its authority.

@@ -327,7 +327,7 @@ pub(super) async fn link(
 }
 
 fn untrusted(origin: &Origin, error: &OriginateError) -> Failure {
-    let code = if error.is_of_trust() { Code::OriginUntrusted } else { Code::OriginHandshakeFailed };
+    let code = if error.is_untrusted() { Code::OriginUntrusted } else { Code::OriginHandshakeFailed };
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     Failure::new(code, format_args!("{}: {error}{cause}", origin.url))
 }

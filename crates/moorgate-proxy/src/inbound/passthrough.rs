@@ -26,7 +26,7 @@ pub(super) async fn run(
     hello: &ClientHello,
 ) {
     flow.record.alpn = hello.alpn().next().map(|protocol| visible(protocol).to_string().into());
-    let entered = let_in(routed, visit.client.ip()).and_then(|()| visit.enter_route(routed, &flow));
+    let entered = let_in(routed, visit.client.ip(), &mut ()).and_then(|()| visit.enter_route(routed, &flow));
     let entered = match entered {
         Ok(entered) => entered,
         Err(failure) => return close(client, flow, &failure).await,

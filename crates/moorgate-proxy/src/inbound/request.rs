@@ -69,7 +69,7 @@ pub(super) fn decide(
         return Err(Failure::new(Code::NameMismatch, said).into());
     }
     let routed = visit.route(Some(&name), flow)?;
-    let_in(&routed, visit.client.ip())?;
+    let_in(&routed, visit.client.ip(), &mut ())?;
     let path = CanonicalPath::parse(asked.path).map_err(|why| Failure::new(Code::Malformed, why))?;
     let gateway = &visit.gateway;
     let snapshot = gateway.snapshot();
@@ -176,13 +176,14 @@ impl Onward<'_> {
         }
         self.say_who(&mut map, value)?;
         map.append(header::VIA, value(via(self.gateway), "Via")?);
-        body.frame(&mut map);
+        if !self.grpc {
+            body.frame(&mut map);
+        }
         if self.websocket {
             map.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             map.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.grpc {
-            map.remove(header::TRANSFER_ENCODING);
             map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let mut request = HttpRequest::new(body);

@@ -63,7 +63,7 @@ async fn a_server_that_shows_a_cas_own_certificate_is_told_so() {
     let originator = Originator::new(TrustRoots::Given(own.pem().into())).unwrap();
     let error = connect(&originator, &chain, "localhost").await.unwrap_err();
     assert!(matches!(error, OriginateError::CaShown { .. }), "{error:?}");
-    assert!(error.is_of_trust());
+    assert!(error.is_untrusted());
 }
 
 #[tokio::test]

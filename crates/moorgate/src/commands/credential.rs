@@ -155,7 +155,13 @@ mod tests {
         let urls = ProxyUrls::new(&facts, username, "before");
         write_private(&dir.join(DEFAULT_ENV), urls.env_file().as_bytes()).unwrap();
         let client = Client::new("http://127.0.0.1:1", "mgt_a").unwrap();
-        Gateway { client, facts: Some(facts), dir: Some(dir.to_owned()), asked_by_file: true, named: None }
+        Gateway {
+            client,
+            facts: Some(facts),
+            dir: Some(dir.to_owned()),
+            asked_by_file: true,
+            data_dir_flag: String::new(),
+        }
     }
 
     #[test]

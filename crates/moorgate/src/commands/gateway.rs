@@ -10,7 +10,7 @@ use moorgate_api::client::{Client, ClientError};
 use serde_json::Value;
 
 use super::CommandError;
-use crate::{config, proxy_urls::quote};
+use crate::{config, shell::data_dir_flag};
 
 /// What a gateway writes about itself when it is ready (`gateway.json`).
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ pub(super) struct Gateway {
     /// Where that file is.
     pub(super) dir: Option<PathBuf>,
     pub(super) asked_by_file: bool,
-    /// The data directory that the command line named.
-    pub(super) named: Option<PathBuf>,
+    /// The flag that the next command needs to find the same gateway; nothing where it needs none.
+    pub(super) data_dir_flag: String,
 }
 
 impl Gateway {
@@ -43,8 +43,10 @@ impl Gateway {
     fn find_in(data_dir: Option<PathBuf>, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, CommandError> {
         let set = |name| env(name).filter(|value| !value.trim().is_empty());
         let (api, token) = (set("MOORGATE_API"), set("MOORGATE_TOKEN"));
-        let named = data_dir.clone().filter(|dir| set("MOORGATE_DATA_DIR").is_none_or(|own| Path::new(&own) != dir));
-        let dir = data_dir.or_else(|| config::gateway_dir(env));
+        let by_itself = config::gateway_dir(env);
+        let data_dir_flag =
+            data_dir.as_deref().map_or_else(String::new, |dir| data_dir_flag(dir, by_itself.as_deref()));
+        let dir = data_dir.or(by_itself);
         let (facts, api, asked_by_file) = match api {
             // Its file helps with the proxy URLs, when it is the same gateway's.
             Some(api) => {
@@ -62,13 +64,7 @@ impl Gateway {
             None => read_token(dir.as_deref().ok_or(CommandError::NoDataDir)?)?,
         };
         let dir = dir.filter(|_| facts.is_some());
-        Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file, named })
-    }
-
-    /// The flag that the next command needs to find the same gateway, with a space before it; else nothing.
-    pub(super) fn data_dir_flag(&self) -> String {
-        let flag = |dir: &PathBuf| format!(" --data-dir {}", quote(&dir.display().to_string()));
-        self.named.as_ref().map(flag).unwrap_or_default()
+        Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file, data_dir_flag })
     }
 
     /// An address by which this machine reaches the inbound TLS listener; `None` when it is asked from elsewhere.

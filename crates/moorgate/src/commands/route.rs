@@ -13,7 +13,7 @@ use super::{CommandError, gateway::Gateway};
 use crate::{
     cli::route::{Cert, FieldArg, Listed, Route, Settings, Spec, listed},
     output::{self, Table, answer, bytes, day, shown},
-    proxy_urls::quote,
+    shell::quote,
 };
 
 pub(super) async fn run(gateway: &Gateway, command: Route) -> Result<(), CommandError> {
@@ -158,7 +158,7 @@ fn added(gateway: &Gateway, route: &RouteView) -> String {
         };
         let _ = writeln!(text, "  try it:  curl {ca}--connect-to {name}:443:{listener} https://{name}/");
     }
-    let (domain, flag) = (quote(&route.domain), gateway.data_dir_flag());
+    let (domain, flag) = (quote(&route.domain), &gateway.data_dir_flag);
     let _ = match (&route.certificate, route.mode) {
         (Some(of_another), Mode::Terminate) if !is_local_cas(route) => {
             writeln!(text, "  its certificate is that of {} you added", shown(&of_another.issuer))

@@ -12,7 +12,7 @@ use super::{
     report::{Broken, Report, Seen, Whose},
     secrets::{Planted, Secret},
 };
-use crate::{commands::CommandError, output, proxy_urls::quote};
+use crate::{commands::CommandError, output, shell::quote};
 
 /// Columns of a terminal.
 const WIDTH: usize = 80;

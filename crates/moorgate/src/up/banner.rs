@@ -6,7 +6,6 @@
 use std::{
     io::{self, IsTerminal, Write},
     net::SocketAddr,
-    path::Path,
     time::Instant,
 };
 
@@ -21,7 +20,8 @@ use super::bind::Addresses;
 use crate::{
     config::{Config, Profile, default_data_dir},
     output,
-    proxy_urls::{DEFAULT_ENV, ProxyUrls, VARIABLES, quote},
+    proxy_urls::{DEFAULT_ENV, ProxyUrls, VARIABLES},
+    shell::{data_dir_flag, quote, tilde},
 };
 
 /// Room for a proxy URL of usual length, in columns.
@@ -141,7 +141,8 @@ impl Page<'_> {
     /// The proxy URLs, each with what the wire to us can read.
     fn outbound(&self) -> String {
         let Some(urls) = self.urls else {
-            let dir = self.data_dir_flag(default_data_dir(&|name| std::env::var(name).ok()).as_deref());
+            let dir =
+                data_dir_flag(&self.config.data_dir, default_data_dir(&|name| std::env::var(name).ok()).as_deref());
             return format!(
                 "{}   give an app its proxy URLs\n  {bin}account add acme{dir}\n  {bin}credential add acme{dir}\n\n",
                 self.head("OUTBOUND"),
@@ -203,7 +204,7 @@ impl Page<'_> {
             return String::new();
         }
         let shared = if bound(Listener::InboundTls).is_empty() { "" } else { "; Static and Shield share the TLS port" };
-        let dir = self.data_dir_flag(default_data_dir(&|name| std::env::var(name).ok()).as_deref());
+        let dir = data_dir_flag(&self.config.data_dir, default_data_dir(&|name| std::env::var(name).ok()).as_deref());
         let bin = binary();
         format!(
             "{}    {}{shared}\n\
@@ -225,14 +226,6 @@ impl Page<'_> {
         let end = if notes.is_empty() { "" } else { "\n" };
         notes.iter().map(|note| format!("  note  {note}\n")).collect::<String>() + end
     }
-
-    /// The flag by which a command finds this gateway; nothing when it looks in our data directory by itself.
-    fn data_dir_flag(&self, default: Option<&Path>) -> String {
-        if default == Some(&*self.config.data_dir) {
-            return String::new();
-        }
-        format!(" --data-dir {}", tilde(&self.config.data_dir))
-    }
 }
 
 /// How to call this very binary again, with a space behind it.
@@ -245,15 +238,6 @@ fn hide(url: &str) -> String {
     let Some((before, place)) = url.rsplit_once('@') else { return url.to_owned() };
     let Some((user, _)) = before.rsplit_once(':') else { return url.to_owned() };
     format!("{user}:…@{place}")
-}
-
-/// A path as it may be typed into a shell, short where it is below the home directory.
-fn tilde(path: &Path) -> String {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    match home.and_then(|home| path.strip_prefix(home).ok()) {
-        Some(below) => format!("~/{}", quote(&below.display().to_string())),
-        None => quote(&path.display().to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::{
     config::{ConfigError, GATEWAY_FILE},
-    proxy_urls::quote,
+    shell::quote,
 };
 
 /// What keeps a gateway from starting, on what, and what to do.

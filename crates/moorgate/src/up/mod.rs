@@ -37,7 +37,7 @@ use moorgate_net::{
     resolver::Resolver,
     workers::{self, Workers},
 };
-use moorgate_proxy::{check_origins, gateway::Gateway, recorder, serve::serve};
+use moorgate_proxy::{gateway::Gateway, look_after_origins, recorder, serve::serve};
 use nix::sys::resource::{Resource, setrlimit};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -125,7 +125,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let api = ApiState { control: control.clone(), metrics, ready: ready(&state), version: env!("CARGO_PKG_VERSION") };
     let api = runtime.spawn(serve_api(console, api, api_stopped));
     runtime.spawn(certificates.keep_fresh());
-    runtime.spawn(check_origins(gateway.clone()));
+    runtime.spawn(look_after_origins(gateway.clone()));
 
     // Before anyone can know that it runs, and so stop it.
     let mut stop = Stop::listen(&runtime)?;

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::config;
 
@@ -32,26 +34,6 @@ fn in_production_the_commands_name_an_account_and_the_directory() {
         assert!(text.contains(&format!("{command}{flag}")), "{text}");
     }
     assert!(!text.contains("\n\n\n") && text.ends_with("\n\nCtrl-C drains. Flows follow as they end:\n"), "{text}");
-}
-
-#[test]
-fn a_directory_that_commands_find_by_themselves_is_not_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = settings(dir.path(), false, &[]);
-    let addresses = Addresses { traffic: Vec::new(), console: config.console };
-    let start = Start {
-        first: true,
-        created_account: None,
-        operator_token: None,
-        degraded: None,
-        accounts: 0,
-        routes: 0,
-        snapshot_version: 1,
-    };
-    let page = Page { config: &config, addresses: &addresses, start: &start, urls: None, terminal: false, bold: false };
-    assert_eq!(page.data_dir_flag(Some(&config.data_dir)), "");
-    assert!(page.data_dir_flag(None).starts_with(" --data-dir "));
-    assert!(page.data_dir_flag(Some(Path::new("/elsewhere"))).starts_with(" --data-dir "));
 }
 
 #[test]

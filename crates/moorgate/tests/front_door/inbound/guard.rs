@@ -1,6 +1,9 @@
 //! Where a route may lead: not into networks that the operator keeps closed, and never back to the gateway.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use serde_json::Value;
 
@@ -42,7 +45,7 @@ fn a_route_into_a_network_that_is_closed_reaches_nobody_in_either_mode() {
         route(&gateway, &passthrough, "passthrough", &[&format!("tls://{host}:{port}")], &[]);
         assert_eq!(asked(&gateway, &terminate), (502, "guard_denied".into()), "{host}");
         let mut client = tcp(gateway.address("inbound_tls"));
-        std::io::Write::write_all(&mut client, &Client::of(&gateway).hello(&passthrough)).unwrap();
+        client.write_all(&Client::of(&gateway).hello(&passthrough)).unwrap();
         rest(&mut client);
         gateway.wait_flow(|flow| flow["route"] == *passthrough && flow["outcome"] == "guard_denied");
         let explained = gateway.cli(&["explain", &terminate]);

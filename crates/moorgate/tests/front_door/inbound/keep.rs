@@ -1,6 +1,14 @@
 //! What is kept for later and what is let go: connections to origins, and clients that have left.
 
-use super::support::{Client, answer, ask, chunk, get, route, tcp};
+use std::{
+    io::Write as _,
+    net::Shutdown,
+    sync::{Mutex, mpsc},
+    thread,
+    time::Duration,
+};
+
+use super::support::{Client, answer, ask, chunk, get, head, route, tcp};
 use crate::{
     gateway::{Gateway, Setup, eventually},
     talk::Talk,
@@ -12,8 +20,8 @@ const NAME: &str = "app.test";
 #[test]
 fn a_connection_to_an_origin_that_nobody_uses_is_closed_without_any_traffic() {
     let gateway = Setup::default().env("MOORGATE_LIMITS_IDLE_REQUEST", "1s").start();
-    let (send, closed) = std::sync::mpsc::channel();
-    let send = std::sync::Mutex::new(send);
+    let (send, closed) = mpsc::channel();
+    let send = Mutex::new(send);
     let origin = Target::new("127.0.0.1:0", move |mut conn| {
         while conn.request().is_some() {
             conn.send(ok("hi"));
@@ -23,7 +31,7 @@ fn a_connection_to_an_origin_that_nobody_uses_is_closed_without_any_traffic() {
     route(&gateway, NAME, "terminate", &[&format!("http://{}", origin.address)], &[]);
     let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
     assert_eq!(ask(&mut client, get(NAME, "/", "")).status, 200);
-    closed.recv_timeout(std::time::Duration::from_secs(20)).expect("the origin sees its connection closed");
+    closed.recv_timeout(Duration::from_secs(20)).expect("the origin sees its connection closed");
 }
 
 /// An origin whose response has begun and says nothing more, until it is left.
@@ -42,13 +50,8 @@ fn a_client_that_leaves_a_silent_stream_in_good_order_is_seen() {
     let gateway = Gateway::start();
     route(&gateway, NAME, "terminate", &[&format!("http://{}", silent().address)], &["--http", "forward"]);
     let mut secure = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
-    std::io::Write::write_all(&mut secure, get(NAME, "/events", "").as_bytes()).unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        std::io::Read::read_exact(&mut secure, &mut byte).unwrap();
-        head.push(byte[0]);
-    }
+    secure.write_all(get(NAME, "/events", "").as_bytes()).unwrap();
+    assert!(head(&mut secure).starts_with("HTTP/1.1 200 "));
     assert_eq!(chunk(&mut secure).unwrap().unwrap(), b": ");
     secure.conn.send_close_notify();
     secure.conn.complete_io(&mut secure.sock).unwrap();
@@ -70,12 +73,12 @@ fn a_client_that_leaves_a_silent_stream_in_good_order_is_seen() {
 fn a_client_that_only_finishes_its_side_still_gets_its_answer() {
     let gateway = Gateway::start();
     let origin = Target::http(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(300));
         ok("late")
     });
     route(&gateway, NAME, "terminate", &[&format!("http://{}", origin.address)], &["--http", "forward"]);
     let mut plain = tcp(gateway.address("inbound_http"));
-    std::io::Write::write_all(&mut plain, get(NAME, "/", "").as_bytes()).unwrap();
-    plain.shutdown(std::net::Shutdown::Write).unwrap();
+    plain.write_all(get(NAME, "/", "").as_bytes()).unwrap();
+    plain.shutdown(Shutdown::Write).unwrap();
     assert_eq!(answer(&mut plain).body, "late");
 }

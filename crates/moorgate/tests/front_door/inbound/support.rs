@@ -257,7 +257,8 @@ pub fn answer(stream: &mut impl Read) -> Answer {
     answer
 }
 
-fn head(stream: &mut impl Read) -> String {
+/// A head, up to its empty line.
+pub fn head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

@@ -386,3 +386,11 @@ fn an_answer_of_our_own_reaches_a_client_that_sends_a_body_over_h2() {
     assert!(why.contains(&format!("asked again now, a client that asks for {NAME}")), "{why}");
     assert!(why.contains("would now be refused, client_denied"), "{why}");
 }
+
+#[test]
+fn a_client_that_speaks_http_1_0_alone_is_served() {
+    let origin = Target::http(|_| crate::target::ok("hi"));
+    let gateway = with_origin(&format!("http://{}", origin.address), &[]);
+    let said = run(&mut curl(&gateway, &["--http1.0", &format!("https://{NAME}/")]));
+    assert_eq!(said, "hi");
+}

@@ -103,62 +103,81 @@ impl Bystanders {
     }
 }
 
-/// A client that stops halfway.
-struct Stall {
-    name: &'static str,
-    door: Door,
-    /// Whether TLS is opened first, where the door has it.
-    tls: bool,
-    sends: Vec<u8>,
+/// A client that stops halfway on some way in.
+pub struct Stall<W> {
+    pub way: W,
+    pub name: &'static str,
+    pub sends: Vec<u8>,
     /// A byte at a time, for as long as it takes, instead of all at once and then nothing.
-    drips: bool,
+    pub drips: bool,
     /// What it gets begins with this; `""`: nothing at all.
-    gets: &'static str,
+    pub gets: &'static str,
     /// When it is dropped, counted from its last byte (or, where it drips, from the first).
-    limit: Duration,
-    outcome: &'static str,
+    pub limit: Duration,
+    pub outcome: &'static str,
 }
 
-impl Stall {
+impl<W> Stall<W> {
+    pub fn dripping(self) -> Self {
+        Self { drips: true, ..self }
+    }
+
+    pub fn gets(self, gets: &'static str) -> Self {
+        Self { gets, ..self }
+    }
+
+    pub fn ends(self, limit: Duration, outcome: &'static str) -> Self {
+        Self { limit, outcome, ..self }
+    }
+
+    /// An answer says why, to people and to programs. Whether there was a refusal.
+    pub fn assert_got(&self, case: &str, got: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(got);
+        assert!(text.starts_with(self.gets) && (!self.gets.is_empty() || got.is_empty()), "{case}: got {text:?}");
+        let refused = self.gets.starts_with("HTTP/1.1 4") || self.gets.starts_with("HTTP/1.1 5");
+        if refused {
+            assert!(text.to_lowercase().contains("proxy-status: "), "{case}: {text}");
+            assert!(text.contains(&format!("moorgate: {}: ", self.outcome)), "{case}: {text}");
+        }
+        refused
+    }
+}
+
+/// By which door, and whether TLS is opened first, where the door has it.
+#[derive(Clone, Copy)]
+struct Way {
+    door: Door,
+    tls: bool,
+}
+
+impl Stall<Way> {
     fn new(name: &'static str, door: Door, sends: impl Into<Vec<u8>>) -> Self {
         let gets = if door.is_socks() { "" } else { "HTTP/1.1 408 " };
-        let sends = sends.into();
-        Self { name, door, tls: true, sends, drips: false, gets, limit: HEAD, outcome: "head_too_slow" }
+        let (way, sends) = (Way { door, tls: true }, sends.into());
+        Self { way, name, sends, drips: false, gets, limit: HEAD, outcome: "head_too_slow" }
     }
 
     /// Nothing of TLS comes back either.
     fn before_tls(self) -> Self {
-        Self { tls: false, gets: "", ..self }
-    }
-
-    fn dripping(self) -> Self {
-        Self { drips: true, ..self }
-    }
-
-    fn gets(self, gets: &'static str) -> Self {
-        Self { gets, ..self }
-    }
-
-    fn ends(self, limit: Duration, outcome: &'static str) -> Self {
-        Self { limit, outcome, ..self }
+        Self { way: Way { tls: false, ..self.way }, gets: "", ..self }
     }
 
     async fn check(self, gateway: &Gateway, doors: &Doors) {
-        let Self { name, door, sends, .. } = self;
-        let case = format!("{door:?}: {name}");
+        let Way { door, tls } = self.way;
+        let case = format!("{door:?}: {}", self.name);
         let mut began = Instant::now();
-        let wire = if self.tls { doors.wire(door).await } else { doors.tcp(door).await }.unwrap();
+        let wire = if tls { doors.wire(door).await } else { doors.tcp(door).await }.unwrap();
         let client = wire.local().to_string();
         let (mut reader, mut writer) = tokio::io::split(wire.stream);
         if !self.drips {
-            writer.write_all(&sends).await.unwrap();
+            writer.write_all(&self.sends).await.unwrap();
             writer.flush().await.unwrap();
             began = Instant::now();
         }
-        let drips = self.drips;
+        let drops = if self.drips { self.sends.clone() } else { Vec::new() };
         let drip = tokio::spawn(async move {
-            for byte in sends.iter().take(if drips { sends.len() } else { 0 }) {
-                if writer.write_all(&[*byte]).await.is_err() || writer.flush().await.is_err() {
+            for byte in drops {
+                if writer.write_all(&[byte]).await.is_err() || writer.flush().await.is_err() {
                     break;
                 }
                 sleep(Duration::from_millis(100)).await;
@@ -175,11 +194,7 @@ impl Stall {
         };
         assert_at(self.limit, began, &case);
         drop(drip);
-        let text = String::from_utf8_lossy(&got);
-        assert!(text.starts_with(self.gets) && (!self.gets.is_empty() || got.is_empty()), "{case}: got {text:?}");
-        if self.gets.starts_with("HTTP/1.1 4") || self.gets.starts_with("HTTP/1.1 5") {
-            assert!(text.to_lowercase().contains("proxy-status: "), "{case}: {text}");
-            assert!(text.contains(&format!("moorgate: {}: ", self.outcome)), "{case}: {text}");
+        if self.assert_got(&case, &got) {
             assert_eq!(end, End::Fin, "{case}: the answer could be read");
         }
         if self.outcome == "body_too_slow" && self.gets.starts_with("HTTP/1.1 200") {
@@ -192,7 +207,7 @@ impl Stall {
     }
 }
 
-async fn stalls(doors: &Doors) -> Vec<Stall> {
+async fn stalls(doors: &Doors) -> Vec<Stall<Way>> {
     let silent = says("").await;
     let half = says("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
     let whole = says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
