@@ -1,8 +1,10 @@
 //! Both sides of a tunnel at once, and the flow it leaves.
 
 use std::{
+    collections::HashSet,
     fmt::{self, Display},
     net::SocketAddr,
+    sync::{LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -28,11 +30,18 @@ impl Display for Destination {
     }
 }
 
+/// Ports that a test has had: the kernel gives a port again once it is free, and flows are told apart by it.
+static HAD: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+
 impl Destination {
     pub async fn bind() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        Self { listener, address }
+        loop {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            if HAD.lock().unwrap().insert(address.port()) {
+                return Self { listener, address };
+            }
+        }
     }
 
     /// The next connection's target side.
