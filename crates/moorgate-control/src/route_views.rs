@@ -263,6 +263,8 @@ pub struct RouteExplanation {
     pub steps: Vec<ExplainStep>,
     /// Where it could go, in no order.
     pub origins: Vec<OriginExplanation>,
+    /// What the gateway itself would answer, instead of an origin.
+    pub answer: Option<String>,
     /// The refusal, if it is refused.
     pub refusal: Option<RefusalView>,
 }

@@ -72,7 +72,7 @@ impl Uploaded {
         let first = chain.first().ok_or(KeyError::NoCertificate)?;
         let (facts, leaf) = (Facts::of(first)?, parse(first)?);
         if leaf.validity().not_after < now_at {
-            return Err(KeyError::Expired { at: leaf.validity().not_after.to_string() });
+            return Err(KeyError::Expired { at: leaf.validity().not_after.to_datetime().date().to_string() });
         }
         if facts.names.is_empty() {
             return Err(KeyError::NoDnsNames);
@@ -188,7 +188,7 @@ fn read_key(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
 /// The public key that belongs to a private one, as it stands in certificates.
 fn public_key(key: &[u8]) -> Result<Vec<u8>, KeyError> {
     let der = PrivateKeyDer::try_from(key).map_err(|_| KeyError::PrivateKey)?;
-    let mut pair = KeyPair::try_from(&der).map_err(|_| KeyError::PrivateKey)?;
+    let mut pair = KeyPair::try_from(&der).map_err(|_| KeyError::UnusableKey)?;
     let public = pair.subject_public_key_info();
     pair.zeroize();
     Ok(public)

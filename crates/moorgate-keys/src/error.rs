@@ -58,6 +58,11 @@ pub enum KeyError {
     /// A private key could not be read.
     #[error("the private key is neither PEM nor DER of a kind we know (PKCS#8, SEC 1, PKCS#1)")]
     PrivateKey,
+    /// A private key that can be read and not be used: RSA of 1024 bits, secp256k1.
+    #[error(
+        "the private key is damaged, or of a kind that is not used here: take ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) or Ed25519"
+    )]
+    UnusableKey,
     /// A certificate that should issue others may not (RFC 5280 §4.2.1.9).
     #[error("the certificate is not a CA's (basic constraints lack CA:TRUE)")]
     NotACa,
@@ -95,9 +100,9 @@ pub enum KeyError {
         count: usize,
     },
     /// A certificate that has ended.
-    #[error("the certificate ended at {at}; give one that still holds")]
+    #[error("the certificate ended on {at}; give one that still holds")]
     Expired {
-        /// When it ended.
+        /// The day on which it ended (UTC).
         at: String,
     },
     /// A certificate that is for no DNS name.

@@ -1,7 +1,8 @@
 //! The last answer on a connection, so that whoever is there can read it.
 //!
 //! Closing on unread bytes is an RST, and that overtakes and destroys what was sent before: so what still comes is read
-//! and thrown away for a moment. Never longer or more than [`REFUSAL_LINGER`] and [`REFUSAL_BYTES`] say.
+//! and thrown away for a moment, [`REFUSAL_BYTES`] at most. Whoever sends more gets no further: it reads the answer
+//! meanwhile, or is left when [`REFUSAL_LINGER`] is over.
 
 use std::io;
 
@@ -14,8 +15,8 @@ use tokio::{
 /// Bytes thrown away at once. Part of every connection's future, so it is small.
 const SINK: usize = 1024;
 
-/// Sends `answer` and our end, and resolves when the other side has ended too, or has had its time or its bytes. What
-/// remains is to drop the stream. Somebody who does not take the answer is beyond help: no error says so.
+/// Sends `answer` and our end, and resolves when the other side has ended too, or has had its time. What remains is to drop
+/// the stream. Somebody who does not take the answer is beyond help: no error says so.
 pub async fn answer_and_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &[u8]) {
     let _ = timeout(REFUSAL_LINGER, async {
         stream.write_all(answer).await?;
@@ -24,11 +25,11 @@ pub async fn answer_and_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S,
         let (mut sink, mut left) = ([0; SINK], REFUSAL_BYTES);
         while left > 0 {
             match stream.read(&mut sink).await? {
-                0 => break,
+                0 => return Ok(()),
                 read => left = left.saturating_sub(read),
             }
         }
-        io::Result::Ok(())
+        std::future::pending::<io::Result<()>>().await
     })
     .await;
 }

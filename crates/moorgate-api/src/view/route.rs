@@ -362,6 +362,8 @@ pub struct ExplainedRoute {
     pub steps: Vec<ExplainedStep>,
     /// Where it could go, in no order.
     pub origins: Vec<ExplainedOrigin>,
+    /// What the gateway itself would answer, instead of an origin.
+    pub answer: Option<String>,
     /// Why not.
     pub refusal: Option<Refusal>,
 }
@@ -406,6 +408,7 @@ impl From<control::RouteExplanation> for ExplainedRoute {
             mode: explanation.mode,
             steps: steps.map(|step| ExplainedStep { check: step.check, found: step.found }).collect(),
             origins: origins.collect(),
+            answer: explanation.answer,
             refusal: explanation.refusal.map(refusal),
         }
     }

@@ -169,6 +169,11 @@ impl Route {
         fitting.max_by_key(|(path, _)| path.prefix.trim_end_matches('/').len()).map_or(&self.pool, |(_, pool)| pool)
     }
 
+    /// Whether a request goes no further than a 308 to https. Where TLS is passed through nothing is forwarded in the clear.
+    pub fn sends_to_https(&self, secure: bool) -> bool {
+        !secure && (self.mode == Mode::Passthrough || self.settings.actions.on_http == OnHttp::Redirect)
+    }
+
     /// What requests meet while the maintenance page is shown.
     pub fn under_maintenance(&self) -> Failure {
         let domain = &self.domain;

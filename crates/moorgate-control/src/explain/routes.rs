@@ -10,7 +10,8 @@ use moorgate_contract::{
     decide::{Destination, Step, Witness as _},
     failure::Failure,
     inbound::{self, Routed},
-    route::{Domain, DomainError, HeaderEdits, Mode, OnHttp, Origin, PathRedirect, Route},
+    listener::Listener,
+    route::{Domain, DomainError, HeaderEdits, Mode, Origin, PathRedirect, Route},
     snapshot::Snapshot,
 };
 use moorgate_wire::name::DomainName;
@@ -28,19 +29,24 @@ const EXPLAIN_TIME: Duration = Duration::from_secs(8);
 const SAMPLE_LABEL: &str = "any-name";
 
 impl Control {
-    /// Decides as for a client that comes for `domain` (`None`: whoever is let in), and as for a connection to each
-    /// origin, without connecting. Names of origins are resolved as traffic does. `*.` and a name stands for one of its
+    /// Decides as for a client (`None`: one that is let in) that comes for `domain` to `listener`, and as for a connection
+    /// to each origin, without connecting. Names of origins are resolved as traffic does. `*.` and a name stands for one of its
     /// names.
     ///
     /// # Errors
     /// [`Invalid::Domain`]. A refusal is no error: it is part of the answer.
-    pub async fn explain_route(&self, domain: &str, client: Option<IpAddr>) -> Result<RouteExplanation> {
+    pub async fn explain_route(
+        &self,
+        domain: &str,
+        client: Option<IpAddr>,
+        listener: Listener,
+    ) -> Result<RouteExplanation> {
         let name = name_of(domain)?;
         let snapshot = self.snapshot();
         let mut steps = Vec::new();
         steps.saw("domain", format_args!("{name} is canonical"));
         self.inner.note_unserved(&snapshot, &name, &mut steps);
-        let decided = decide(&snapshot, &name, client, &mut steps)
+        let decided = decide(&snapshot, &name, client, listener, &mut steps)
             .inspect_err(|failure| steps.saw("refused", format_args!("{failure}")));
         let mut explanation = RouteExplanation {
             domain: domain.to_owned(),
@@ -49,6 +55,7 @@ impl Control {
             mode: None,
             steps: Vec::new(),
             origins: Vec::new(),
+            answer: None,
             refusal: None,
         };
         if let Some((route, account)) = snapshot.route(&name) {
@@ -57,6 +64,9 @@ impl Control {
             explanation.mode = Some(route.mode);
         }
         match decided {
+            Ok(routed) if routed.route.sends_to_https(listener != Listener::InboundHttp) => {
+                explanation.answer = Some("308 to https".to_owned());
+            }
             Ok(routed) => explanation.origins = self.explain_origins(&snapshot, &routed, &mut steps).await,
             Err(failure) => explanation.refusal = Some(refusal_view(failure)),
         }
@@ -138,6 +148,7 @@ fn decide(
     snapshot: &Snapshot,
     name: &DomainName,
     client: Option<IpAddr>,
+    listener: Listener,
     steps: &mut Vec<Step>,
 ) -> Result<Routed, Failure> {
     let routed = inbound::find(snapshot, Some(name), steps)?;
@@ -145,29 +156,21 @@ fn decide(
         Some(client) => inbound::let_in(&routed, client, steps)?,
         None => steps.saw("client", format_args!("{}", routed.route.settings.actions.clients)),
     }
-    note_actions(&routed.route, steps)?;
+    note_actions(&routed.route, listener, steps)?;
     Ok(routed)
 }
 
-/// What a terminate route does to requests, in the order in which it is done.
+/// What a route does to requests, in the order in which it is done.
 ///
 /// # Errors
 /// [`Code::Maintenance`](moorgate_contract::failure::Code::Maintenance): none gets to an origin.
-fn note_actions(route: &Route, steps: &mut Vec<Step>) -> Result<(), Failure> {
-    if route.mode == Mode::Passthrough {
+fn note_actions(route: &Route, listener: Listener, steps: &mut Vec<Step>) -> Result<(), Failure> {
+    let plain = if route.sends_to_https(false) { "is sent to https (308)" } else { "goes on as https does" };
+    steps.saw("plain HTTP", format_args!("{plain}"));
+    if route.mode == Mode::Passthrough || route.sends_to_https(listener != Listener::InboundHttp) {
         return Ok(());
     }
     let actions = &route.settings.actions;
-    steps.saw(
-        "plain HTTP",
-        format_args!(
-            "{}",
-            match actions.on_http {
-                OnHttp::Redirect => "is sent to https (308)",
-                OnHttp::Forward => "goes on as https does",
-            }
-        ),
-    );
     if actions.maintenance.is_some() {
         return Err(route.under_maintenance());
     }

@@ -109,29 +109,43 @@ fn a_certificate_that_signed_itself_stays_and_the_longest_of_one_key_is_taken() 
     check(&[&longer, &shorter], &key, &[&longer]);
 }
 
+/// The key, said to be on prime239v2 (ANSI X9.62) instead of P-256.
+fn on_no_curve_of_ours(key: &KeyPair) -> Vec<u8> {
+    const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let mut der = key.serialize_der();
+    let at = der.windows(P256.len()).position(|part| part == P256).unwrap();
+    der[at + P256.len() - 1] = 5;
+    der
+}
+
 #[test]
 fn what_can_not_be_used_is_refused_with_what_to_do() {
     let ca = Ca::root("root");
     let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let leaf = ca.issue(&key, &["app.example.com"], 2099);
-    let (pem, other) = (key.serialize_pem(), other.serialize_pem());
+    let (pem_key, other) = (key.serialize_pem(), other.serialize_pem());
     let check = |chain: &str, key: &str, part: &str| {
         let error = Uploaded::from_pem(chain.as_bytes(), key.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(part) && !error.contains('\n'), "{error}");
     };
-    check("", &pem, "no certificate");
-    check(&pem, &pem, "no certificate");
-    check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &pem, "not X.509");
-    check("-----BEGIN CERTIFICATE-----\nA", &pem, "not PEM");
+    check("", &pem_key, "no certificate");
+    check(&pem_key, &pem_key, "no certificate");
+    check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &pem_key, "not X.509");
+    check("-----BEGIN CERTIFICATE-----\nA", &pem_key, "not PEM");
     check(&leaf, "", "no private key");
     check(&leaf, &leaf, "no private key");
-    check(&leaf, &format!("{pem}{other}"), "2 private keys");
+    check(&leaf, &format!("{pem_key}{other}"), "2 private keys");
     check(&leaf, &other, "none of the 1 certificates");
-    check(&leaf, &pem.replace("PRIVATE", "ENCRYPTED PRIVATE"), "openssl pkey");
+    check(&leaf, &pem_key.replace("PRIVATE", "ENCRYPTED PRIVATE"), "openssl pkey");
     check(&leaf, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n", "openssl pkey");
     check(&leaf, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "neither PEM nor DER");
-    check(&ca.issue(&key, &["app.example.com"], 2021), &pem, "ended at Jan  1");
-    check(&ca.issue(&key, &["192.0.2.1"], 2099), &pem, "no DNS name");
+    check(
+        &leaf,
+        &pem(&on_no_curve_of_ours(&key).into()).replace("CERTIFICATE", "PRIVATE KEY"),
+        "RSA (2048 to 8192 bits)",
+    );
+    check(&ca.issue(&key, &["app.example.com"], 2021), &pem_key, "ended on 2021-01-01");
+    check(&ca.issue(&key, &["192.0.2.1"], 2099), &pem_key, "no DNS name");
 }
 
 #[test]

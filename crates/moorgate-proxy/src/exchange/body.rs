@@ -9,8 +9,16 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use http_body::{Frame, SizeHint};
-use moorgate_contract::flow::Meter;
-use tokio::sync::{mpsc, oneshot};
+use moorgate_contract::{flow::Meter, limits::REFUSAL_LINGER};
+use tokio::{
+    sync::{
+        mpsc,
+        oneshot::{self, error::TryRecvError},
+    },
+    time::timeout,
+};
+
+use crate::refuse::let_out;
 
 /// The client's body broke off: the target must not take it for whole.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +37,13 @@ pub(crate) enum Body {
 
 /// The body of a request that came on an h2 stream.
 pub(crate) struct StreamBody {
-    pub(crate) stream: h2::RecvStream,
-    pub(crate) length: Option<u64>,
-    /// Is told whether it was whole; goes when nothing more is to be read.
-    pub(crate) end: Option<oneshot::Sender<End>>,
+    /// Until its end: what is read, and who is told of it.
+    open: Option<(h2::RecvStream, oneshot::Sender<Ended>)>,
+    length: Option<u64>,
     /// Bytes that may still come.
-    pub(crate) left: Option<u64>,
+    left: Option<u64>,
     /// Counts what is read, where the connection to the target can't tell whose its bytes are.
-    pub(crate) meter: Option<Arc<Meter>>,
+    meter: Option<Arc<Meter>>,
 }
 
 /// How a streamed body ended.
@@ -46,6 +53,51 @@ pub(crate) enum End {
     Whole,
     /// It was longer than it may be.
     TooLarge,
+    /// The target does not want the rest.
+    Unwanted,
+}
+
+/// With the end comes what was read: a stream that has not ended is reset as soon as that is dropped, and an answer that
+/// was not given whole before is thrown away by the client (RFC 9113 §8.1).
+type Ended = (End, h2::RecvStream);
+
+/// What is known of a streamed body that another part of the gateway reads.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// Until it has ended.
+    told: Option<oneshot::Receiver<Ended>>,
+    ended: Option<Ended>,
+}
+
+impl Watch {
+    /// Resolves when the body has ended, and at once from then on. `None`: it broke off, or there was none.
+    pub(crate) async fn ended(&mut self) -> Option<End> {
+        if let Some(told) = &mut self.told {
+            self.ended = told.await.ok();
+            self.told = None;
+        }
+        self.ended.as_ref().map(|(how, _)| *how)
+    }
+
+    /// After the answer: lets go of what still comes, gently.
+    pub(crate) async fn let_out(mut self) {
+        // Hyper, which had it in hand, gives it back in its own time.
+        let _ = timeout(REFUSAL_LINGER, self.ended()).await;
+        if let Some((End::TooLarge | End::Unwanted, stream)) = self.ended {
+            let_out(stream).await;
+        }
+    }
+
+    /// Whether the target may still be waiting for more of it.
+    pub(crate) fn is_open(&mut self) -> bool {
+        let Some(told) = &mut self.told else { return false };
+        let ended = told.try_recv();
+        if matches!(ended, Err(TryRecvError::Empty)) {
+            return true;
+        }
+        (self.told, self.ended) = (None, ended.ok());
+        false
+    }
 }
 
 impl Body {
@@ -99,18 +151,33 @@ impl http_body::Body for Body {
 }
 
 impl StreamBody {
+    /// At most `most` bytes of what comes on `stream`, counted by `meter` if there is one.
+    pub(crate) fn new(
+        stream: h2::RecvStream,
+        length: Option<u64>,
+        most: Option<u64>,
+        meter: Option<Arc<Meter>>,
+    ) -> (Self, Watch) {
+        let (teller, told) = oneshot::channel();
+        (Self { open: Some((stream, teller)), length, left: most, meter }, Watch { told: Some(told), ended: None })
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        let Some((stream, teller)) = &mut self.open else { return Poll::Ready(None) };
         // Whoever waited for its end is gone, and the exchange with them.
-        if self.end.as_mut().is_some_and(|end| end.poll_closed(cx).is_ready()) {
+        if teller.poll_closed(cx).is_ready() {
             return Poll::Ready(Some(Err(BrokeOff)));
         }
-        let data = match self.stream.poll_data(cx) {
+        let data = match stream.poll_data(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
                 self.ended(End::Whole);
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(BrokeOff))),
+            Poll::Ready(Some(Err(_))) => {
+                self.open = None;
+                return Poll::Ready(Some(Err(BrokeOff)));
+            }
             Poll::Ready(Some(Ok(data))) => data,
         };
         if let Some(left) = &mut self.left {
@@ -126,17 +193,23 @@ impl StreamBody {
             meter.add_up(data.len() as u64);
         }
         // Hyper holds one piece at a time, so the window can be given back as soon as it is taken.
-        let _ = self.stream.flow_control().release_capacity(data.len());
-        if self.stream.is_end_stream() {
+        let _ = stream.flow_control().release_capacity(data.len());
+        if stream.is_end_stream() {
             self.ended(End::Whole);
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
-    fn ended(&mut self, end: End) {
-        if let Some(told) = self.end.take() {
+    fn ended(&mut self, how: End) {
+        if let Some((stream, teller)) = self.open.take() {
             // Whoever waited may have gone with the exchange.
-            let _ = told.send(end);
+            let _ = teller.send((how, stream));
         }
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        self.ended(End::Unwanted);
     }
 }

@@ -19,14 +19,11 @@ use moorgate_contract::{
     outcome::{Ending, Outcome},
 };
 use moorgate_wire::{host::Asked, http1::Headers};
-use tokio::{
-    sync::oneshot::{self, error::TryRecvError},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     Body, Stop, Toward,
-    body::{End, StreamBody},
+    body::{End, StreamBody, Watch},
     check_loop, has_body, is_stream, request,
     target::Kept,
 };
@@ -84,32 +81,30 @@ impl Going<'_> {
         mut respond: SendResponse<Bytes>,
         mut flow: OpenFlow,
         entered: Entered,
-        (request, mut ended): Outgoing,
+        (request, mut watch): Outgoing,
     ) -> StreamEnd {
         let with_body = self.method != Method::HEAD;
         let mut request = Some(request);
-        match self.answer(visit, &entered, &mut flow, (&mut request, &mut ended), &mut respond).await {
+        // The watch lives until an answer is given: it may hold what still comes of the body.
+        match self.answer(visit, &entered, &mut flow, (&mut request, &mut watch), &mut respond).await {
             Ok((response, kept)) => {
                 flow.record.status = Some(response.status().as_u16());
-                // `ended` lives as long as the response: without it, what still comes of the body goes nowhere.
-                let result = self.downlink(visit, &entered, &flow, (response, kept), &mut ended, &mut respond).await;
+                let result = self.downlink(visit, &entered, &flow, (response, kept), &mut watch, &mut respond).await;
                 drop(entered);
                 match result {
                     Ok(()) => {
                         flow.end(Outcome::Ok);
+                        watch.let_out().await;
                         StreamEnd::Served
                     }
                     Err(stop) => give_up(flow, stop),
                 }
             }
             Err(Stop::Failed(failure)) => {
-                drop(entered);
-                match request.map(Request::into_body) {
-                    Some(Body::Stream(body)) => {
-                        say_no_to_request(respond, flow, &failure, with_body, body.stream).await
-                    }
-                    _ => say_no_on_stream(respond, flow, &failure, with_body),
-                }
+                drop((entered, request));
+                let end = say_no_on_stream(respond, flow, &failure, with_body);
+                watch.let_out().await;
+                end
             }
             Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), with_body),
             Err(stop) => {
@@ -125,7 +120,7 @@ impl Going<'_> {
         visit: &Visit,
         entered: &Entered,
         flow: &mut OpenFlow,
-        (outgoing, ended): (&mut Option<Request<Body>>, &mut oneshot::Receiver<End>),
+        (outgoing, watch): (&mut Option<Request<Body>>, &mut Watch),
         respond: &mut SendResponse<Bytes>,
     ) -> Result<(Response<Incoming>, Kept), Stop> {
         let (open, toward) = (&entered.open, self.toward);
@@ -148,8 +143,8 @@ impl Going<'_> {
                 biased;
                 ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
                 _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
-                end = &mut *ended, if deadline.is_none() => {
-                    if end == Ok(End::TooLarge) {
+                end = watch.ended(), if deadline.is_none() => {
+                    if end == Some(End::TooLarge) {
                         return Err(too_large().into());
                     }
                     // From here on it is the target's turn, and its own limit counts.
@@ -174,7 +169,7 @@ impl Going<'_> {
         entered: &Entered,
         flow: &OpenFlow,
         (response, kept): (Response<Incoming>, Kept),
-        ended: &mut oneshot::Receiver<End>,
+        watch: &mut Watch,
         respond: &mut SendResponse<Bytes>,
     ) -> Result<(), Stop> {
         let (limits, toward) = (&visit.gateway.limits, self.toward);
@@ -196,7 +191,7 @@ impl Going<'_> {
         let mut stream = respond.send_response(head, !has_body).map_err(|_| Stop::Client)?;
         // One that is still to take a body can take no other request.
         let mut keep = |kept: Kept| {
-            if kept.is_shared() || ended.try_recv() != Err(TryRecvError::Empty) {
+            if kept.is_shared() || !watch.is_open() {
                 toward.keep(kept);
             }
         };
@@ -300,8 +295,8 @@ fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> R
     Ok((decided, entered))
 }
 
-/// A request, and what says how its body ended.
-pub(crate) type Outgoing = (Request<Body>, oneshot::Receiver<End>);
+/// A request, and what is known of its body from then on.
+pub(crate) type Outgoing = (Request<Body>, Watch);
 
 fn outgoing(
     visit: &Visit,
@@ -310,10 +305,10 @@ fn outgoing(
     stream: RecvStream,
 ) -> Result<Outgoing, Failure> {
     let headers = joined(fields(&parts.headers));
-    let (body, ended) = body(&headers, stream, None, None);
+    let (body, watch) = body(&headers, stream, None, None);
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
-    Ok((request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)?, ended))
+    Ok((request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)?, watch))
 }
 
 /// Cookie may come in crumbs over h2, and is one field over HTTP/1 (RFC 9113 §8.2.3).
@@ -331,11 +326,11 @@ pub(crate) fn body(
     stream: RecvStream,
     most: Option<u64>,
     meter: Option<Arc<Meter>>,
-) -> (Body, oneshot::Receiver<End>) {
-    let (end, ended) = oneshot::channel();
+) -> (Body, Watch) {
     if stream.is_end_stream() {
-        return (Body::Empty, ended);
+        return (Body::Empty, Watch::default());
     }
     let length = headers.get("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-    (Body::Stream(StreamBody { stream, length, end: Some(end), left: most, meter }), ended)
+    let (body, watch) = StreamBody::new(stream, length, most, meter);
+    (Body::Stream(body), watch)
 }

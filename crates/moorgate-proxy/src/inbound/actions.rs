@@ -3,7 +3,7 @@
 
 use moorgate_contract::{
     failure::{Code, Failure},
-    route::{Actions, HeaderEdits, OnHttp, Route},
+    route::{Actions, HeaderEdits, Route},
     snapshot::Snapshot,
 };
 use moorgate_wire::{basic, http1::Headers, path::CanonicalPath};
@@ -45,7 +45,7 @@ impl From<Failure> for Own {
 /// The answer of whichever action keeps it.
 pub(super) fn before(request: &Request<'_>) -> Result<(), Own> {
     let actions = &request.route.settings.actions;
-    to_https(actions, request)?;
+    to_https(request)?;
     maintenance(actions, request)?;
     redirect(actions, request)?;
     basic_auth(actions, request)?;
@@ -53,8 +53,8 @@ pub(super) fn before(request: &Request<'_>) -> Result<(), Own> {
     Ok(())
 }
 
-fn to_https(actions: &Actions, request: &Request<'_>) -> Result<(), Own> {
-    if request.secure || actions.on_http == OnHttp::Forward {
+fn to_https(request: &Request<'_>) -> Result<(), Own> {
+    if !request.route.sends_to_https(request.secure) {
         return Ok(());
     }
     Err(Own::Answer(https(request.snapshot, request.authority, request.path.as_str())))

@@ -81,7 +81,7 @@ async fn one(
     let grpc = headers.get("content-type").is_some_and(is_grpc);
     // A shared connection can't tell by itself whose its bytes are.
     let counted = grpc.then(|| flow.meter().clone());
-    let (body, ended) = body(&headers, stream, route.settings.actions.max_body, counted);
+    let (body, watch) = body(&headers, stream, route.settings.actions.max_body, counted);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
     let onward = Onward {
         route,
@@ -102,7 +102,7 @@ async fn one(
     let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Mutex::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc, websocket: false };
     let going = Going { method: &parts.method, toward: Toward::Origin(&ask), exposure: exposure(true, route) };
-    going.carry_out(visit, respond, flow, entered, (request, ended)).await
+    going.carry_out(visit, respond, flow, entered, (request, watch)).await
 }
 
 /// A gRPC request's type, alone or with the message's (`+proto`). Its cousin for browsers, grpc-web, is plain HTTP.

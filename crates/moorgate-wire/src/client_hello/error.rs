@@ -134,6 +134,7 @@ fn guess(first: u8) -> String {
     let what = match first {
         b'P' => " (plain HTTP, or a PROXY header that is not expected from this address)",
         0x0d => " (a PROXY header that is not expected from this address)",
+        b'S' => " (SSH, or plain HTTP; the URL must begin with https://)",
         b'A'..=b'Z' | b'a'..=b'z' => " (plain HTTP; the URL must begin with https://)",
         4 | 5 => " (SOCKS)",
         20 | 21 | 23 => " (TLS, but not from its beginning)",

@@ -113,8 +113,8 @@ impl HeadError {
 /// What a first byte that begins no method probably is.
 fn guess(first: u8) -> String {
     let what = match first {
-        22 => " (TLS; the proxy's URL must begin with https:// and have the TLS port)",
-        5 => " (SOCKS5; the proxy's URL must have the SOCKS port)",
+        22 => " (TLS, which is spoken on the TLS port)",
+        5 => " (SOCKS5, which is spoken on the SOCKS port)",
         4 => " (SOCKS4)",
         _ => "",
     };

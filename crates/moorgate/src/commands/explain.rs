@@ -41,6 +41,9 @@ fn route_steps(explained: &ExplainedRoute, mood: &str) -> String {
         let _ = writeln!(text, "{mood} be refused, {}: {}", refusal.code, shown(&refusal.said));
         return text;
     }
+    if let Some(answer) = &explained.answer {
+        let _ = writeln!(text, "{mood} be answered by the gateway itself: {}", shown(answer));
+    }
     for origin in &explained.origins {
         let part = origin.prefix.as_ref().map(|prefix| format!(" for {}", shown(prefix))).unwrap_or_default();
         let url = shown(&origin.url);
@@ -193,6 +196,7 @@ fn inbound(flow: &Flow) -> String {
     }
     if let Some(origin) = &flow.origin {
         let tries = match flow.tries {
+            0 if flow.address.is_some() => "on a kept connection".to_owned(),
             0 => "not dialled".to_owned(),
             1 => "1 address dialled".to_owned(),
             tries => format!("{tries} addresses dialled"),

@@ -146,7 +146,8 @@ pub(super) async fn show_flow(
 async fn explain_route_now(control: &Control, caller: &Caller, flow: &Flow) -> Option<ExplainedRoute> {
     let asked = Asked::from_authority(flow.target.as_deref()?, Some(443)).ok()?;
     let domain = asked.host.as_ref().ok()?.to_string();
-    let explained = timeout(RESOLVE, control.explain_route(&domain, Some(flow.client.ip()))).await.ok()?.ok()?;
+    let explained = control.explain_route(&domain, Some(flow.client.ip()), flow.listener);
+    let explained = timeout(RESOLVE, explained).await.ok()?.ok()?;
     let may_see = explained.account.as_deref().is_none_or(|account| caller.sees(account));
     may_see.then(|| explained.into())
 }

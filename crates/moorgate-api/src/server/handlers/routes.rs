@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use http::StatusCode;
+use moorgate_contract::listener::Listener;
 use moorgate_control::{RouteView, What};
 use moorgate_wire::name::DomainName;
 use serde::Deserialize;
@@ -119,7 +120,7 @@ pub(super) async fn explain_route(
     if !caller.is_operator() && !is_theirs(&api, &caller, &domain).await {
         return Err(absent(What::Route, &domain));
     }
-    let explained = api.control.explain_route(&domain, coming.client).await?;
+    let explained = api.control.explain_route(&domain, coming.client, Listener::InboundTls).await?;
     // A route that can't be served leaves its domain to a wildcard, which may be another's.
     if explained.account.as_deref().is_some_and(|account| !caller.sees(account)) {
         return Err(absent(What::Route, &domain));

@@ -6,6 +6,7 @@ use std::{
 use moorgate_contract::{
     balance::EJECT_AFTER,
     guard::Guard,
+    listener::Listener,
     route::{Domain, Mode, Route},
     snapshot::Site,
 };
@@ -179,7 +180,7 @@ async fn a_row_that_cannot_be_read_takes_out_one_route_and_nothing_else() {
         assert!(view.state == RouteState::Failed && view.problem.as_ref().unwrap().contains(part), "{view:?}");
     }
     assert_eq!(control.list_routes(None).await.len(), 4);
-    let explained = control.explain_route("a.example.com", None).await.unwrap();
+    let explained = control.explain_route("a.example.com", None, Listener::InboundTls).await.unwrap();
     assert!(explained.refusal.is_some() && explained.steps.iter().any(|step| step.found.contains("is not served")));
     // Each can be mended as its problem says.
     assert!(control.set_route("a.example.com", change(json!({ "max_body": 1 }))).await.is_err());

@@ -1,4 +1,4 @@
-use moorgate_contract::{failure::Code, route::Mode};
+use moorgate_contract::{failure::Code, listener::Listener, route::Mode};
 use serde_json::json;
 
 use crate::{
@@ -28,7 +28,8 @@ async fn it_says_which_route_serves_a_client_and_how_each_origin_is_reached() {
     .await;
     let paths = json!({ "paths": [{ "prefix": "/api", "origins": [{ "url": "https://both.example" }] }] });
     control.set_route("app.example.com", change(paths)).await.unwrap();
-    let explained = control.explain_route("APP.example.com", Some(ip("192.0.2.1"))).await.unwrap();
+    let explained =
+        control.explain_route("APP.example.com", Some(ip("192.0.2.1")), Listener::InboundTls).await.unwrap();
     assert_eq!(explained.refusal, None);
     assert_eq!((explained.route.as_deref(), explained.mode), (Some("app.example.com"), Some(Mode::Terminate)));
     assert_eq!((&explained.domain[..], explained.account.as_deref()), ("APP.example.com", Some("default")));
@@ -64,14 +65,22 @@ async fn it_says_why_a_client_is_refused() {
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
     add(&control, "app.example.com", &["http://8.8.8.8:80"]).await;
-    let denied = control.explain_route("app.example.com", Some(ip("198.51.100.9"))).await.unwrap();
+    let denied =
+        control.explain_route("app.example.com", Some(ip("198.51.100.9")), Listener::InboundTls).await.unwrap();
     assert_eq!(denied.refusal.as_ref().unwrap().code, Code::ClientDenied);
     assert!(denied.route.is_some() && denied.origins.is_empty());
     assert_eq!(checks(&denied).last(), Some(&"refused"));
-    let unknown = control.explain_route("other.example.com", None).await.unwrap();
+    let unknown = control.explain_route("other.example.com", None, Listener::InboundTls).await.unwrap();
     assert_eq!(unknown.refusal.as_ref().unwrap().code, Code::DomainUnknown);
     assert_eq!((unknown.route.as_ref(), checks(&unknown).last()), (None, Some(&"refused")));
-    assert!(control.explain_route("127.0.0.1", None).await.unwrap_err().to_string().contains("is an address"));
+    assert!(
+        control
+            .explain_route("127.0.0.1", None, Listener::InboundTls)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("is an address")
+    );
 }
 
 #[tokio::test]
@@ -87,7 +96,7 @@ async fn it_says_what_the_route_does_in_its_order_and_no_value_that_may_be_a_sec
         "request_headers": { "remove": ["x-a"], "set": [{ "name": "x-key", "value": "hidden" }] },
     });
     control.set_route("app.example.com", change(settings)).await.unwrap();
-    let explained = control.explain_route("app.example.com", None).await.unwrap();
+    let explained = control.explain_route("app.example.com", None, Listener::InboundTls).await.unwrap();
     let said: Vec<_> = explained.steps.iter().map(|step| (step.check.as_str(), step.found.as_str())).collect();
     assert_eq!(
         said[2..9],
@@ -102,7 +111,7 @@ async fn it_says_what_the_route_does_in_its_order_and_no_value_that_may_be_a_sec
         ]
     );
     control.set_route("app.example.com", change(json!({ "maintenance": { "page": "soon" } }))).await.unwrap();
-    let explained = control.explain_route("app.example.com", None).await.unwrap();
+    let explained = control.explain_route("app.example.com", None, Listener::InboundTls).await.unwrap();
     assert_eq!(explained.refusal.as_ref().unwrap().code, Code::Maintenance);
     assert_eq!(checks(&explained).last(), Some(&"refused"));
     assert!(explained.origins.is_empty(), "no request gets there");
@@ -114,8 +123,26 @@ async fn a_wildcard_is_explained_by_one_of_its_names() {
     let (control, _) = house.open().await.unwrap();
     add(&control, "*.example.com", &["http://8.8.8.8:80"]).await;
     for domain in ["*.example.com", "app.example.com"] {
-        let explained = control.explain_route(domain, None).await.unwrap();
+        let explained = control.explain_route(domain, None, Listener::InboundTls).await.unwrap();
         assert_eq!((explained.route.as_deref(), &explained.domain[..]), (Some("*.example.com"), domain));
         assert!(explained.origins[0].egress.is_empty() && explained.origins[0].refusal.is_none());
     }
+}
+
+#[tokio::test]
+async fn plain_http_is_answered_by_the_gateway_itself_unless_the_route_forwards_it() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    add(&control, "app.example.com", &["http://8.8.8.8:80"]).await;
+    let explain = async || control.explain_route("app.example.com", None, Listener::InboundHttp).await.unwrap();
+    let sent = explain().await;
+    assert_eq!((sent.answer.as_deref(), sent.origins.len()), (Some("308 to https"), 0));
+    // As traffic meets it: the page is for those who come by https.
+    let maintenance = json!({ "maintenance": { "page": "back soon" } });
+    control.set_route("app.example.com", change(maintenance)).await.unwrap();
+    assert_eq!(explain().await, sent);
+    let forward = json!({ "on_http": "forward", "maintenance": null });
+    control.set_route("app.example.com", change(forward)).await.unwrap();
+    let forwarded = explain().await;
+    assert_eq!((forwarded.answer, forwarded.origins.len()), (None, 1));
 }

@@ -98,5 +98,11 @@ fn over_plain_http_a_route_answers_as_its_mode_says() {
         assert_eq!(reply.status, status, "{host}: {}", reply.body);
         assert_eq!(reply.field("location").map(str::to_owned), location, "{host}");
         assert_eq!(reply.field("proxy-status").is_some(), location.is_none());
+        if let Some(location) = location {
+            let flow = gateway
+                .wait_flow(|flow| flow["target"].as_str().is_some_and(|target| target.eq_ignore_ascii_case(host)));
+            let why = gateway.cli(&["why", flow["id"].as_str().unwrap()]);
+            assert!(why.contains("would now be answered by the gateway itself: 308 to https"), "{location}: {why}");
+        }
     }
 }

@@ -388,6 +388,36 @@ fn an_answer_of_our_own_reaches_a_client_that_sends_a_body_over_h2() {
 }
 
 #[test]
+fn an_answer_that_comes_half_way_through_a_long_body_reaches_the_client() {
+    let origin = Target::new("127.0.0.1:0", |mut conn| {
+        if conn.head().is_some_and(|head| head.starts_with("POST /full ")) {
+            conn.send("HTTP/1.1 507 Insufficient Storage\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfull");
+        }
+        // Takes in the rest, as a server does that wants its answer read.
+        conn.head();
+    });
+    let gateway = with_origin(&format!("http://{}", origin.address), &["--max-body", "300000"]);
+    route(&gateway, "open.test", "terminate", &[&format!("http://{}", origin.address)], &[]);
+    let mut body = tempfile::NamedTempFile::new().unwrap();
+    body.write_all(&noise(2 << 20)).unwrap();
+    let body = format!("@{}", body.path().display());
+    let to = format!("open.test:443:{}", gateway.address("inbound_tls"));
+    let said = ["-o", "/dev/null", "-w", "%{http_code}", "--connect-to", &to, "--data-binary", &body];
+    for version in ["--http1.1", "--http2"] {
+        for framing in ["Content-Length: 2097152", "Transfer-Encoding: chunked"] {
+            for (url, status) in [("https://app.test/", "413"), ("https://open.test/full", "507")] {
+                for _ in 0..5 {
+                    let mut upload = curl(&gateway, &said);
+                    // Some versions of curl, once they have the answer, end the rest of the stream badly by themselves.
+                    let ended = outcome(upload.args([version, "-m", "5", "-H", framing, url]));
+                    assert_eq!(String::from_utf8_lossy(&ended.stdout), status, "{version} {framing} {url}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_client_that_speaks_http_1_0_alone_is_served() {
     let origin = Target::http(|_| crate::target::ok("hi"));
     let gateway = with_origin(&format!("http://{}", origin.address), &[]);

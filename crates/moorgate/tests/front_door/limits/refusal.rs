@@ -51,7 +51,7 @@ async fn a_refused_client_that_stays_is_left_after_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_what_a_refused_client_still_sends_256_kib_are_thrown_away_and_then_it_is_left() {
+async fn of_what_a_refused_client_still_sends_256_kib_are_thrown_away_and_then_it_stands_still_until_it_is_left() {
     let (_gateway, doors) = start(&[]);
     for door in [Door::Http, Door::Socks, Door::HttpsH1, Door::SocksTls] {
         let mut modest = doors.wire(door).await.unwrap();
@@ -68,8 +68,9 @@ async fn of_what_a_refused_client_still_sends_256_kib_are_thrown_away_and_then_i
         while wire.stream.write_all(&piece).await.is_ok() && wire.stream.flush().await.is_ok() {
             sent += piece.len();
         }
-        assert!(sent >= 256 * KIBIBYTE, "{door:?}: left after {sent} bytes");
-        assert!(began.elapsed() < LINGER / 2, "{door:?}: {sent} bytes were taken in {:?}", began.elapsed());
+        // What the two kernels hold of it is beyond us; what flows in such a time would be far more.
+        assert!((256..16 * 1024).contains(&(sent / KIBIBYTE)), "{door:?}: {sent} bytes were taken");
+        assert_at(LINGER, began, &format!("{door:?}"));
     }
 }
 
