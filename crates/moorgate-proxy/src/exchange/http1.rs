@@ -18,8 +18,8 @@ use moorgate_contract::{
 use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
 use moorgate_tls::TlsLeg;
 use moorgate_wire::http1::{
-    BodyDecoder, BodyError, CHUNK_END, Framing, Headers, LAST_CHUNK, RequestHead, ResponseHead, Scheme, Target,
-    Version, encode_chunk_head,
+    BodyDecoder, BodyError, CHUNK_END, Framing, Headers, RequestHead, ResponseHead, Scheme, Target, Version,
+    encode_chunk_head, encode_last_chunk,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -551,13 +551,8 @@ async fn downlink<W: AsyncWrite + Unpin>(
             write(writer, data).await?;
         }
     }
-    if chunked && trailers.is_empty() {
-        write(writer, LAST_CHUNK).await?;
-    } else if chunked {
-        let mut end = b"0\r\n".to_vec();
-        trailers.encode_into(&mut end);
-        end.extend_from_slice(b"\r\n");
-        write(writer, &*end).await?;
+    if chunked {
+        write(writer, &*encode_last_chunk(&trailers)).await?;
     }
     writer.flush().await.map_err(|_| Stop::Client)?;
     if !goes_on {

@@ -12,7 +12,10 @@ use moorgate_contract::{
     failure::{Code, Failure},
     outcome::Ending,
 };
-use moorgate_wire::{host::Asked, http1::Headers};
+use moorgate_wire::{
+    host::Asked,
+    http1::{Headers, may_trail},
+};
 
 pub(crate) use body::Body;
 pub(crate) use target::Toward;
@@ -105,8 +108,8 @@ pub(crate) fn response_fields(headers: &HeaderMap, gateway: Option<&str>) -> Hea
     fields
 }
 
-/// Trailers that a client is given: what gRPC and digests say at the end. Whatever could change what was said in the head
-/// (framing, Host, credentials, cookies, caching) stays out (RFC 9110 §6.5.1).
+/// Trailers that a client is given: what gRPC and digests say at the end. Some clients merge them into the head, and then
+/// a name of anybody's making decides something.
 const TRAILERS: [&str; 8] = [
     "grpc-status",
     "grpc-message",
@@ -118,9 +121,10 @@ const TRAILERS: [&str; 8] = [
     "x-content-sha256",
 ];
 
-/// The trailers that may go on to a client.
-pub(crate) fn allowed_trailers(fields: &HeaderMap) -> HeaderMap {
-    let allowed = fields.iter().filter(|(name, _)| TRAILERS.contains(&name.as_str()));
+/// The trailers that may go on to a client. One of gRPC expects the app's own metadata among them, and does not merge.
+pub(crate) fn allowed_trailers(fields: &HeaderMap, grpc: bool) -> HeaderMap {
+    let may_go = |name: &str| if grpc { may_trail(name) } else { TRAILERS.contains(&name) };
+    let allowed = fields.iter().filter(|(name, _)| may_go(name.as_str()));
     allowed.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 

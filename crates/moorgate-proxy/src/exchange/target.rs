@@ -343,7 +343,7 @@ impl Toward<'_> {
     pub(crate) fn trailers(self, fields: &http::HeaderMap) -> http::HeaderMap {
         match self {
             Self::Destination(_) => http::HeaderMap::new(),
-            Self::Origin(_) => allowed_trailers(fields),
+            Self::Origin(ask) => allowed_trailers(fields, ask.grpc),
         }
     }
 

@@ -23,7 +23,7 @@ pub use response::{
     ResponseFraming, ResponseHead, ResponseStep, encode_connect, parse_response, reason, response_framing,
 };
 pub use target::{Scheme, Target};
-pub use trailers::{accepts_trailers, encode_last_chunk};
+pub use trailers::{accepts_trailers, encode_last_chunk, may_trail};
 
 /// Longest head, in bytes, from the first of the request line to the empty line's last.
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;

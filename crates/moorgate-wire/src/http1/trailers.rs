@@ -66,8 +66,8 @@ const NEVER: [&str; 47] = [
 /// Conditions (RFC 9110 §13.1), and what proxies say of a client: all with one beginning.
 const NEVER_BEGINNING: [&str; 4] = ["if-", "x-forwarded-", "access-control-", "sec-"];
 
-/// Whether a field may stand in a trailer at all. `name` is lower case.
-fn may_trail(name: &str) -> bool {
+/// Whether a field may stand in a trailer at all (RFC 9110 §6.5.1). `name` is lower case.
+pub fn may_trail(name: &str) -> bool {
     !NEVER.contains(&name) && !NEVER_BEGINNING.iter().any(|beginning| name.starts_with(beginning))
 }
 

@@ -16,11 +16,16 @@ def same(data):
 class Echo(grpc.GenericRpcHandler):
     def service(self, call):
         handlers = {
-            "/echo/One": grpc.unary_unary_rpc_method_handler(lambda request, _: request),
+            "/echo/One": grpc.unary_unary_rpc_method_handler(one),
             "/echo/Fail": grpc.unary_unary_rpc_method_handler(fail),
             "/echo/Both": grpc.stream_stream_rpc_method_handler(lambda requests, _: requests),
         }
         return handlers.get(call.method)
+
+
+def one(request, context):
+    context.set_trailing_metadata((("quota-left", "7"), ("set-cookie", "a=b")))
+    return request
 
 
 def fail(_, context):
@@ -41,8 +46,10 @@ def call(address, name, ca):
         credentials = grpc.ssl_channel_credentials(file.read())
     options = [("grpc.ssl_target_name_override", name), ("grpc.default_authority", name)]
     with grpc.secure_channel(address, credentials, options) as channel:
-        one = channel.unary_unary("/echo/One", same, same)
-        assert one(b"ping" * 100_000, timeout=20) == b"ping" * 100_000
+        said, ended = channel.unary_unary("/echo/One", same, same).with_call(b"ping" * 100_000, timeout=20)
+        assert said == b"ping" * 100_000
+        at_the_end = {entry.key: entry.value for entry in ended.trailing_metadata()}
+        assert at_the_end.get("quota-left") == "7" and "set-cookie" not in at_the_end, at_the_end
         try:
             channel.unary_unary("/echo/Fail", same, same)(b"", timeout=20)
             raise AssertionError("it should have failed")
