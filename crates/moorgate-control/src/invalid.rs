@@ -169,6 +169,14 @@ pub enum Invalid {
         /// As given.
         to: String,
     },
+    /// A redirect that is met again by who follows it.
+    #[error("a redirect from {from} to {to} leads to itself; let it lead elsewhere")]
+    RedirectLoop {
+        /// The path.
+        from: String,
+        /// Where it leads.
+        to: String,
+    },
     /// A status that is no redirect.
     #[error("{status} is no status of a redirect; use 301, 302, 303, 307 or 308")]
     RedirectStatus {

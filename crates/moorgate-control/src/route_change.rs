@@ -214,6 +214,9 @@ fn redirect(redirect: &PathRedirect) -> Result<(), Invalid> {
     if !leads_somewhere(to) {
         return Err(Invalid::RedirectTarget { to: short(to) });
     }
+    if redirect.leads_to_itself() {
+        return Err(Invalid::RedirectLoop { from: short(from), to: short(to) });
+    }
     match status {
         301 | 302 | 303 | 307 | 308 => Ok(()),
         _ => Err(Invalid::RedirectStatus { status: *status }),

@@ -147,6 +147,12 @@ impl PathRedirect {
         }
         Some(to)
     }
+
+    /// Whether who follows it meets it again, and again.
+    pub fn leads_to_itself(&self) -> bool {
+        let path = self.to.split(['?', '#']).next().unwrap_or_default();
+        path.starts_with('/') && self.target(path.strip_suffix("/*").unwrap_or(path), None).is_some()
+    }
 }
 
 /// Somebody who may come, by HTTP Basic. The password is kept as a keyed hash, like a credential's.

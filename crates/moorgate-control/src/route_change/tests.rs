@@ -76,6 +76,13 @@ fn redirects_are_checked() {
     for status in [301, 302, 303, 307, 308] {
         check(redirect("/old", "/new", status), None);
     }
+    for (from, to) in
+        [("/a", "/a"), ("/a", "/a?b=c"), ("/a/*", "/a/b"), ("/a/*", "/a/b/*"), ("/*", "/new/*"), ("/a/*", "/a")]
+    {
+        check(redirect(from, to, 308), Some("leads to itself"));
+    }
+    check(redirect("/a", "https://app.example.com/a", 308), None);
+    check(redirect("/a/*", "/ab/*", 308), None);
     check(redirect("/old", "/new", 200), Some("use 301, 302, 303, 307 or 308"));
     let many = vec![json!({ "from": "/a", "to": "/b" }); 201];
     check(json!({ "redirects": many }), Some("at most 200 redirects, not 201"));

@@ -1,6 +1,6 @@
 //! `route` and `cert`.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use moorgate_api::{
     client::Client,
@@ -8,6 +8,7 @@ use moorgate_api::{
 };
 use moorgate_contract::route::{Check, ClientRules, HostFor, Maintenance, Mode, OnHttp, PathOrigins};
 use moorgate_control::{HeaderChange, NewBasicUser, Password, RouteState};
+use tokio::time::timeout;
 
 use super::{CommandError, gateway::Gateway};
 use crate::{
@@ -16,13 +17,17 @@ use crate::{
     shell::quote,
 };
 
+/// How long a new route's origins are looked at before it is shown.
+const NOTES: Duration = Duration::from_secs(2);
+
 pub(super) async fn run(gateway: &Gateway, command: Route) -> Result<(), CommandError> {
     let client = &gateway.client;
     match command {
         Route::Add { domain, urls, mode, account, settings, json } => {
             let change = change(&urls, &settings, None)?;
             let route = client.add_route(&AddRoute { domain, mode: mode.into(), account, settings: change }).await?;
-            answer(json, &route, || added(gateway, &route))
+            let unreached = unreached(client, &route).await;
+            answer(json, &route, || added(gateway, &route) + &unreached)
         }
         Route::List(json) => {
             let routes = client.routes(None).await?;
@@ -145,6 +150,18 @@ fn basic_users(path: &Path) -> Result<Vec<NewBasicUser>, CommandError> {
         Ok(NewBasicUser { username: username.to_owned(), password: Password::given(password) })
     };
     lines.map(user).collect()
+}
+
+/// The origins that traffic would not reach as things are. Adding a route before its origin is no mistake, so this is only said.
+async fn unreached(client: &Client, route: &RouteView) -> String {
+    // A name takes its time to resolve, and its owner may still be making it.
+    let Ok(Ok(explained)) = timeout(NOTES, client.explain_route(&route.domain, None)).await else {
+        return String::new();
+    };
+    let refused = explained.origins.iter().filter_map(|origin| Some((&origin.url, origin.refusal.as_ref()?)));
+    refused
+        .map(|(url, why)| format!("  note     {} is not reached: {}: {}\n", shown(url), why.code, shown(&why.said)))
+        .collect()
 }
 
 /// What to do next, with commands that work on this machine.

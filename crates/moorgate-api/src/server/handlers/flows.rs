@@ -131,7 +131,9 @@ pub(super) async fn show_flow(
         Some((own, since)) => flow.account.as_deref() == Some(own) && flow.started >= since,
     };
     let Some(flow) = flow.filter(is_theirs) else {
-        let said = format_args!("there is no flow {id}, or it is too old to be kept; moorgate log lists the latest");
+        let said = format_args!(
+            "there is no flow {id}: it may be too old to be kept, or so new that it is not written yet; moorgate log lists the latest"
+        );
         return Err(Problem::new(Case::NotFound, said));
     };
     let (now, inbound_now) = match flow.listener {

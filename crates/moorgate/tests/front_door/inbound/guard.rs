@@ -3,6 +3,10 @@
 use std::{
     io::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde_json::Value;
@@ -69,9 +73,10 @@ fn a_network_that_the_operator_opened_is_reached_and_no_other() {
 #[test]
 fn the_name_of_an_origin_is_resolved_anew_and_what_was_judged_is_dialled() {
     let (inner, outer) = (IpAddr::from([127, 0, 0, 2]), IpAddr::from([127, 0, 0, 1]));
-    // Its second answer, and every later one, leads somewhere else.
-    let dns = Dns::start(Ipv4Addr::LOCALHOST.into(), move |question| {
-        Some(vec![if question.before == 0 { outer } else { inner }])
+    let turned = Arc::new(AtomicBool::new(false));
+    let dns = Dns::start(Ipv4Addr::LOCALHOST.into(), {
+        let turned = turned.clone();
+        move |_| Some(vec![if turned.load(Ordering::Relaxed) { inner } else { outer }])
     });
     let gateway = production(&dns, "[\"127.0.0.1/32\"]");
     let app = Target::http(|_| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi".into());
@@ -79,6 +84,7 @@ fn the_name_of_an_origin_is_resolved_anew_and_what_was_judged_is_dialled() {
     route(&gateway, NAME, "terminate", &[&format!("http://turning.test:{}", app.address.port())], &[]);
     let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
     assert_eq!(ask(&mut client, get(NAME, "/", "")).status, 200);
+    turned.store(true, Ordering::Relaxed);
     // What was resolved is held for a moment.
     eventually("the second answer", || (ask(&mut client, get(NAME, "/", "")).status == 502).then_some(()));
     gateway.wait_flow(|flow| flow["route"] == NAME && flow["outcome"] == "guard_denied");
