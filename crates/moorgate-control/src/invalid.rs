@@ -234,7 +234,7 @@ pub enum Invalid {
         problem: String,
     },
     /// Checks that come too often or never.
-    #[error("an origin can't be checked every {seconds} s; use 1 to {MAX_CHECK_EVERY}")]
+    #[error("an origin can't be checked every {seconds} s; use whole seconds, 1 to {MAX_CHECK_EVERY}")]
     CheckEvery {
         /// As given.
         seconds: u32,

@@ -2,10 +2,11 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use moorgate_api::client::{Client, ClientError};
 use serde_json::Value;
 
@@ -65,6 +66,13 @@ impl Gateway {
         };
         let dir = dir.filter(|_| facts.is_some());
         Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file, data_dir_flag })
+    }
+
+    /// Whether the gateway takes `address` for a load balancer, which has to say by the PROXY protocol whom it speaks for.
+    pub(super) fn is_load_balancer(&self, address: IpAddr) -> bool {
+        let trusted = self.facts.as_ref().and_then(|facts| facts.get("trust_proxy_protocol_from")?.as_array());
+        let nets = trusted.into_iter().flatten().filter_map(|net| net.as_str()?.parse::<IpNet>().ok());
+        nets.into_iter().any(|net| net.contains(&address))
     }
 
     /// An address by which this machine reaches the inbound TLS listener; `None` when it is asked from elsewhere.

@@ -173,7 +173,9 @@ fn added(gateway: &Gateway, route: &RouteView) -> String {
             (true, Some(ca)) => format!("--cacert {} ", quote(&ca)),
             _ => String::new(),
         };
-        let _ = writeln!(text, "  try it:  curl {ca}--connect-to {name}:443:{listener} https://{name}/");
+        // A connection from one local address to itself comes from there.
+        let proxied = if gateway.is_load_balancer(listener.ip()) { "--haproxy-protocol " } else { "" };
+        let _ = writeln!(text, "  try it:  curl {ca}{proxied}--connect-to {name}:443:{listener} https://{name}/");
     }
     let (domain, flag) = (quote(&route.domain), &gateway.data_dir_flag);
     let _ = match (&route.certificate, route.mode) {

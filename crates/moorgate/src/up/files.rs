@@ -115,6 +115,7 @@ fn facts(config: &Config, addresses: &Addresses) -> serde_json::Value {
         "listeners": listeners,
         "api": format!("http://{}", addresses.console),
         "ca": config.data_dir.join("ca.pem"),
+        "trust_proxy_protocol_from": config.load_balancers,
     })
 }
 

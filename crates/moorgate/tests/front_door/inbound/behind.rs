@@ -7,6 +7,7 @@ use crate::{
     gateway::{Gateway, Setup, eventually},
     talk::Talk,
     target::{Target, ok},
+    tools::{run, tool},
 };
 
 #[test]
@@ -114,4 +115,16 @@ fn behind_a_load_balancer_clients_count_for_their_own_addresses() {
     assert_eq!(talk("198.51.100.7").reply().status, 503);
     let flow = gateway.wait_flow(|flow| flow["outcome"] == "full");
     assert_eq!(flow["client"], "198.51.100.7:1234");
+}
+
+#[test]
+fn the_command_that_a_new_route_is_tried_with_says_whom_it_comes_for_where_that_is_wanted() {
+    let origin = Target::http(|_| ok("hi"));
+    for trusted in ["127.0.0.1/32", "10.0.0.0/8"] {
+        let gateway = Setup::default().env("MOORGATE_INBOUND_TRUST_PROXY_PROTOCOL_FROM", trusted).start();
+        let added =
+            gateway.cli(&["route", "add", "app.test", &format!("http://{}", origin.address), "--mode", "terminate"]);
+        let command = added.lines().find_map(|line| line.trim().strip_prefix("try it:")).expect("a command to try");
+        assert_eq!(run(tool("sh").args(["-c", &format!("{command} -sS")])), "hi", "{command}");
+    }
 }
