@@ -28,6 +28,17 @@ impl Readable {
         Self { name: false, port: false, credentials: false, path: false, headers: false, body: false };
     const DESTINATION: Self = Self { name: true, port: true, ..Self::NOTHING };
     const MESSAGE: Self = Self { path: true, headers: true, body: true, ..Self::DESTINATION };
+
+    /// One bit for each field, the first one's the lowest.
+    fn bits(self) -> u8 {
+        let fields = [self.name, self.port, self.credentials, self.path, self.headers, self.body];
+        fields.iter().rev().fold(0, |bits, field| bits << 1 | u8::from(*field))
+    }
+
+    fn from_bits(bits: u8) -> Self {
+        let [name, port, credentials, path, headers, body] = std::array::from_fn(|at| bits >> at & 1 == 1);
+        Self { name, port, credentials, path, headers, body }
+    }
 }
 
 impl fmt::Display for Readable {
@@ -105,6 +116,37 @@ impl Exposure {
     }
 }
 
+/// How a kept flow has it: it is most of what a flow would fill otherwise.
+pub(crate) mod short {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Content, Exposure, Readable};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Short(u8, u8, u8, Content),
+        // As it was kept before.
+        Long(Exposure),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(exposure: &Exposure, serializer: S) -> Result<S::Ok, S::Error> {
+        let Exposure { wire_to_gateway, gateway, wire_to_target, content } = exposure;
+        (wire_to_gateway.bits(), gateway.bits(), wire_to_target.bits(), content).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Exposure, D::Error> {
+        Ok(match Either::deserialize(deserializer)? {
+            Either::Long(exposure) => exposure,
+            Either::Short(wire_to_gateway, gateway, wire_to_target, content) => {
+                let [wire_to_gateway, gateway, wire_to_target] =
+                    [wire_to_gateway, gateway, wire_to_target].map(Readable::from_bits);
+                Exposure { wire_to_gateway, gateway, wire_to_target, content }
+            }
+        })
+    }
+}
+
 /// How an inbound flow is carried on each side of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
@@ -159,5 +201,22 @@ mod tests {
         let plain = Exposure::outbound(Listener::OutboundHttp, Content::Http);
         assert_eq!(plain.wire_to_gateway.to_string(), "name, port, password, path, headers, body");
         assert_eq!(plain.wire_to_target.to_string(), "name, port, path, headers, body");
+    }
+    #[test]
+    fn a_kept_exposure_reads_back_as_it_was_however_it_was_kept() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Kept(#[serde(with = "short")] Exposure);
+        let every =
+            (0..64).flat_map(|bits| [Content::None, Content::Tls, Content::Http].map(|content| (bits, content)));
+        for (bits, content) in every {
+            let [wire_to_gateway, gateway, wire_to_target] = [bits, bits ^ 0x15, 63 - bits].map(Readable::from_bits);
+            let exposure = Exposure { wire_to_gateway, gateway, wire_to_target, content };
+            let (kept, long) =
+                (serde_json::to_string(&Kept(exposure)).unwrap(), serde_json::to_string(&exposure).unwrap());
+            assert!(kept.len() < 24, "{kept}");
+            for text in [kept, long] {
+                assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), Kept(exposure), "{text}");
+            }
+        }
     }
 }

@@ -111,10 +111,13 @@ pub struct Flow {
     /// Who connected.
     pub client: SocketAddr,
     /// The account's name, once authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Arc<str>>,
     /// The credential's username, once authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<Arc<str>>,
     /// The target as asked: `host:port`; inbound the server name or authority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Box<str>>,
     /// Inbound: the domain of the route that serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,8 +132,10 @@ pub struct Flow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn: Option<Box<str>>,
     /// The address that was dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
     /// The address we left from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<IpAddr>,
     /// How many addresses were dialled; inbound over all origins that were tried.
     pub tries: u32,
@@ -139,12 +144,15 @@ pub struct Flow {
     /// Bytes read from the target's socket.
     pub bytes_down: u64,
     /// HTTP status given to the client, where HTTP was spoken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: Outcome,
     /// For refusals and failures: the line the client was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub said: Option<Box<str>>,
     /// What could be read of it.
+    #[serde(with = "crate::exposure::short")]
     pub exposure: Exposure,
 }
 
@@ -251,12 +259,21 @@ impl OpenFlow {
     fn finish(&mut self, outcome: Outcome) {
         let Some(sink) = self.sink.take() else { return };
         let (up, down) = self.meter.read();
-        let mut record = (*self.record).clone();
-        record.bytes_up = up;
-        record.bytes_down = down;
-        record.duration_us = micros(self.since.elapsed());
-        record.outcome = outcome;
-        sink(record);
+        let record = &mut *self.record;
+        // Its texts go with it, uncopied.
+        let [target, origin, alpn, said] =
+            [&mut record.target, &mut record.origin, &mut record.alpn, &mut record.said].map(Option::take);
+        sink(Flow {
+            bytes_up: up,
+            bytes_down: down,
+            duration_us: micros(self.since.elapsed()),
+            outcome,
+            target,
+            origin,
+            alpn,
+            said,
+            ..record.clone()
+        });
     }
 }
 

@@ -16,7 +16,7 @@ use moorgate_contract::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{
-    SqlitePool, query, query_scalar,
+    QueryBuilder, SqlitePool, query, query_scalar,
     sqlite::{SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{sync::Mutex, time::timeout};
@@ -54,14 +54,25 @@ pub(crate) struct Wanted {
     pub(crate) limit: usize,
 }
 
-/// A row on its way in: id, account, start, record.
-#[derive(Serialize)]
-struct Row<'a>(i64, Option<&'a str>, u64, String);
+/// A row on its way in.
+struct Row<'a> {
+    id: i64,
+    account: Option<&'a str>,
+    started: i64,
+    body: String,
+}
+
+/// Rows that one statement writes. A statement's way to SQLite's thread and back costs more than a row.
+const ROWS: usize = 256;
+/// So many more than are kept may be there before the oldest make room: each time walks every index.
+const SLACK: u64 = 4_096;
 
 pub(crate) struct FlowStore {
     path: PathBuf,
     kept: u64,
     lost: AtomicU64,
+    /// Rows written since the oldest made room.
+    since: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -79,7 +90,7 @@ impl FlowStore {
 
     pub(crate) fn keeping(data_dir: &Path, kept: u64) -> Self {
         let path = data_dir.join("flows.sqlite");
-        Self { path, kept, lost: AtomicU64::new(0), state: Mutex::default() }
+        Self { path, kept, lost: AtomicU64::new(0), since: AtomicU64::new(SLACK), state: Mutex::default() }
     }
 
     pub(crate) fn lost(&self) -> u64 {
@@ -107,19 +118,29 @@ impl FlowStore {
 
     async fn write(&self, rows: &[Row<'_>]) -> Result<(), StoreError> {
         let pool = self.pool().await?;
-        let kept = i64::try_from(self.kept).unwrap_or(i64::MAX);
-        // A statement per batch, not per flow: the hop to SQLite's thread costs more than the row.
-        let batch = serde_json::to_string(rows).unwrap_or_default();
+        let (kept, count) = (i64::try_from(self.kept).unwrap_or(i64::MAX), rows.len() as u64);
+        let crowded = self.since.fetch_add(count, Relaxed) + count > SLACK.min(self.kept);
         let work = async {
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-            let insert = "INSERT INTO flow (id, account, started, body) \
-                 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) ORDER BY key";
-            query(insert).bind(batch).execute(&mut *tx).await?;
-            let prune = "DELETE FROM flow WHERE seq <= (SELECT max(seq) FROM flow) - ?";
-            query(prune).bind(kept).execute(&mut *tx).await?;
+            for rows in rows.chunks(ROWS) {
+                let mut insert = QueryBuilder::new("INSERT INTO flow (id, account, started, body) ");
+                insert.push_values(rows, |mut row, Row { id, account, started, body }| {
+                    row.push_bind(*id).push_bind(*account).push_bind(*started).push_bind(body.as_str());
+                });
+                // One that is full is prepared once; of others there are too many sizes.
+                insert.build().persistent(rows.len() == ROWS).execute(&mut *tx).await?;
+            }
+            if crowded {
+                let prune = "DELETE FROM flow WHERE seq <= (SELECT max(seq) FROM flow) - ?";
+                query(prune).bind(kept).execute(&mut *tx).await?;
+            }
             tx.commit().await
         };
-        work.await.map_err(self.database("write"))
+        work.await.map_err(self.database("write"))?;
+        if crowded {
+            self.since.store(0, Relaxed);
+        }
+        Ok(())
     }
 
     pub(crate) async fn last(&self, wanted: Wanted) -> Result<Vec<Flow>, StoreError> {
@@ -220,7 +241,8 @@ fn is_no_database(error: &StoreError) -> bool {
 
 fn row(flow: &Flow) -> Option<Row<'_>> {
     let body = serde_json::to_string(flow).ok()?;
-    Some(Row(flow.id.0.cast_signed(), flow.account.as_deref(), flow.started.0, body))
+    let started = i64::try_from(flow.started.0).unwrap_or(i64::MAX);
+    Some(Row { id: flow.id.0.cast_signed(), account: flow.account.as_deref(), started, body })
 }
 
 fn parse(body: &str) -> Option<Flow> {

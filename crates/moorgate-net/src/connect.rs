@@ -143,8 +143,10 @@ impl Connector {
     /// One address, from the pair's addresses in their order, until one is present.
     async fn attempt(&self, plan: &Plan, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
         if plan.egress().is_kernels_choice() {
-            let stream = dial(address, None).await.map_err(|error| said(&error, address, None))?;
-            return finished(stream, address);
+            let failed = |error| said(&error, address, None);
+            let stream = dial(address, None).await.map_err(failed)?;
+            let egress = stream.local_addr().map_err(Dial::Connect).map_err(failed)?.ip();
+            return Ok((stream, address, egress));
         }
         for egress in plan.egress().order(plan.account.id.0, &plan.host(), address.ip()) {
             if !self.presence.now().has(egress) {
@@ -157,7 +159,7 @@ impl Connector {
                 () = self.presence.left(egress) => continue,
             };
             match dialled {
-                Ok(stream) => return finished(stream, address),
+                Ok(stream) => return Ok((stream, address, egress)),
                 // It may have gone between the bind and the SYN, too.
                 Err(_) if self.presence.is_gone(egress) => {}
                 Err(error) => return Err(said(&error, address, Some(egress))),
@@ -177,11 +179,6 @@ fn kernels_choice() -> Option<IpAddr> {
     // Documentation addresses (RFC 5737, RFC 3849): routed by the default route and by nothing else.
     toward(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into())
         .or_else(|| toward(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()))
-}
-
-fn finished(stream: TcpStream, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
-    let local = stream.local_addr().map_err(|error| said(&Dial::Connect(error), address, None))?;
-    Ok((stream, address, local.ip()))
 }
 
 /// RFC 8305: addresses side by side, each a little later than the one before, at once when the one before failed.

@@ -39,6 +39,11 @@ pub trait Leg: Unpin + Send + 'static {
     /// Sends our Fin; reading goes on.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>>;
 
+    /// As [`poll_finish`](Self::poll_finish), of a leg that has ended on its side and is dropped as soon as this is done.
+    fn poll_finish_last(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        self.poll_finish(cx)
+    }
+
     /// Whether the peer has cut the leg while nobody reads it (it sent Fin before, or a slow reader on the
     /// other side holds us back). Checked by the sweep; may also register the waker where the transport can.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Cut>;
@@ -83,6 +88,11 @@ impl Leg for TcpLeg {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cut>> {
         Pin::new(&mut self.0).poll_shutdown(cx).map_err(|error| cut_from(&error))
+    }
+
+    fn poll_finish_last(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cut>> {
+        // With nothing left to read, close(2) sends our Fin.
+        Poll::Ready(Ok(()))
     }
 
     fn poll_cut(&mut self, _: &mut Context<'_>) -> Poll<Cut> {

@@ -142,6 +142,7 @@ impl<C: Leg, T: Leg> Relay<C, T> {
             &mut self.client,
             &mut self.target,
             &mut self.up,
+            self.down.phase == Phase::Done,
             |bytes| {
                 if *content == Content::None {
                     *content = look(bytes);
@@ -157,6 +158,7 @@ impl<C: Leg, T: Leg> Relay<C, T> {
             &mut self.target,
             &mut self.client,
             &mut self.down,
+            self.up.phase == Phase::Done,
             |bytes| meter.add_down(bytes.len() as u64),
             |_| {},
         );
@@ -205,12 +207,14 @@ fn ending(side: Side, leaving: Leaving) -> Ending {
     }
 }
 
-/// Moves bytes of one direction until something is not ready or others should get their turn.
+/// Moves bytes of one direction until something is not ready or others should get their turn. `last`: the other direction
+/// is over.
 fn pump<S: Leg, K: Leg>(
     cx: &mut Context<'_>,
     source: &mut S,
     sink: &mut K,
     way: &mut Way,
+    last: bool,
     mut read: impl FnMut(&[u8]),
     mut written: impl FnMut(u64),
 ) -> Result<(), Side> {
@@ -218,7 +222,7 @@ fn pump<S: Leg, K: Leg>(
         let ready = match (&mut way.leftover, way.phase) {
             (Some(leftover), _) => write_leftover(cx, sink, leftover, &mut written)?,
             (None, Phase::Reading) => read_and_write(cx, source, sink, way, &mut read, &mut written)?,
-            (None, Phase::Finishing) => finish(cx, sink, way)?,
+            (None, Phase::Finishing) => finish(cx, sink, way, last)?,
             (None, Phase::Done) => return Ok(()),
         };
         if way.leftover.as_ref().is_some_and(|leftover| leftover.rest().is_empty()) {
@@ -294,8 +298,8 @@ fn flush<K: Leg>(cx: &mut Context<'_>, sink: &mut K, way: &mut Way) -> Result<()
     Ok(())
 }
 
-fn finish<K: Leg>(cx: &mut Context<'_>, sink: &mut K, way: &mut Way) -> Result<Poll<()>, Side> {
-    match sink.poll_finish(cx) {
+fn finish<K: Leg>(cx: &mut Context<'_>, sink: &mut K, way: &mut Way, last: bool) -> Result<Poll<()>, Side> {
+    match if last { sink.poll_finish_last(cx) } else { sink.poll_finish(cx) } {
         Poll::Pending => Ok(Poll::Pending),
         Poll::Ready(Err(cut)) => Err(Side::Sink(cut)),
         Poll::Ready(Ok(())) => {

@@ -52,7 +52,7 @@ async fn accept_all(gateway: Arc<Gateway>, worker: usize, listener: Listener, so
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let place = gateway.places.clone().try_acquire_owned().ok();
         match place.and_then(|place| gateway.welcome(listener, client, worker, place)) {
-            Some(visit) => drop(tokio::spawn(visited(visit, stream))),
+            Some(visit) => begin(visit, stream),
             // Beyond what is refused at once, the kernel's queue waits: the loop must not take descriptors that are not there.
             None => {
                 if let Ok(refusing) = gateway.refusing.clone().acquire_owned().await {
@@ -67,15 +67,16 @@ async fn accept_all(gateway: Arc<Gateway>, worker: usize, listener: Listener, so
     }
 }
 
-async fn visited(visit: Visit, stream: TcpStream) {
+/// Each listener's task is as large as its own conversation, and no larger.
+fn begin(visit: Visit, stream: TcpStream) {
     match visit.listener {
-        Listener::InboundHttp => inbound::http(visit, stream).await,
-        Listener::InboundTls => inbound::tls(visit, stream).await,
-        Listener::OutboundHttp => outbound::http(Arc::new(visit), stream).await,
-        Listener::OutboundHttps => outbound::https(Arc::new(visit), stream).await,
-        Listener::OutboundSocks => outbound::socks(Arc::new(visit), stream).await,
-        Listener::OutboundSocksTls => outbound::socks_tls(Arc::new(visit), stream).await,
-    }
+        Listener::InboundHttp => tokio::spawn(inbound::http(visit, stream)),
+        Listener::InboundTls => tokio::spawn(inbound::tls(visit, stream)),
+        Listener::OutboundHttp => tokio::spawn(outbound::http(Arc::new(visit), stream)),
+        Listener::OutboundHttps => tokio::spawn(outbound::https(Arc::new(visit), stream)),
+        Listener::OutboundSocks => tokio::spawn(outbound::socks(Arc::new(visit), stream)),
+        Listener::OutboundSocksTls => tokio::spawn(outbound::socks_tls(Arc::new(visit), stream)),
+    };
 }
 
 /// The gateway has no place left: said in the listener's own language, and recorded.

@@ -132,7 +132,9 @@ fn the_rest_is_checked() {
     check(json!({ "origin_ca": Made::of(&["a.example"]).chain }), None);
     check(json!({ "origin_ca": "" }), Some("there is no certificate in it"));
     check(json!({ "origin_ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" }), Some("not X.509"));
-    for (every, expected) in [(0, Some("every 0 s")), (1, None), (3_600, None), (3_601, Some("whole seconds, 1 to 3600"))] {
+    for (every, expected) in
+        [(0, Some("every 0 s")), (1, None), (3_600, None), (3_601, Some("whole seconds, 1 to 3600"))]
+    {
         check(json!({ "check": { "every": every } }), expected);
     }
     check(json!({ "check": { "path": "/health?deep" } }), None);

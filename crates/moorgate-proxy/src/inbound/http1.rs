@@ -114,7 +114,7 @@ async fn one<S: ClientStream>(
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
     };
     let pool = route.pool_for(|prefix| path.has_prefix(prefix));
-    let local = client.stream.local_addr().unwrap_or(visit.client);
+    let local = route.settings.proxy_protocol.map(|_| client.stream.local_addr().unwrap_or(visit.client));
     let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Mutex::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc: false, websocket };
     let going = Going {

@@ -99,7 +99,7 @@ async fn one(
         Err(failure) => return say_no_on_stream(respond, flow, &failure, with_body),
     };
     let pool = route.pool_for(|prefix| path.has_prefix(prefix));
-    let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Mutex::default() };
+    let ask = Ask { visit, routed, pool, name: Some(name), local: Some(local), chosen: Mutex::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc, websocket: false };
     let going = Going { method: &parts.method, toward: Toward::Origin(&ask), exposure: exposure(true, route) };
     going.carry_out(visit, respond, flow, entered, (request, watch)).await

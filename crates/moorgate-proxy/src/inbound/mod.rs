@@ -65,7 +65,8 @@ pub(crate) async fn tls(visit: Visit, stream: TcpStream) {
     };
     match routed.route.mode {
         Mode::Passthrough => passthrough::run(visit, client, flow, &routed, &hello).await,
-        Mode::Terminate => terminate::run(visit, client, flow, &routed, &hello).await,
+        // Its state is large, and of no use to what passes through.
+        Mode::Terminate => Box::pin(terminate::run(visit, client, flow, &routed, &hello)).await,
     }
 }
 

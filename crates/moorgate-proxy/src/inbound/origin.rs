@@ -45,8 +45,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) pool: &'a Pool,
     /// The name that the client asked for.
     pub(crate) name: Option<&'a DomainName>,
-    /// Where the client connected to.
-    pub(crate) local: SocketAddr,
+    /// Where the client connected to, for origins that want to be told.
+    pub(crate) local: Option<SocketAddr>,
     /// The one that was chosen last.
     pub(crate) chosen: Mutex<Option<Origin>>,
 }
@@ -152,8 +152,8 @@ impl<'a> Ask<'a> {
     pub(super) fn header(&self) -> Vec<u8> {
         let client = self.visit.client;
         let fields = Fields { authority: self.name, alpn: None };
-        let version = self.routed.route.settings.proxy_protocol;
-        version.map_or_else(Vec::new, |version| introduction(version, client, self.local, fields))
+        let told = self.routed.route.settings.proxy_protocol.zip(self.local);
+        told.map_or_else(Vec::new, |(version, local)| introduction(version, client, local, fields))
     }
 }
 

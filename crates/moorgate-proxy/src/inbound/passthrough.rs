@@ -31,7 +31,7 @@ pub(super) async fn run(
         Ok(entered) => entered,
         Err(failure) => return close(client, flow, &failure).await,
     };
-    let local = client.stream.local_addr().unwrap_or(visit.client);
+    let local = routed.route.settings.proxy_protocol.map(|_| client.stream.local_addr().unwrap_or(visit.client));
     let name = hello.server_name.as_ref();
     let ask = Ask { visit: &visit, routed, pool: &routed.route.pool, name, local, chosen: Mutex::default() };
     let reached = match ask.reach(&entered, &mut flow).await {

@@ -44,7 +44,8 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
                 let asked = asked.clone();
                 return connect(visit, client, flow, &head, &asked).await;
             }
-            Target::Absolute { .. } => exchange::http1::run(&visit, client, kept, flow, head).await,
+            // Its state is large, and of no use to a tunnel.
+            Target::Absolute { .. } => Box::pin(exchange::http1::run(&visit, client, kept, flow, head)).await,
             Target::Origin(_) | Target::Asterisk => {
                 let said = "this is a proxy: ask for CONNECT host:port or for http://host/path";
                 return say_no(client, flow, &Failure::new(Code::NotSupported, said), false).await;
@@ -78,7 +79,7 @@ async fn connect<S: ClientStream>(
         Err(failure) => return say_no(client, flow, &failure, false).await,
     };
     if decided.plan.destination == Destination::Echo {
-        return connect_echo(visit, client, flow, entered, decided).await;
+        return Box::pin(connect_echo(visit, client, flow, entered, decided)).await;
     }
     let connected = match visit.connect(&decided.plan, &entered, &mut flow, visit.gateway.limits.connect).await {
         Ok(connected) => connected,

@@ -64,7 +64,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
     if decided.plan.destination == Destination::Echo {
         if client.stream.write_all(&encode_reply(Reply::Succeeded, UNBOUND)).await.is_ok() {
             let early = client.take_early();
-            echo::serve_tunnel(visit, flow, entered, decided, client.stream.into_leg(), early).await;
+            Box::pin(echo::serve_tunnel(visit, flow, entered, decided, client.stream.into_leg(), early)).await;
         }
         return;
     }
