@@ -38,9 +38,10 @@ pub(super) async fn run(
         Ok(reached) => reached,
         Err(failure) => return close(client, flow, &failure).await,
     };
-    let mut early = ask.header();
+    let header = ask.header();
     drop(ask);
-    early.extend_from_slice(&client.take_early());
+    let early = client.take_early();
+    let early = if header.is_empty() { early } else { [header.as_slice(), &early].concat().into() };
     let (client, target) = (TcpLeg::new(client.stream), TcpLeg::new(reached.stream));
-    tunnel::run(visit, flow, entered, client, target, early.into(), Side::Inbound);
+    tunnel::run(visit, flow, entered, client, target, early, Side::Inbound);
 }
