@@ -188,10 +188,11 @@ impl Pool {
     }
 }
 
-/// Open connections for what it can take; in millionths, so that weights count.
+/// Open connections for what it can take, in millionths. Of two that have none the draw decides: a lighter one must get its
+/// share where connections come one at a time, too.
 fn load(origin: &Origin, now: Duration) -> u64 {
     let open = u64::try_from(origin.health.open()).unwrap_or(u64::MAX);
-    (open + 1).saturating_mul(1_000_000) / capacity(origin, now)
+    open.saturating_mul(1_000_000) / capacity(origin, now)
 }
 
 fn capacity(origin: &Origin, now: Duration) -> u64 {

@@ -169,6 +169,12 @@ pub enum Invalid {
         /// As given.
         to: String,
     },
+    /// A star that stands for nothing.
+    #[error("{from:?} has a * that stands for nothing; only a /* at the end does, for all that is below")]
+    RedirectStar {
+        /// As given.
+        from: String,
+    },
     /// A redirect that is met again by who follows it.
     #[error("a redirect from {from} to {to} leads to itself; let it lead elsewhere")]
     RedirectLoop {

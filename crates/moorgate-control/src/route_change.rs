@@ -211,6 +211,9 @@ fn actions(actions: &Actions) -> Result<(), Invalid> {
 fn redirect(redirect: &PathRedirect) -> Result<(), Invalid> {
     let PathRedirect { from, to, status } = redirect;
     canonical("the path of a redirect", from)?;
+    if from.strip_suffix("/*").unwrap_or(from).contains('*') {
+        return Err(Invalid::RedirectStar { from: short(from) });
+    }
     if !leads_somewhere(to) {
         return Err(Invalid::RedirectTarget { to: short(to) });
     }
@@ -251,7 +254,9 @@ fn header(name: &str) -> Result<(), Invalid> {
     if name.is_empty() || !name.bytes().all(is_token) {
         return Err(Invalid::HeaderName { name: short(name) });
     }
-    if OURS.contains(&name) || name.starts_with("proxy-") {
+    // Some readers take `_` for `-`.
+    let plain = name.replace('_', "-");
+    if OURS.contains(&&*plain) || plain.starts_with("proxy-") {
         return Err(Invalid::HeaderNotEditable { name: short(name) });
     }
     Ok(())

@@ -25,6 +25,9 @@ use crate::{
 /// The most characters that are shown of an issuer's name.
 const ISSUER_CHARS: usize = 80;
 
+/// How far a CA's clock may be ahead of ours.
+const SKEW: Duration = Duration::from_mins(5);
+
 /// Every certificate of a PEM text, each of which can be read; at least one.
 ///
 /// # Errors
@@ -56,7 +59,7 @@ impl Uploaded {
     /// the root.
     ///
     /// # Errors
-    /// What is missing, can't be read or does not fit; [`KeyError::Expired`]; [`KeyError::NoDnsNames`].
+    /// What is missing, can't be read or does not fit; [`KeyError::Expired`]; [`KeyError::NotYet`]; [`KeyError::NoDnsNames`].
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, KeyError> {
         Self::from_pem_at(chain, key, SystemTime::now())
     }
@@ -73,6 +76,9 @@ impl Uploaded {
         let (facts, leaf) = (Facts::of(first)?, parse(first)?);
         if leaf.validity().not_after < now_at {
             return Err(KeyError::Expired { at: leaf.validity().not_after.to_datetime().date().to_string() });
+        }
+        if facts.not_before > now + SKEW {
+            return Err(KeyError::NotYet { at: leaf.validity().not_before.to_datetime().date().to_string() });
         }
         if facts.names.is_empty() {
             return Err(KeyError::NoDnsNames);

@@ -105,6 +105,12 @@ pub enum KeyError {
         /// The day on which it ended (UTC).
         at: String,
     },
+    /// A certificate that does not hold yet.
+    #[error("the certificate holds from {at} on; give one that holds now")]
+    NotYet {
+        /// The day on which it begins (UTC).
+        at: String,
+    },
     /// A certificate that is for no DNS name.
     #[error(
         "the certificate is for no DNS name (its subjectAltName has none, and clients look nowhere else); get one that is"

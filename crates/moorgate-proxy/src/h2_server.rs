@@ -13,6 +13,7 @@ use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
 use moorgate_contract::{
     failure::{Code, Failure},
+    flow::OpenFlow,
     limits::{
         H2_BROKEN_OFF, H2_BROKEN_OFF_WITHIN, H2_CONNECTION_WINDOW, H2_RESETS, H2_STREAM_WINDOW, H2_STREAMS, HEAD_BYTES,
         HEAD_FIELDS, INBOUND_H2_CONNECTION_WINDOW, INBOUND_H2_STREAM_WINDOW, INBOUND_H2_STREAMS,
@@ -53,8 +54,30 @@ pub(crate) const SEND_BUFFER: usize = 256 * 1024;
 /// How long a client without streams may take to answer the ping of a GOAWAY, and then to take the last one.
 const GOODBYE: Duration = Duration::from_millis(500);
 
+/// A connection that was closed for what its client said: no stream of it need ever have been a request.
+pub(crate) struct GivenUp {
+    pub(crate) flow: OpenFlow,
+    why: Failure,
+}
+
+impl GivenUp {
+    /// Records it.
+    pub(crate) fn record(self) {
+        self.flow.fail(&self.why);
+    }
+}
+
 /// Serves a connection until it is over, idle for too long, drained, or `cut`. `handle` gets each stream.
-pub(crate) async fn serve<S, H, F>(visit: Arc<Visit>, stream: S, bounds: Bounds, cut: Option<&Open>, handle: H)
+///
+/// # Errors
+/// When it was given up, to be recorded by who knows more of it.
+pub(crate) async fn serve<S, H, F>(
+    visit: Arc<Visit>,
+    stream: S,
+    bounds: Bounds,
+    cut: Option<&Open>,
+    handle: H,
+) -> Result<(), GivenUp>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Arc<Visit>, OneMore, Request<RecvStream>, SendResponse<Bytes>) -> F,
@@ -76,8 +99,11 @@ where
             flow.forget();
             connection
         }
-        Ok(Err(error)) => return flow.fail(&Failure::new(Code::Malformed, format_args!("the h2 preface: {error}"))),
-        Err(_) => return flow.fail(&too_slow("the h2 preface", limits.head)),
+        Ok(Err(error)) => {
+            let why = Failure::new(Code::Malformed, format_args!("the h2 preface: {error}"));
+            return Err(GivenUp { flow, why });
+        }
+        Err(_) => return Err(GivenUp { flow, why: too_slow("the h2 preface", limits.head) }),
     };
     let running = Running::default();
     let mut alarm = pin!(sleep(limits.idle_request));
@@ -87,7 +113,8 @@ where
             biased;
             // Its streams are cut by themselves.
             () = poll_fn(|cx| cut.map_or(Poll::Pending, |cut| cut.poll_cut(cx).map(drop))) => {
-                return close(connection, Reason::NO_ERROR).await;
+                close(connection, Reason::NO_ERROR).await;
+                return Ok(());
             }
             () = visit.gateway.drain.cancelled(), if !leaving => {
                 leaving = true;
@@ -101,14 +128,18 @@ where
                         "an h2 client broke off more than {H2_BROKEN_OFF} streams within {} s; its connection is closed",
                         H2_BROKEN_OFF_WITHIN.as_secs()
                     );
-                    return close(connection, Reason::ENHANCE_YOUR_CALM).await;
+                    close(connection, Reason::ENHANCE_YOUR_CALM).await;
+                    return Ok(());
                 }
                 Some(Ok((request, respond))) => {
                     tokio::spawn(handle(visit.clone(), running.one_more(), request, respond));
                 }
                 // The end, or an error that ends every stream: each of them sees it by itself.
-                Some(Err(error)) => return given_up(&visit, &error),
-                None => return,
+                Some(Err(error)) if error.is_go_away() && error.is_library() => {
+                    let why = Failure::new(Code::Malformed, format_args!("the h2 connection was given up: {error}"));
+                    return Err(GivenUp { flow: visit.open_flow(visit.accepted), why });
+                }
+                Some(Err(_)) | None => return Ok(()),
             },
             () = &mut alarm => {
                 let wait = if leaving { GOODBYE } else { limits.idle_request };
@@ -116,7 +147,10 @@ where
                 match running.quiet_since().map(|since| since + wait) {
                     None => alarm.as_mut().reset((now + wait).into()),
                     Some(due) if due > now => alarm.as_mut().reset(due.into()),
-                    Some(_) if leaving => return close(connection, Reason::NO_ERROR).await,
+                    Some(_) if leaving => {
+                        close(connection, Reason::NO_ERROR).await;
+                        return Ok(());
+                    }
                     Some(_) => {
                         leaving = true;
                         connection.graceful_shutdown();
@@ -125,14 +159,6 @@ where
                 }
             }
         }
-    }
-}
-
-/// Records a connection that was closed for what its client said: no stream of it need ever have been a request.
-fn given_up(visit: &Visit, error: &h2::Error) {
-    if error.is_go_away() && error.is_library() {
-        let said = format_args!("the h2 connection was given up: {error}");
-        visit.open_flow(visit.accepted).fail(&Failure::new(Code::Malformed, said));
     }
 }
 

@@ -39,6 +39,9 @@ fn origins_share_and_weights_count() {
         kept.push(origin.health.take());
     }
     assert!((280..=320).contains(&picked[0]), "three quarters of what stays open: {picked:?}");
+    drop(kept);
+    let idle = shares(&pool, seconds(1));
+    assert!((7_000..8_000).contains(&idle[0]), "and of what comes one at a time: {idle:?}");
 }
 
 #[test]

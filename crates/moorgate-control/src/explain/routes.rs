@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use moorgate_contract::{
@@ -14,6 +14,7 @@ use moorgate_contract::{
     route::{Domain, DomainError, HeaderEdits, Mode, Origin, PathRedirect, Route},
     snapshot::Snapshot,
 };
+use moorgate_keys::Facts;
 use moorgate_wire::name::DomainName;
 
 use super::{leave, list, refusal_view, steps_view};
@@ -25,6 +26,8 @@ use crate::{
 
 /// How long the origins of one explanation are looked at.
 const EXPLAIN_TIME: Duration = Duration::from_secs(8);
+/// Seconds.
+const DAY: u64 = 86_400;
 /// Stands before the suffix of a wildcard that is asked for as it is.
 const SAMPLE_LABEL: &str = "any-name";
 
@@ -67,7 +70,12 @@ impl Control {
             Ok(routed) if routed.route.sends_to_https(listener != Listener::InboundHttp) => {
                 explanation.answer = Some("308 to https".to_owned());
             }
-            Ok(routed) => explanation.origins = self.explain_origins(&snapshot, &routed, &mut steps).await,
+            Ok(routed) => {
+                if routed.route.mode == Mode::Terminate {
+                    self.inner.note_certificate(&routed.route.domain, &mut steps);
+                }
+                explanation.origins = self.explain_origins(&snapshot, &routed, &mut steps).await;
+            }
             Err(failure) => explanation.refusal = Some(refusal_view(failure)),
         }
         explanation.steps = steps_view(steps);
@@ -210,6 +218,27 @@ fn name_of(domain: &str) -> Result<DomainName, Invalid> {
 }
 
 impl crate::control::Inner {
+    /// What clients are shown, and for how long they take it.
+    fn note_certificate(&self, domain: &Domain, steps: &mut Vec<Step>) {
+        let book = self.book();
+        let Some(row) = book.certificate(&domain.to_string()) else {
+            return steps.saw("certificate", format_args!("the local CA's"));
+        };
+        let Ok(facts) = Facts::of_pem(row.chain.as_bytes()) else {
+            return steps.saw("certificate", format_args!("can't be read"));
+        };
+        let issuer = &facts.issuer;
+        match facts.not_after.duration_since(SystemTime::now()) {
+            Ok(left) => {
+                steps.saw("certificate", format_args!("of {issuer}, good for {} more days", left.as_secs() / DAY))
+            }
+            Err(_) => steps.saw(
+                "certificate",
+                format_args!("of {issuer}, EXPIRED: clients refuse it; give another with moorgate cert add"),
+            ),
+        }
+    }
+
     /// A route that is stored but not served looks to traffic as if there were none.
     fn note_unserved(&self, snapshot: &Snapshot, name: &DomainName, steps: &mut Vec<Step>) {
         let book = self.book();

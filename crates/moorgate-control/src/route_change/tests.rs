@@ -81,6 +81,9 @@ fn redirects_are_checked() {
     {
         check(redirect(from, to, 308), Some("leads to itself"));
     }
+    for from in ["/s*", "/a/*/b", "/*/*"] {
+        check(redirect(from, "/new", 308), Some("stands for nothing"));
+    }
     check(redirect("/a", "https://app.example.com/a", 308), None);
     check(redirect("/a/*", "/ab/*", 308), None);
     check(redirect("/old", "/new", 200), Some("use 301, 302, 303, 307 or 308"));
@@ -96,7 +99,10 @@ fn header_fields_are_checked_and_put_in_lower_case() {
     check(set("", "1"), Some("no name of a header field"));
     check(set("x-app:", "1"), Some("no name of a header field"));
     check(set("x-app", "1\r\nhost: evil"), Some("x-app has a control byte"));
-    let ours = OURS.iter().chain(&["proxy-authorization", "proxy-status"]).map(|name| name.to_uppercase());
+    let ours = OURS
+        .iter()
+        .chain(&["proxy-authorization", "proxy-status", "x_forwarded_for", "proxy_authorization"])
+        .map(|name| name.to_uppercase());
     for name in ours {
         check(set(&name, "1"), Some("can't be edited"));
         check(json!({ "response_headers": { "remove": [name] } }), Some("can't be edited"));

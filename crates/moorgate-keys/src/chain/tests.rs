@@ -152,8 +152,9 @@ fn what_can_not_be_used_is_refused_with_what_to_do() {
 fn the_end_is_judged_by_the_time_it_is() {
     let key = KeyPair::generate().unwrap();
     let leaf = Ca::root("root").issue(&key, &["app.example.com"], 2021);
-    let at = |year: u64| UNIX_EPOCH + Duration::from_secs((year - 1970) * 365 * 86_400);
+    let at = |year: u64| UNIX_EPOCH + Duration::from_secs((year - 1970) * 31_556_952);
     let read = |year| Uploaded::from_pem_at(leaf.as_bytes(), key.serialize_pem().as_bytes(), at(year));
+    assert!(matches!(read(2019), Err(KeyError::NotYet { at }) if at == "2020-01-01"));
     assert!(read(2020).is_ok() && matches!(read(2022), Err(KeyError::Expired { .. })));
     // What is served is not taken away for it: a client that minds says so itself.
     let key = Zeroizing::new(key.serialize_der());

@@ -1,6 +1,7 @@
 //! A request's body on its way to the target.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -8,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use moorgate_contract::{flow::Meter, limits::REFUSAL_LINGER};
 use tokio::{
     sync::{
@@ -55,6 +56,8 @@ pub(crate) enum End {
     TooLarge,
     /// The target does not want the rest.
     Unwanted,
+    /// It is not as its head or HTTP/2 says; the library has reset the stream.
+    Malformed,
 }
 
 /// With the end comes what was read: a stream that has not ended is reset as soon as that is dropped, and an answer that
@@ -77,6 +80,11 @@ impl Watch {
             self.told = None;
         }
         self.ended.as_ref().map(|(how, _)| *how)
+    }
+
+    /// Whether it ended as [`End::Malformed`].
+    pub(crate) fn was_malformed(&self) -> bool {
+        matches!(self.ended, Some((End::Malformed, _)))
     }
 
     /// After the answer: lets go of what still comes, gently.
@@ -107,6 +115,11 @@ impl Body {
             Self::Empty => None,
             Self::Pieces { length, .. } | Self::Stream(StreamBody { length, .. }) => *length,
         }
+    }
+
+    /// Reads what is left of it, for nothing but how it ends.
+    pub(crate) async fn read_out(mut self) {
+        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {}
     }
 
     /// Says in a head of HTTP/1.1 how it is framed. What is not said there hyper leaves out where the method is GET or HEAD.
@@ -174,7 +187,10 @@ impl StreamBody {
                 self.ended(End::Whole);
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
+                if error.is_library() {
+                    self.ended(End::Malformed);
+                }
                 self.open = None;
                 return Poll::Ready(Some(Err(BrokeOff)));
             }

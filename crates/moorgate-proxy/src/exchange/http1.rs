@@ -507,15 +507,9 @@ async fn downlink<W: AsyncWrite + Unpin>(
     let mut fields = toward.response_fields(&parts.headers, visit);
     let has_body = has_body(head.method.as_str(), status);
     let length = body.size_hint().exact();
-    if has_body {
-        fields.remove("content-length");
-    }
+    super::length(&mut fields, head.method.as_str(), status, length);
     let chunked = match (has_body, length, head.version) {
-        (false, ..) => false,
-        (true, Some(length), _) => {
-            fields.push("content-length", length.to_string());
-            false
-        }
+        (false, ..) | (true, Some(_), _) => false,
         (true, None, Version::Http11) => {
             fields.push("transfer-encoding", "chunked");
             true

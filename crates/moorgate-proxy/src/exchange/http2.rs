@@ -5,6 +5,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,12 +20,12 @@ use moorgate_contract::{
     outcome::{Ending, Outcome},
 };
 use moorgate_wire::{host::Asked, http1::Headers};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     Body, Stop, Toward,
     body::{End, StreamBody, Watch},
-    check_loop, has_body, is_stream, request,
+    check_loop, has_body, is_stream, length, request,
     target::Kept,
 };
 use crate::{
@@ -34,6 +35,9 @@ use crate::{
     inbound::too_large,
     refuse::{StreamEnd, say_no_on_stream, say_no_to_request},
 };
+
+/// How long the reason of a reset is waited for.
+const REASON: Duration = Duration::from_millis(100);
 
 /// One request of an outbound client: decide, connect, exchange, record.
 pub(crate) async fn run(
@@ -100,6 +104,8 @@ impl Going<'_> {
                     Err(stop) => give_up(flow, stop),
                 }
             }
+            // The library has reset the stream: nobody can be told.
+            Err(stop @ Stop::Failed(_)) if watch.was_malformed() => give_up(flow, stop),
             Err(Stop::Failed(failure)) => {
                 drop((entered, request));
                 let end = say_no_on_stream(respond, flow, &failure, with_body);
@@ -127,7 +133,13 @@ impl Going<'_> {
         let limits = &visit.gateway.limits;
         let kept = tokio::select! {
             biased;
-            _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
+            _ = poll_fn(|cx| respond.poll_reset(cx)) => {
+                // Nobody reads the body yet.
+                if let Some(body) = outgoing.take().map(Request::into_body) {
+                    let _ = timeout(REASON, body.read_out()).await;
+                }
+                return Err(reset(watch).await);
+            }
             kept = toward.ready(visit, entered, flow, None) => kept?,
             ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
         };
@@ -142,16 +154,25 @@ impl Going<'_> {
             tokio::select! {
                 biased;
                 ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
-                _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(Stop::Client),
+                _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(reset(watch).await),
                 end = watch.ended(), if deadline.is_none() => {
-                    if end == Some(End::TooLarge) {
-                        return Err(too_large().into());
+                    match end {
+                        Some(End::TooLarge) => return Err(too_large().into()),
+                        Some(End::Malformed) => return Err(malformed().into()),
+                        Some(End::Whole | End::Unwanted) | None => {}
                     }
                     // From here on it is the target's turn, and its own limit counts.
                     open.idles_after(None);
                     deadline = Some(Instant::now() + limits.response);
                 }
-                sent = &mut sent => return sent.map_err(Stop::Failed),
+                sent = &mut sent => {
+                    let (response, kept) = sent?;
+                    if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+                        let said = "the target switched to a protocol that nobody had asked for";
+                        return Err(Failure::new(Code::ResponseMalformed, said).into());
+                    }
+                    return Ok((response, kept));
+                }
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     let said = format_args!(
                         "the target took the request and did not answer within {} s",
@@ -177,15 +198,12 @@ impl Going<'_> {
         let (parts, body) = response.into_parts();
         let mut head = Response::new(());
         *head.status_mut() = parts.status;
-        for (name, value) in toward.response_fields(&parts.headers, visit).iter() {
+        let mut fields = toward.response_fields(&parts.headers, visit);
+        length(&mut fields, self.method.as_str(), parts.status.as_u16(), body.size_hint().exact());
+        for (name, value) in fields.iter() {
             if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::from_bytes(value)) {
                 head.headers_mut().append(name, value);
             }
-        }
-        if parts.status == http::StatusCode::SWITCHING_PROTOCOLS {
-            let said = "the target switched to a protocol that nobody had asked for";
-            respond.send_reset(Reason::INTERNAL_ERROR);
-            return Err(Failure::new(Code::ResponseMalformed, said).into());
         }
         let has_body = has_body(self.method.as_str(), parts.status.as_u16()) && !body.is_end_stream();
         let mut stream = respond.send_response(head, !has_body).map_err(|_| Stop::Client)?;
@@ -240,6 +258,8 @@ impl Going<'_> {
             if let Some(meter) = &counted {
                 meter.add_down(data.len() as u64);
             }
+            // With the last byte goes the end: a client that counts closes at once, and has not broken off then.
+            let last = body.is_end_stream();
             while !data.is_empty() {
                 stream.reserve_capacity(data.len());
                 let room = match stream.capacity() {
@@ -250,11 +270,29 @@ impl Going<'_> {
                     room => room,
                 };
                 let piece = data.split_to(room.min(data.len()));
-                stream.send_data(piece, false).map_err(|_| Stop::Client)?;
+                let end = last && data.is_empty();
+                stream.send_data(piece, end).map_err(|_| Stop::Client)?;
+                if end {
+                    return Ok(());
+                }
             }
         }
         stream.send_data(Bytes::new(), true).map_err(|_| Stop::Client)
     }
+}
+
+/// Whose doing it is that a stream was reset: the client's, or the library's for what the client sent.
+async fn reset(watch: &mut Watch) -> Stop {
+    // Whoever reads the body hears of it at the same time as we.
+    match timeout(REASON, watch.ended()).await {
+        Ok(Some(End::Malformed)) => malformed().into(),
+        _ => Stop::Client,
+    }
+}
+
+fn malformed() -> Failure {
+    let said = "the request's body is not as long as its head says, or breaks a rule of HTTP/2";
+    Failure::new(Code::Malformed, said)
 }
 
 /// Ends a flow whose stream has been reset already.

@@ -134,6 +134,18 @@ pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
     kind.starts_with("text/event-stream") || kind.starts_with("application/grpc")
 }
 
+/// Says the length that a response's body has, and no other: none for one that can't have a body (RFC 9110 §8.6), and what
+/// the target said of the body that a HEAD or a 304 stands for.
+pub(crate) fn length(fields: &mut Headers, method: &str, status: u16, exact: Option<u64>) {
+    if method == "HEAD" || status == 304 {
+        return;
+    }
+    fields.remove("content-length");
+    if let Some(exact) = exact.filter(|_| has_body(method, status)) {
+        fields.push("content-length", exact.to_string());
+    }
+}
+
 /// Whether a response to this request has a body at all (RFC 9112 §6.3).
 pub(crate) fn has_body(method: &str, status: u16) -> bool {
     method != "HEAD" && status >= 200 && status != 204 && status != 304

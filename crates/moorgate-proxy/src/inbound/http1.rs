@@ -133,7 +133,11 @@ async fn one<S: ClientStream>(
 fn asked(head: &RequestHead) -> Result<AskedFor<'_>, Failure> {
     let (path, authority) = match &head.target {
         Target::Origin(path) => (&**path, None),
-        Target::Absolute { path, asked, .. } => (&**path, Some(asked.text())),
+        Target::Absolute { path, asked, .. } => {
+            // Host says it again, without what is not canonical here.
+            asked.host.as_ref().map_err(|why| Failure::new(Code::HostNotCanonical, why))?;
+            (&**path, Some(asked.text()))
+        }
         Target::Authority(_) | Target::Asterisk => {
             let said = "this is no proxy: ask for a path, with the app's name in Host";
             return Err(Failure::new(Code::NotSupported, said));

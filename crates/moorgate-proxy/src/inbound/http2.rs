@@ -35,12 +35,16 @@ use crate::{
 pub(super) async fn converse(visit: Arc<Visit>, stream: TlsStream, secured: Secured) {
     let local = stream.local_addr().unwrap_or(visit.client);
     let secured = Arc::new(secured);
-    let cut = secured.clone();
+    let (connection, of_client) = (secured.clone(), visit.clone());
     let handle = move |visit: Arc<Visit>, mut running: OneMore, request, respond| {
         let secured = secured.clone();
         async move { running.ended(one(&visit, request, respond, &secured, local).await) }
     };
-    h2_server::serve(visit, stream, h2_server::INBOUND, Some(&cut.connection), handle).await;
+    let served = h2_server::serve(visit, stream, h2_server::INBOUND, Some(&connection.connection), handle).await;
+    if let Err(mut given_up) = served {
+        connection.note(&of_client, &mut given_up.flow);
+        given_up.record();
+    }
 }
 
 /// One request.

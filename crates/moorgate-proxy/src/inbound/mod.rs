@@ -14,7 +14,7 @@ mod served;
 mod terminate;
 
 use moorgate_contract::{
-    exposure::{Carried, Exposure},
+    exposure::Exposure,
     failure::{Code, Failure},
     flow::OpenFlow,
     outcome::{Ending, Outcome},
@@ -54,7 +54,7 @@ pub(crate) async fn tls(visit: Visit, stream: TcpStream) {
         }
         Err(_) => return close(client, flow, &too_slow("the ClientHello", limit)).await,
     };
-    flow.record.exposure = Exposure::inbound(Carried::PassedThrough);
+    flow.record.exposure = Exposure::inbound_asked(true, false);
     flow.record.target = hello.server_name.as_ref().map(|name| name.as_str().into());
     let routed = match visit.route(hello.server_name.as_ref(), &mut flow) {
         Ok(routed) => routed,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use moorgate_contract::{
+    exposure::{Carried, Exposure},
     flow::OpenFlow,
     inbound::{Routed, let_in},
 };
@@ -38,6 +39,7 @@ pub(super) async fn run(
         Ok(reached) => reached,
         Err(failure) => return close(client, flow, &failure).await,
     };
+    flow.record.exposure = Exposure::inbound(Carried::PassedThrough);
     let header = ask.header();
     drop(ask);
     let early = client.take_early();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moorgate_contract::{
     exposure::Exposure,
     failure::{Code, Failure},
-    flow::OpenFlow,
+    flow::{Kind, OpenFlow},
     inbound::Routed,
 };
 use moorgate_net::{farewell::answer_and_close, registry::Registered, socket::Socket};
@@ -30,9 +30,15 @@ pub(super) struct Secured {
 }
 
 impl Secured {
-    /// Notes in a refused request's flow whose it is, if that was not found by the request itself: whoever runs the app that
-    /// the connection was opened for looks for it there.
+    /// Notes in a refused request's flow whose it is and what TLS has shown, if that was not found by the request itself:
+    /// whoever runs the app that the connection was opened for looks for it there.
     pub(super) fn note(&self, visit: &Visit, flow: &mut OpenFlow) {
+        if flow.record.exposure == Exposure::default() {
+            flow.record.exposure = Exposure::inbound_asked(true, false);
+        }
+        flow.record.kind = Kind::Exchange;
+        flow.record.alpn.clone_from(&self.alpn);
+        flow.record.target.get_or_insert_with(|| self.name.as_str().into());
         if flow.record.route.is_none() {
             // A route that is gone has nobody to tell.
             let _ = visit.route(Some(&self.name), flow);
@@ -44,11 +50,10 @@ impl Secured {
 pub(super) async fn run(
     visit: Arc<Visit>,
     mut client: Client<TcpStream>,
-    mut flow: OpenFlow,
+    flow: OpenFlow,
     routed: &Routed,
     hello: &ClientHello,
 ) {
-    flow.record.exposure = Exposure::inbound_asked(true, false);
     let gateway = &visit.gateway;
     let served = Served::of(gateway, &gateway.snapshot(), &routed.route);
     let terminator = match served.terminator(&gateway.terminators.local) {

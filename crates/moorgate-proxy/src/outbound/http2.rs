@@ -32,7 +32,9 @@ use crate::{
 
 /// The life of an h2 connection: its streams live by themselves, side by side.
 pub(super) async fn converse(visit: Arc<Visit>, stream: Rewound<TlsStream>) {
-    h2_server::serve(visit, stream, h2_server::OUTBOUND, None, one_stream).await;
+    if let Err(given_up) = h2_server::serve(visit, stream, h2_server::OUTBOUND, None, one_stream).await {
+        given_up.record();
+    }
 }
 
 /// One stream: its head has been read by the h2 library; decide, connect, relay or exchange, record.

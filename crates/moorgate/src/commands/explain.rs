@@ -9,6 +9,7 @@ use moorgate_api::{
 use moorgate_contract::{
     flow::{Flow, Kind},
     outcome::Outcome,
+    route::Mode,
 };
 
 use super::CommandError;
@@ -192,7 +193,9 @@ fn inbound(flow: &Flow) -> String {
         let _ = writeln!(text, "route     {}", shown(domain));
     }
     if let Some(protocol) = &flow.alpn {
-        let _ = writeln!(text, "protocol  {}", shown(protocol));
+        let offered =
+            if flow.mode == Some(Mode::Passthrough) { " (offered first; what was agreed on is not seen)" } else { "" };
+        let _ = writeln!(text, "protocol  {}{offered}", shown(protocol));
     }
     if let Some(origin) = &flow.origin {
         let tries = match flow.tries {

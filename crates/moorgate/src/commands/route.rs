@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{CommandError, gateway::Gateway};
 use crate::{
     cli::route::{Cert, FieldArg, Listed, Route, Settings, Spec, listed},
-    output::{self, Table, answer, bytes, day, shown},
+    output::{self, Table, answer, bytes, day, end, shown},
     shell::quote,
 };
 
@@ -236,7 +236,7 @@ fn show(route: &RouteView) -> String {
     line("mode", who.into());
     line("state", route.problem.as_ref().map_or("active".into(), |problem| format!("failed: {problem}")));
     if let Some(certificate) = &route.certificate {
-        let until = certificate.not_after.map(|end| format!(", expires {}", day(end))).unwrap_or_default();
+        let until = certificate.not_after.map(|at| format!(", expires {}", end(at))).unwrap_or_default();
         let whose =
             if certificate.issuer == LOCAL_CA { "the local CA's".into() } else { format!("of {}", certificate.issuer) };
         line("certificate", format!("{whose}{until}"));
@@ -348,13 +348,7 @@ fn list_certificates(all: &[Certificate]) -> String {
     }
     let mut table = Table::new(["DOMAIN", "ISSUER", "EXPIRES", "KEY", "ACCOUNT"]);
     for one in all {
-        table.row([
-            one.domain.clone(),
-            one.issuer.clone(),
-            day(one.not_after).to_string(),
-            one.key.clone(),
-            one.account.clone(),
-        ]);
+        table.row([one.domain.clone(), one.issuer.clone(), end(one.not_after), one.key.clone(), one.account.clone()]);
     }
     table.to_string()
 }
@@ -366,7 +360,7 @@ fn show_certificate(one: &Certificate) -> String {
         ("account", one.account.clone()),
         ("for", one.names.join(" ")),
         ("issuer", one.issuer.clone()),
-        ("valid", format!("from {} to {}", span(one.not_before), span(one.not_after))),
+        ("valid", format!("from {} to {}", span(one.not_before), end(one.not_after))),
         ("key", format!("{} (sealed; it is never shown)", one.key)),
         ("sha-256", one.fingerprint.clone()),
     ];

@@ -106,6 +106,12 @@ pub(crate) fn day(time: Time) -> Date {
     local(time).date()
 }
 
+/// When something ends, or that it has.
+pub(crate) fn end(time: Time) -> String {
+    let day = day(time);
+    if local(time).timestamp() < Timestamp::now() { format!("EXPIRED {day}") } else { day.to_string() }
+}
+
 /// The day it is here.
 pub(crate) fn today() -> Date {
     Timestamp::now().to_zoned_datetime(TimeZone::system()).date()

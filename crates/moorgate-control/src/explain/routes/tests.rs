@@ -33,7 +33,7 @@ async fn it_says_which_route_serves_a_client_and_how_each_origin_is_reached() {
     assert_eq!(explained.refusal, None);
     assert_eq!((explained.route.as_deref(), explained.mode), (Some("app.example.com"), Some(Mode::Terminate)));
     assert_eq!((&explained.domain[..], explained.account.as_deref()), ("APP.example.com", Some("default")));
-    assert_eq!(checks(&explained)[..5], ["domain", "route", "client", "plain HTTP", "origin"]);
+    assert_eq!(checks(&explained)[..6], ["domain", "route", "client", "plain HTTP", "certificate", "origin"]);
     let found: Vec<_> = explained
         .origins
         .iter()

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use super::support::{Client, answer, ask, get, rest, route};
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, eventually},
     target::{Conn, Target, ok},
-    tools::{run_with, tool},
+    tools::{run, run_with, tool},
 };
 
 const NAME: &str = "app.test";
@@ -132,4 +132,60 @@ fn data_before_the_handshake_is_over_is_not_taken() {
     let second = s_client("-sess_in", &["-early_data", early.to_str().unwrap()]);
     assert!(second.contains("Reused, TLSv1.3") && second.contains("Early data was not sent"), "{second}");
     assert!(origin.seen().requests.iter().all(|request| request.starts_with("GET / ")));
+}
+
+/// What h2 says of each: status and body, as a client that counts bytes takes it.
+const FRAMED: [(&str, u16, &str); 5] = [
+    (
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        502,
+        "moorgate: response_malformed",
+    ),
+    ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204, ""),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 200, "hi"),
+    ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, ""),
+    ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, "hi"),
+];
+
+#[test]
+fn an_answer_is_framed_anew_for_h2_as_for_http_1() {
+    const ANSWERS: [&str; FRAMED.len()] = [FRAMED[0].0, FRAMED[1].0, FRAMED[2].0, FRAMED[3].0, FRAMED[4].0];
+    let (gateway, _origin) = with_origin(numbered(&ANSWERS));
+    let to = format!("{NAME}:443:{}", gateway.address("inbound_tls"));
+    for (number, (answer, status, body)) in FRAMED.iter().enumerate() {
+        for version in ["--http1.1", "--http2"] {
+            let mut curl = tool("curl");
+            curl.args(["-sS", version, "-w", "\n%{http_code}", "--connect-to", &to, "--cacert"]).arg(gateway.ca());
+            let said = run(curl.arg(format!("https://{NAME}/{number}")));
+            assert!(said.starts_with(body) && said.ends_with(&format!("\n{status}")), "{version} {answer:?}: {said}");
+            assert!(!body.is_empty() || said.starts_with('\n'), "{version} {answer:?}: {said}");
+        }
+    }
+    eventually("every flow", || (gateway.flows().len() == 2 * FRAMED.len()).then_some(()));
+    for flow in gateway.flows() {
+        let outcome = if flow["status"] == 502 { "response_malformed" } else { "ok" };
+        assert_eq!(flow["outcome"], outcome, "{flow}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_as_soon_as_it_has_all_was_served() {
+    // The body comes a moment after the head, so that the client has counted it before anything else is looked at.
+    let (gateway, _origin) = with_origin(|mut conn: Conn| {
+        while conn.request().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            conn.send("hi");
+        }
+    });
+    let to = format!("{NAME}:443:{}", gateway.address("inbound_tls"));
+    const ASKED: usize = 40;
+    for _ in 0..ASKED {
+        let mut curl = tool("curl");
+        curl.args(["-sS", "--http2", "--connect-to", &to, "--cacert"]).arg(gateway.ca());
+        assert_eq!(run(curl.arg(format!("https://{NAME}/"))), "hi");
+    }
+    eventually("every flow", || (gateway.flows().len() == ASKED).then_some(()));
+    let outcomes: Vec<_> = gateway.flows().iter().map(|flow| flow["outcome"].clone()).collect();
+    assert!(outcomes.iter().all(|outcome| outcome == "ok"), "{outcomes:?}");
 }

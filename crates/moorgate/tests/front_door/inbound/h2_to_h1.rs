@@ -290,3 +290,35 @@ async fn what_is_clear_arrives_over_http1_as_it_was_meant() {
     }
     scene.others_go_on();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_another_length_is_the_clients_mistake_and_said_so() {
+    let scene = Scene::start();
+    for (length, sent) in [("10", 3), ("1", 6)] {
+        let mut client = scene.open().await;
+        let body = frame(DATA, END_STREAM, 1, &vec![b'x'; sent]);
+        client.send(&[post(1, "/refused", &[("content-length", length)]), body].concat()).await;
+        assert_eq!(came(&mut client, 1).await, Came::Reset(PROTOCOL_ERROR), "{length}");
+        let flow = scene.gateway.wait_flow(|flow| flow["outcome"] == "malformed" && flow["bytes_up"].is_number());
+        assert!(flow["said"].as_str().unwrap().contains("not as long as its head says"), "{flow}");
+        assert_eq!((flow["status"].as_u64(), flow["route"].as_str()), (None, Some(NAME)), "{flow}");
+    }
+    eventually("both", || {
+        let flows = scene.gateway.flows();
+        (flows.iter().filter(|flow| flow["outcome"] == "malformed").count() == 2).then_some(())
+    });
+    assert_eq!(scene.reached(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_given_up_is_found_by_whoever_runs_the_app() {
+    let scene = Scene::start();
+    let mut client = scene.open().await;
+    // Data on a stream that was never opened (RFC 9113 §5.1).
+    client.send(&frame(DATA, END_STREAM, 7, b"x")).await;
+    came(&mut client, 7).await;
+    let flow = scene.gateway.wait_flow(|flow| flow["outcome"] == "malformed");
+    assert_eq!((flow["account"].as_str(), flow["route"].as_str()), (Some("default"), Some(NAME)), "{flow}");
+    assert_eq!((flow["target"].as_str(), flow["alpn"].as_str()), (Some(NAME), Some("h2")), "{flow}");
+    assert_eq!(flow["exposure"]["wire_to_gateway"]["name"], true, "its server name was in the clear: {flow}");
+}

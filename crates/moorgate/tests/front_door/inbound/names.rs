@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::support::{Client, TlsOrigin, certificate, rest, route, tcp};
+use super::support::{Client, TlsOrigin, ask, certificate, rest, route, tcp};
 use crate::{gateway::Gateway, talk::Talk};
 
 const UNRECOGNIZED_NAME: &[u8] = &[21, 3, 3, 0, 2, 2, 112];
@@ -104,5 +104,31 @@ fn over_plain_http_a_route_answers_as_its_mode_says() {
             let why = gateway.cli(&["why", flow["id"].as_str().unwrap()]);
             assert!(why.contains("would now be answered by the gateway itself: 308 to https"), "{location}: {why}");
         }
+    }
+}
+
+#[test]
+fn what_a_refused_client_showed_is_said_and_no_more() {
+    let gateway = Gateway::start();
+    route(&gateway, "t.test", "terminate", &["http://127.0.0.1:9"], &[]);
+    // No route: its name was in the clear, and went nowhere.
+    let mut client = tcp(gateway.address("inbound_tls"));
+    client.write_all(&Client::of(&gateway).hello("unknown.test")).unwrap();
+    rest(&mut client);
+    // A head that can't be read: TLS had shown the name.
+    let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), "t.test");
+    assert_eq!(ask(&mut client, "GET / HTTP/1.1\r\nHost : t.test\r\n\r\n").status, 400);
+    // A host with a username, in whichever form.
+    for host in ["Host: other@t.test\r\n", "Host: t.test\r\n"] {
+        let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), "t.test");
+        let refused = ask(&mut client, format!("GET https://other@t.test/ HTTP/1.1\r\n{host}\r\n"));
+        assert_eq!(refused.status, 400, "{host}: {}", refused.body);
+    }
+    for target in ["unknown.test", "t.test"] {
+        let flow = gateway.wait_flow(|flow| flow["target"] == target);
+        let exposure = &flow["exposure"];
+        assert_eq!(exposure["wire_to_gateway"]["name"], true, "{flow}");
+        assert_eq!(exposure["wire_to_gateway"]["headers"], false, "{flow}");
+        assert_eq!(exposure["wire_to_target"]["name"], false, "nothing was dialled: {flow}");
     }
 }
