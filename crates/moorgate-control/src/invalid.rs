@@ -239,6 +239,12 @@ pub enum Invalid {
         /// What is wrong with it.
         problem: String,
     },
+    /// A path that nothing is ever asked for.
+    #[error("a check by {path} needs to know how often; give its interval too (--check-every 10s)")]
+    CheckPathAlone {
+        /// As given.
+        path: String,
+    },
     /// Checks that come too often or never.
     #[error("an origin can't be checked every {seconds} s; use whole seconds, 1 to {MAX_CHECK_EVERY}")]
     CheckEvery {

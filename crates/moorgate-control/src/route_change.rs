@@ -190,6 +190,9 @@ fn check(check: &Check) -> Result<(), Invalid> {
         return Err(Invalid::CheckEvery { seconds });
     }
     let Some(path) = &check.path else { return Ok(()) };
+    if check.every.is_none() {
+        return Err(Invalid::CheckPathAlone { path: short(path) });
+    }
     let what = "the path of a check";
     CanonicalPath::parse(path).map(drop).map_err(|error| Invalid::NotAPath { what, path: short(path), error })
 }

@@ -143,9 +143,12 @@ fn the_rest_is_checked() {
     {
         check(json!({ "check": { "every": every } }), expected);
     }
-    check(json!({ "check": { "path": "/health?deep" } }), None);
-    check(json!({ "check": { "path": "health" } }), Some("does not begin with a slash"));
-    check(json!({ "check": { "path": "/a b" } }), Some("the path of a check"));
+    for (path, expected) in
+        [("/health?deep", None), ("health", Some("does not begin with a slash")), ("/a b", Some("the path of a check"))]
+    {
+        check(json!({ "check": { "every": 5, "path": path } }), expected);
+    }
+    check(json!({ "check": { "path": "/health" } }), Some("give its interval too"));
 }
 
 #[test]

@@ -64,7 +64,8 @@ fn change(urls: &[Spec], settings: &Settings, before: Option<&RouteView>) -> Res
         let before = before.map(|route| route.check.clone()).unwrap_or_default();
         let every = settings.check_every.map_or(before.every, |every| every.0);
         let path = settings.check_path.clone().map_or(before.path, |path| (!path.is_empty()).then_some(path));
-        Check { every, path: path.filter(|_| every.is_some()) }
+        // Without checks there is nothing to ask for; a path that was given all the same is refused.
+        Check { every, path: path.filter(|_| every.is_some() || settings.check_path.is_some()) }
     });
     let (allow, deny) = (listed(&settings.allow_client, |net| net.0), listed(&settings.deny_client, |net| net.0));
     let clients = (allow.is_some() || deny.is_some()).then(|| {

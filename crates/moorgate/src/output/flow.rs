@@ -29,7 +29,11 @@ pub(crate) fn flow_line(flow: &Flow, colour: bool) -> String {
         (None, None) => format!("inbound {protocol}"),
         (None, Some(mode)) => mode.name().to_owned(),
     };
-    let target = flow.target.as_deref().map_or_else(|| "–".into(), |target| visible_within(target, TARGET).to_string());
+    let target = flow
+        .target
+        .as_deref()
+        .filter(|target| !target.is_empty())
+        .map_or_else(|| "–".into(), |target| visible_within(target, TARGET).to_string());
     let (end, colour_of_end) = ending(flow);
     let end = if colour_of_end.is_empty() { end } else { paint(colour_of_end, &end) };
     format!("{head}  {account:8}  {came:12}  {target:28}  {end}")
