@@ -202,6 +202,7 @@ mod tests {
         assert_eq!(plain.wire_to_gateway.to_string(), "name, port, password, path, headers, body");
         assert_eq!(plain.wire_to_target.to_string(), "name, port, path, headers, body");
     }
+
     #[test]
     fn a_kept_exposure_reads_back_as_it_was_however_it_was_kept() {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -64,7 +64,7 @@ struct Row<'a> {
 
 /// Rows that one statement writes. A statement's way to SQLite's thread and back costs more than a row.
 const ROWS: usize = 256;
-/// So many more than are kept may be there before the oldest make room: each time walks every index.
+/// So many more may be in the file, unseen, before the oldest make room: each time walks every index.
 const SLACK: u64 = 4_096;
 
 pub(crate) struct FlowStore {
@@ -93,6 +93,10 @@ impl FlowStore {
         Self { path, kept, lost: AtomicU64::new(0), since: AtomicU64::new(SLACK), state: Mutex::default() }
     }
 
+    fn most(&self) -> i64 {
+        i64::try_from(self.kept).unwrap_or(i64::MAX)
+    }
+
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }
@@ -118,7 +122,7 @@ impl FlowStore {
 
     async fn write(&self, rows: &[Row<'_>]) -> Result<(), StoreError> {
         let pool = self.pool().await?;
-        let (kept, count) = (i64::try_from(self.kept).unwrap_or(i64::MAX), rows.len() as u64);
+        let count = rows.len() as u64;
         let crowded = self.since.fetch_add(count, Relaxed) + count > SLACK.min(self.kept);
         let work = async {
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -132,7 +136,7 @@ impl FlowStore {
             }
             if crowded {
                 let prune = "DELETE FROM flow WHERE seq <= (SELECT max(seq) FROM flow) - ?";
-                query(prune).bind(kept).execute(&mut *tx).await?;
+                query(prune).bind(self.most()).execute(&mut *tx).await?;
             }
             tx.commit().await
         };
@@ -145,13 +149,15 @@ impl FlowStore {
 
     pub(crate) async fn last(&self, wanted: Wanted) -> Result<Vec<Flow>, StoreError> {
         let pool = self.pool().await?;
-        let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+        let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX).min(self.most());
         let statement = match wanted.account {
             None => query_scalar("SELECT body FROM flow ORDER BY seq DESC LIMIT ?").bind(limit),
             Some((name, since)) => {
-                let statement =
-                    query_scalar("SELECT body FROM flow WHERE account = ? AND started >= ? ORDER BY seq DESC LIMIT ?");
-                statement.bind(name).bind(i64::try_from(since.0).unwrap_or(i64::MAX)).bind(limit)
+                let statement = query_scalar(
+                    "SELECT body FROM flow WHERE account = ? AND started >= ? \
+                     AND seq > (SELECT max(seq) FROM flow) - ? ORDER BY seq DESC LIMIT ?",
+                );
+                statement.bind(name).bind(i64::try_from(since.0).unwrap_or(i64::MAX)).bind(self.most()).bind(limit)
             }
         };
         let bodies: Vec<String> = self.in_time(statement.fetch_all(&pool)).await?;
@@ -160,8 +166,11 @@ impl FlowStore {
 
     pub(crate) async fn find(&self, id: FlowId) -> Result<Option<Flow>, StoreError> {
         let pool = self.pool().await?;
-        let statement = query_scalar("SELECT body FROM flow WHERE id = ? ORDER BY seq DESC LIMIT 1");
-        let body: Option<String> = self.in_time(statement.bind(id.0.cast_signed()).fetch_optional(&pool)).await?;
+        let statement = query_scalar(
+            "SELECT body FROM flow WHERE id = ? AND seq > (SELECT max(seq) FROM flow) - ? ORDER BY seq DESC LIMIT 1",
+        );
+        let body: Option<String> =
+            self.in_time(statement.bind(id.0.cast_signed()).bind(self.most()).fetch_optional(&pool)).await?;
         Ok(body.and_then(|body| parse(&body)))
     }
 

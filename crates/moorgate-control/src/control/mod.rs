@@ -33,7 +33,7 @@ mod credentials;
 mod flows;
 mod open;
 mod policy;
-mod routes;
+pub(crate) mod routes;
 mod session;
 mod tokens;
 

@@ -257,7 +257,7 @@ impl Inner {
     }
 }
 
-fn shown_certificate(book: &Book, domain: &str) -> ShownCertificate {
+pub(crate) fn shown_certificate(book: &Book, domain: &str) -> ShownCertificate {
     let Some(row) = book.certificate(domain) else {
         return ShownCertificate { issuer: "local CA".to_owned(), not_after: None };
     };

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use moorgate_contract::{
@@ -14,12 +14,12 @@ use moorgate_contract::{
     route::{Domain, DomainError, HeaderEdits, Mode, Origin, PathRedirect, Route},
     snapshot::Snapshot,
 };
-use moorgate_keys::Facts;
 use moorgate_wire::name::DomainName;
 
 use super::{leave, list, refusal_view, steps_view};
 use crate::{
     Control,
+    control::{now, routes::shown_certificate},
     error::{Invalid, Result, short},
     route_views::{OriginExplanation, RouteExplanation},
 };
@@ -220,19 +220,13 @@ fn name_of(domain: &str) -> Result<DomainName, Invalid> {
 impl crate::control::Inner {
     /// What clients are shown, and for how long they take it.
     fn note_certificate(&self, domain: &Domain, steps: &mut Vec<Step>) {
-        let book = self.book();
-        let Some(row) = book.certificate(&domain.to_string()) else {
-            return steps.saw("certificate", format_args!("the local CA's"));
-        };
-        let Ok(facts) = Facts::of_pem(row.chain.as_bytes()) else {
-            return steps.saw("certificate", format_args!("can't be read"));
-        };
-        let issuer = &facts.issuer;
-        match facts.not_after.duration_since(SystemTime::now()) {
-            Ok(left) => {
-                steps.saw("certificate", format_args!("of {issuer}, good for {} more days", left.as_secs() / DAY))
-            }
-            Err(_) => steps.saw(
+        let shown = shown_certificate(&self.book(), &domain.to_string());
+        let (issuer, now) = (shown.issuer, now());
+        match shown.not_after {
+            None => steps.saw("certificate", format_args!("{issuer}")),
+            Some(end) if end > now => steps
+                .saw("certificate", format_args!("of {issuer}, good for {} more days", end.since(now).as_secs() / DAY)),
+            Some(_) => steps.saw(
                 "certificate",
                 format_args!("of {issuer}, EXPIRED: clients refuse it; give another with moorgate cert add"),
             ),

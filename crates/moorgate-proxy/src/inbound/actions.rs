@@ -62,7 +62,7 @@ fn to_https(request: &Request<'_>) -> Result<(), Own> {
 
 /// 308 to the same URL over https (RFC 9110 §15.4.9). A client that came by port 80, as far as it can tell, finds https at
 /// 443, whatever stands between: the listener's own port is for those who named one.
-pub(super) fn https(snapshot: &Snapshot, authority: &str, path: &str) -> Refusal {
+fn https(snapshot: &Snapshot, authority: &str, path: &str) -> Refusal {
     let (name, asked) = authority.split_once(':').unwrap_or((authority, "80"));
     let port = match snapshot.site.inbound_tls_port {
         Some(port) if asked != "80" && port != 443 => format!(":{port}"),

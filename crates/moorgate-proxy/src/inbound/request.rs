@@ -20,7 +20,7 @@ use moorgate_wire::{
 };
 
 use super::{
-    actions::{Own, Request, before, edit, https},
+    actions::{Own, Request, before, edit},
     served::Served,
     terminate::Secured,
 };
@@ -73,15 +73,9 @@ pub(super) fn decide(
     let path = CanonicalPath::parse(asked.path).map_err(|why| Failure::new(Code::Malformed, why))?;
     let gateway = &visit.gateway;
     let snapshot = gateway.snapshot();
-    if routed.route.mode == Mode::Passthrough {
-        return Err(match secured {
-            // Its origin alone has the key to its traffic: nothing of it is forwarded in the clear.
-            None => Own::Answer(https(&snapshot, &authority, path.as_str())),
-            Some(_) => {
-                let said = format_args!("{name} is passed through now; connect again");
-                Failure::new(Code::NameMismatch, said).into()
-            }
-        });
+    if routed.route.mode == Mode::Passthrough && secured.is_some() {
+        let said = format_args!("{name} is passed through now; connect again");
+        return Err(Failure::new(Code::NameMismatch, said).into());
     }
     check_loop(asked.headers, &snapshot.site.gateway, name.as_str())?;
     before(&Request {
