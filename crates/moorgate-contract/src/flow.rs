@@ -27,7 +27,7 @@ use crate::{
 pub struct FlowId(pub u64);
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-const ID_LETTERS: u32 = 13;
+const ID_LETTERS: usize = 13;
 /// Below the milliseconds: enough that ids of one gateway don't meet within a millisecond.
 const SEQUENCE_BITS: u32 = 22;
 
@@ -40,12 +40,12 @@ impl FlowId {
 
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for letter in (0..ID_LETTERS).rev() {
-            let digit = (self.0 >> (letter * 5)) & 31;
-            let byte = usize::try_from(digit).ok().and_then(|digit| ALPHABET.get(digit)).copied().unwrap_or(b'0');
-            write!(f, "{}", char::from(byte))?;
+        let mut letters = [0; ID_LETTERS];
+        for (at, letter) in letters.iter_mut().rev().enumerate() {
+            let digit = usize::try_from((self.0 >> (at * 5)) & 31).unwrap_or_default();
+            *letter = ALPHABET.get(digit).copied().unwrap_or(b'0');
         }
-        Ok(())
+        f.write_str(std::str::from_utf8(&letters).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -59,7 +59,7 @@ impl FromStr for FlowId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || NotAFlowId(text.chars().take(40).collect());
-        if text.len() != ID_LETTERS as usize {
+        if text.len() != ID_LETTERS {
             return Err(wrong());
         }
         text.bytes()

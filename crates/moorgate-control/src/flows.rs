@@ -2,11 +2,9 @@
 //! disk. Nothing here may hold up traffic or control.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
@@ -16,7 +14,7 @@ use moorgate_contract::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{
-    QueryBuilder, SqlitePool, query, query_scalar,
+    SqlitePool, query, query_as, query_scalar,
     sqlite::{SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{sync::Mutex, time::timeout};
@@ -54,24 +52,70 @@ pub(crate) struct Wanted {
     pub(crate) limit: usize,
 }
 
+/// Flows of one row. A row and its way to SQLite's thread cost more than a flow.
+const BATCH: usize = 512;
+/// So many more may be in the file, unseen, before the oldest make room.
+const SLACK: u64 = 4_096;
+/// Rows that are read at once, until there are enough flows.
+const READ: i64 = 8;
+
 /// A row on its way in.
-struct Row<'a> {
-    id: i64,
-    account: Option<&'a str>,
-    started: i64,
+struct Batch<'a> {
+    flows: i64,
+    lowest: i64,
+    highest: i64,
+    body: String,
+    accounts: BTreeSet<&'a str>,
+}
+
+impl<'a> Batch<'a> {
+    /// `None` when there is nothing that can be written.
+    fn of(flows: &'a [Flow]) -> Option<Self> {
+        let mut batch =
+            Self { flows: 0, lowest: i64::MAX, highest: i64::MIN, body: String::new(), accounts: BTreeSet::new() };
+        for flow in flows {
+            // JSON has no line end inside.
+            let Ok(line) = serde_json::to_string(flow) else { continue };
+            if batch.flows > 0 {
+                batch.body.push('\n');
+            }
+            batch.body.push_str(&line);
+            let id = flow.id.0.cast_signed();
+            batch.flows += 1;
+            batch.lowest = batch.lowest.min(id);
+            batch.highest = batch.highest.max(id);
+            batch.accounts.extend(flow.account.as_deref());
+        }
+        (batch.flows > 0).then_some(batch)
+    }
+}
+
+/// A row as it was kept: the number of its last flow, and the flows.
+struct Kept {
+    last: i64,
+    flows: i64,
     body: String,
 }
 
-/// Rows that one statement writes. A statement's way to SQLite's thread and back costs more than a row.
-const ROWS: usize = 256;
-/// So many more may be in the file, unseen, before the oldest make room: each time walks every index.
-const SLACK: u64 = 4_096;
+impl From<(i64, i64, String)> for Kept {
+    fn from((last, flows, body): (i64, i64, String)) -> Self {
+        Self { last, flows, body }
+    }
+}
+
+impl Kept {
+    /// Its flows from the newest on, those that are older than the `oldest` that is shown left out.
+    fn newest_first(&self, oldest: i64) -> impl Iterator<Item = &str> {
+        let shown = usize::try_from((self.last - oldest + 1).min(self.flows)).unwrap_or_default();
+        self.body.rsplit('\n').take(shown)
+    }
+}
 
 pub(crate) struct FlowStore {
     path: PathBuf,
     kept: u64,
     lost: AtomicU64,
-    /// Rows written since the oldest made room.
+    /// Flows written since the oldest made room.
     since: AtomicU64,
     state: Mutex<State>,
 }
@@ -102,17 +146,17 @@ impl FlowStore {
     }
 
     /// Keeps flows, in one transaction; the oldest make room.
-    pub(crate) async fn record(&self, flows: &[Arc<Flow>]) {
-        let rows: Vec<Row<'_>> = flows.iter().filter_map(|flow| row(flow)).collect();
-        if rows.is_empty() {
+    pub(crate) async fn record(&self, flows: &[Flow]) {
+        let batches: Vec<Batch<'_>> = flows.chunks(BATCH).filter_map(Batch::of).collect();
+        if batches.is_empty() {
             return;
         }
-        let written = timeout(STORE_TIME, self.write(&rows)).await;
+        let written = timeout(STORE_TIME, self.write(&batches)).await;
         let written = written.unwrap_or(Err(StoreError::TooSlow { limit: STORE_TIME }));
         if let Err(error) = written {
             // What is wrong with the file may show, and be mended, when it is opened anew.
             self.state.lock().await.pool = None;
-            let count = u64::try_from(rows.len()).unwrap_or_default();
+            let count = u64::try_from(flows.len()).unwrap_or_default();
             let before = self.lost.fetch_add(count, Relaxed);
             if before == 0 {
                 tracing::error!(error = chain(&error), "flows can't be kept; they are counted from here on");
@@ -120,23 +164,33 @@ impl FlowStore {
         }
     }
 
-    async fn write(&self, rows: &[Row<'_>]) -> Result<(), StoreError> {
+    async fn write(&self, batches: &[Batch<'_>]) -> Result<(), StoreError> {
         let pool = self.pool().await?;
-        let count = rows.len() as u64;
+        let count: i64 = batches.iter().map(|batch| batch.flows).sum();
+        let count = count.cast_unsigned();
         let crowded = self.since.fetch_add(count, Relaxed) + count > SLACK.min(self.kept);
         let work = async {
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
-            for rows in rows.chunks(ROWS) {
-                let mut insert = QueryBuilder::new("INSERT INTO flow (id, account, started, body) ");
-                insert.push_values(rows, |mut row, Row { id, account, started, body }| {
-                    row.push_bind(*id).push_bind(*account).push_bind(*started).push_bind(body.as_str());
-                });
-                // One that is full is prepared once; of others there are too many sizes.
-                insert.build().persistent(rows.len() == ROWS).execute(&mut *tx).await?;
+            let mut last: i64 = query_scalar("SELECT coalesce(max(last), 0) FROM batch").fetch_one(&mut *tx).await?;
+            for batch in batches {
+                last += batch.flows;
+                query("INSERT INTO batch (last, flows, lowest, highest, body) VALUES (?, ?, ?, ?, ?)")
+                    .bind(last)
+                    .bind(batch.flows)
+                    .bind(batch.lowest)
+                    .bind(batch.highest)
+                    .bind(&batch.body)
+                    .execute(&mut *tx)
+                    .await?;
+                for account in &batch.accounts {
+                    let insert = query("INSERT INTO batch_account (account, batch) VALUES (?, ?)");
+                    insert.bind(*account).bind(last).execute(&mut *tx).await?;
+                }
             }
             if crowded {
-                let prune = "DELETE FROM flow WHERE seq <= (SELECT max(seq) FROM flow) - ?";
-                query(prune).bind(self.most()).execute(&mut *tx).await?;
+                let oldest = last - self.most();
+                query("DELETE FROM batch WHERE last <= ?").bind(oldest).execute(&mut *tx).await?;
+                query("DELETE FROM batch_account WHERE batch <= ?").bind(oldest).execute(&mut *tx).await?;
             }
             tx.commit().await
         };
@@ -147,31 +201,69 @@ impl FlowStore {
         Ok(())
     }
 
+    /// The last flows that are wanted, in the order in which they ended.
     pub(crate) async fn last(&self, wanted: Wanted) -> Result<Vec<Flow>, StoreError> {
-        let pool = self.pool().await?;
-        let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX).min(self.most());
-        let statement = match wanted.account {
-            None => query_scalar("SELECT body FROM flow ORDER BY seq DESC LIMIT ?").bind(limit),
-            Some((name, since)) => {
-                let statement = query_scalar(
-                    "SELECT body FROM flow WHERE account = ? AND started >= ? \
-                     AND seq > (SELECT max(seq) FROM flow) - ? ORDER BY seq DESC LIMIT ?",
-                );
-                statement.bind(name).bind(i64::try_from(since.0).unwrap_or(i64::MAX)).bind(self.most()).bind(limit)
+        self.in_time(async |pool| {
+            let oldest = self.oldest(&pool).await?;
+            let (mut found, mut before) = (Vec::new(), i64::MAX);
+            while found.len() < wanted.limit {
+                let statement = match &wanted.account {
+                    None => query_as(
+                        "SELECT last, flows, body FROM batch WHERE last >= ? AND last < ? ORDER BY last DESC LIMIT ?",
+                    ),
+                    Some((name, _)) => query_as(
+                        "SELECT last, flows, body FROM batch_account JOIN batch ON batch = last \
+                         WHERE account = ? AND batch >= ? AND batch < ? ORDER BY batch DESC LIMIT ?",
+                    )
+                    .bind(name),
+                };
+                let rows = kept(statement.bind(oldest).bind(before).bind(READ).fetch_all(&pool).await?);
+                let Some(first) = rows.last() else { break };
+                before = first.last;
+                let flows = rows.iter().flat_map(|row| row.newest_first(oldest)).filter_map(parse);
+                let fits = |flow: &Flow| {
+                    wanted
+                        .account
+                        .as_ref()
+                        .is_none_or(|(name, since)| flow.account.as_deref() == Some(name) && flow.started >= *since)
+                };
+                found.extend(flows.filter(fits).take(wanted.limit - found.len()));
             }
-        };
-        let bodies: Vec<String> = self.in_time(statement.fetch_all(&pool)).await?;
-        Ok(bodies.iter().rev().filter_map(|body| parse(body)).collect())
+            found.reverse();
+            Ok(found)
+        })
+        .await
     }
 
+    /// The flow of that name; the last one, had two the same.
     pub(crate) async fn find(&self, id: FlowId) -> Result<Option<Flow>, StoreError> {
-        let pool = self.pool().await?;
-        let statement = query_scalar(
-            "SELECT body FROM flow WHERE id = ? AND seq > (SELECT max(seq) FROM flow) - ? ORDER BY seq DESC LIMIT 1",
-        );
-        let body: Option<String> =
-            self.in_time(statement.bind(id.0.cast_signed()).bind(self.most()).fetch_optional(&pool)).await?;
-        Ok(body.and_then(|body| parse(&body)))
+        self.in_time(async |pool| {
+            let oldest = self.oldest(&pool).await?;
+            let (wanted, mut before) = (id.0.cast_signed(), i64::MAX);
+            loop {
+                let statement = query_as(
+                    "SELECT last, flows, body FROM batch WHERE highest >= ? AND lowest <= ? AND last >= ? AND last < ? \
+                     ORDER BY last DESC LIMIT ?",
+                );
+                let statement = statement.bind(wanted).bind(wanted).bind(oldest).bind(before).bind(READ);
+                let rows = kept(statement.fetch_all(&pool).await?);
+                let Some(first) = rows.last() else { return Ok(None) };
+                before = first.last;
+                // A flow's name is the first that is written of it.
+                let written = format!("{{\"id\":\"{id}\"");
+                let mut lines = rows.iter().flat_map(|row| row.newest_first(oldest));
+                if let Some(line) = lines.find(|line| line.starts_with(&written)) {
+                    return Ok(parse(line));
+                }
+            }
+        })
+        .await
+    }
+
+    /// The number of the oldest flow that is shown.
+    async fn oldest(&self, pool: &SqlitePool) -> sqlx::Result<i64> {
+        let last: i64 = query_scalar("SELECT coalesce(max(last), 0) FROM batch").fetch_one(pool).await?;
+        Ok(last - self.most() + 1)
     }
 
     pub(crate) async fn close(&self) {
@@ -182,8 +274,9 @@ impl FlowStore {
         }
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> Result<T, StoreError> {
-        match timeout(STORE_TIME, work).await {
+    async fn in_time<T>(&self, work: impl AsyncFnOnce(SqlitePool) -> sqlx::Result<T>) -> Result<T, StoreError> {
+        let pool = self.pool().await?;
+        match timeout(STORE_TIME, work(pool)).await {
             Ok(done) => done.map_err(self.database("read")),
             Err(_) => Err(StoreError::TooSlow { limit: STORE_TIME }),
         }
@@ -248,14 +341,12 @@ fn is_no_database(error: &StoreError) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
-fn row(flow: &Flow) -> Option<Row<'_>> {
-    let body = serde_json::to_string(flow).ok()?;
-    let started = i64::try_from(flow.started.0).unwrap_or(i64::MAX);
-    Some(Row { id: flow.id.0.cast_signed(), account: flow.account.as_deref(), started, body })
+fn kept(rows: Vec<(i64, i64, String)>) -> Vec<Kept> {
+    rows.into_iter().map(Kept::from).collect()
 }
 
-fn parse(body: &str) -> Option<Flow> {
-    serde_json::from_str(body).inspect_err(|error| tracing::warn!(%error, "a kept flow can't be read")).ok()
+fn parse(line: &str) -> Option<Flow> {
+    serde_json::from_str(line).inspect_err(|error| tracing::warn!(%error, "a kept flow can't be read")).ok()
 }
 
 #[cfg(test)]

@@ -71,8 +71,14 @@ struct ListenerLabels {
 pub struct Metrics {
     registry: Registry,
     flows: Family<FlowLabels, Counter>,
-    bytes: Family<ByteLabels, Counter>,
-    durations: Family<ListenerLabels, Histogram, fn() -> Histogram>,
+    listeners: Vec<ListenerMetrics>,
+}
+
+/// What each flow of a listener counts in, found once.
+struct ListenerMetrics {
+    up: Counter,
+    down: Counter,
+    durations: Histogram,
 }
 
 impl fmt::Debug for Metrics {
@@ -85,23 +91,33 @@ impl Metrics {
     /// Metrics that nothing was counted in yet.
     pub fn new(sources: MetricSources) -> Self {
         let mut registry = Registry::with_prefix("moorgate");
-        let (flows, bytes) = (Family::default(), Family::default());
-        let durations = Family::new_with_constructor((|| Histogram::new(DURATIONS)) as fn() -> Histogram);
+        let flows = Family::default();
+        let bytes = Family::<ByteLabels, Counter>::default();
+        let durations =
+            Family::<ListenerLabels, Histogram, _>::new_with_constructor((|| Histogram::new(DURATIONS)) as fn() -> _);
+        let listeners = Listener::ALL.iter().map(|listener| {
+            let listener = listener.name();
+            let bytes = |direction| bytes.get_or_create_owned(&ByteLabels { listener, direction });
+            let durations = durations.get_or_create_owned(&ListenerLabels { listener });
+            ListenerMetrics { up: bytes("up"), down: bytes("down"), durations }
+        });
+        let listeners = listeners.collect();
         registry.register("flows", "Flows that ended, by listener and outcome code", flows.clone());
         registry.register("bytes", "Bytes of flows that ended: up is to the target, down is from it", bytes.clone());
         registry.register("flow_duration_seconds", "How long flows were open", durations.clone());
         registry.register_collector(Box::new(Now(sources)));
-        Self { registry, flows, bytes, durations }
+        Self { registry, flows, listeners }
     }
 
     /// Counts a flow that ended.
     pub fn observe(&self, flow: &Flow) {
-        let listener = flow.listener.name();
-        self.flows.get_or_create(&FlowLabels { listener, outcome: flow.outcome.code() }).inc();
-        self.bytes.get_or_create(&ByteLabels { listener, direction: "up" }).inc_by(flow.bytes_up);
-        self.bytes.get_or_create(&ByteLabels { listener, direction: "down" }).inc_by(flow.bytes_down);
-        let seconds = std::time::Duration::from_micros(flow.duration_us).as_secs_f64();
-        self.durations.get_or_create(&ListenerLabels { listener }).observe(seconds);
+        let labels = FlowLabels { listener: flow.listener.name(), outcome: flow.outcome.code() };
+        self.flows.get_or_create(&labels).inc();
+        if let Some(listener) = self.listeners.get(flow.listener as usize) {
+            listener.up.inc_by(flow.bytes_up);
+            listener.down.inc_by(flow.bytes_down);
+            listener.durations.observe(std::time::Duration::from_micros(flow.duration_us).as_secs_f64());
+        }
     }
 
     /// Everything, in the OpenMetrics text format.

@@ -15,13 +15,16 @@ use crate::{
 impl Control {
     /// Keeps ended flows and shows them to followers. Never fails: what can't be kept is counted
     /// ([`Status::flows_lost`](crate::Status)).
-    pub async fn record_flows(&self, flows: Vec<Flow>) {
-        let flows: Vec<Arc<Flow>> = flows.into_iter().map(|flow| Arc::new(self.inner.disown(flow))).collect();
-        for flow in &flows {
-            // Nobody following is no failure.
-            let _ = self.inner.follow.send(flow.clone());
+    pub async fn record_flows(&self, mut flows: Vec<Flow>) {
+        let inner = &self.inner;
+        flows.iter_mut().for_each(|flow| inner.disown(flow));
+        if inner.follow.receiver_count() > 0 {
+            for flow in &flows {
+                // Whoever followed may have left.
+                let _ = inner.follow.send(Arc::new(flow.clone()));
+            }
         }
-        self.inner.flows.record(&flows).await;
+        inner.flows.record(&flows).await;
     }
 
     /// The last flows that fit the filter, in the order in which they ended.
@@ -33,8 +36,9 @@ impl Control {
         let limit = filter.limit.clamp(1, MAX_FLOWS_READ);
         let account = filter.account.map(|name| self.inner.account_row(&name)).transpose()?;
         let account = account.map(|row| (row.name, row.created));
-        let flows = self.inner.flows.last(Wanted { account, limit }).await?;
-        Ok(flows.into_iter().map(|flow| self.inner.disown(flow)).collect())
+        let mut flows = self.inner.flows.last(Wanted { account, limit }).await?;
+        flows.iter_mut().for_each(|flow| self.inner.disown(flow));
+        Ok(flows)
     }
 
     /// One flow, if it is still kept.
@@ -42,8 +46,9 @@ impl Control {
     /// # Errors
     /// [`ControlError::StoreDown`](crate::ControlError).
     pub async fn flow(&self, id: FlowId) -> Result<Option<Flow>> {
-        let flow = self.inner.flows.find(id).await?;
-        Ok(flow.map(|flow| self.inner.disown(flow)))
+        let mut flow = self.inner.flows.find(id).await?;
+        flow.iter_mut().for_each(|flow| self.inner.disown(flow));
+        Ok(flow)
     }
 
     /// Flows from now on, as they end. Who lags too far behind misses some and is told how many.
@@ -55,12 +60,11 @@ impl Control {
 impl Inner {
     /// A flow older than the account of its name belonged to another account of that name: a tenant who is given a
     /// name that was used before must not see what the one before did.
-    fn disown(&self, mut flow: Flow) -> Flow {
+    fn disown(&self, flow: &mut Flow) {
         if let Some(name) = &flow.account
             && self.book().account(name).is_some_and(|row| flow.started < row.created)
         {
             flow.account = None;
         }
-        flow
     }
 }

@@ -3,10 +3,6 @@ use moorgate_contract::{flow::FlowId, time::Timestamp};
 use super::*;
 use crate::testing::{House, flow};
 
-fn arcs(flows: impl IntoIterator<Item = Flow>) -> Vec<Arc<Flow>> {
-    flows.into_iter().map(Arc::new).collect()
-}
-
 fn filter(account: Option<&str>, limit: usize) -> FlowFilter {
     FlowFilter { account: account.map(str::to_owned), limit }
 }
@@ -21,7 +17,7 @@ async fn the_oldest_flows_make_room_for_the_newest() {
     let store = FlowStore::keeping(dir.path(), 100);
     let all: Vec<Flow> = (0..250).map(|n| flow(n, Timestamp(n * 1_000), None)).collect();
     for batch in all.chunks(30) {
-        store.record(&arcs(batch.to_vec())).await;
+        store.record(batch).await;
     }
     let kept = store.last(Wanted { account: None, limit: 1_000 }).await.unwrap();
     assert_eq!(kept, all[150..]);
@@ -72,7 +68,7 @@ async fn a_damaged_file_is_set_aside_and_flows_go_on() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("flows.sqlite"), "no database at all ".repeat(100)).unwrap();
     let store = FlowStore::new(dir.path());
-    store.record(&arcs([flow(1, Timestamp(1_000), None)])).await;
+    store.record(&[flow(1, Timestamp(1_000), None)]).await;
     assert_eq!(store.last(Wanted { account: None, limit: 10 }).await.unwrap().len(), 1);
     assert!(dir.path().join("flows.sqlite.damaged").exists());
 }
@@ -82,8 +78,8 @@ async fn what_cannot_be_kept_is_counted_and_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("flows.sqlite")).unwrap();
     let store = FlowStore::new(dir.path());
-    store.record(&arcs([flow(1, Timestamp(1_000), None), flow(2, Timestamp(1_000), None)])).await;
-    store.record(&arcs([flow(3, Timestamp(1_000), None)])).await;
+    store.record(&[flow(1, Timestamp(1_000), None), flow(2, Timestamp(1_000), None)]).await;
+    store.record(&[flow(3, Timestamp(1_000), None)]).await;
     assert_eq!(store.lost(), 3);
     store.close().await;
 }
@@ -94,6 +90,6 @@ async fn a_text_of_a_peer_comes_back_as_it_was() {
     let store = FlowStore::new(dir.path());
     let mut odd = flow(1, Timestamp(1_000), Some("a\"b"));
     odd.target = Some("evil\u{1b}[2J'; DROP TABLE flow; --\u{0}:443".into());
-    store.record(&arcs([odd.clone()])).await;
+    store.record(&[odd.clone()]).await;
     assert_eq!(store.find(odd.id).await.unwrap(), Some(odd));
 }

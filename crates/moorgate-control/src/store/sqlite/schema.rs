@@ -19,8 +19,10 @@ const CONTROL: &[(i64, &str, &str)] = &[
 /// The newest schema that this version knows.
 const KNOWN: i64 = 2;
 
-pub(crate) const FLOWS: &[(i64, &str, &str)] =
-    &[(1, "flows", include_str!("../../../migrations/flows/0001_flows.sql"))];
+pub(crate) const FLOWS: &[(i64, &str, &str)] = &[
+    (1, "flows", include_str!("../../../migrations/flows/0001_flows.sql")),
+    (2, "batches", include_str!("../../../migrations/flows/0002_batches.sql")),
+];
 
 pub(crate) fn migrator(list: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
