@@ -179,6 +179,9 @@ impl Pool {
     /// The origin to try next; `tried` names those that failed this time, `random` is drawn anew for each call.
     /// While every origin is down or ejected, they are tried all the same: a wrong guess must not take an app offline.
     pub fn pick(&self, tried: &[usize], random: u64, now: Duration) -> Option<(usize, &Origin)> {
+        if let ([only], []) = (&*self.origins, tried) {
+            return Some((0, only));
+        }
         let left = || self.origins.iter().enumerate().filter(|(at, _)| !tried.contains(at));
         let up: Vec<_> = left().filter(|(_, origin)| origin.health.standing(now) == Standing::Up).collect();
         let fit = if up.is_empty() { left().collect() } else { up };

@@ -127,7 +127,7 @@ pub struct Flow {
     pub mode: Option<Mode>,
     /// Inbound: the forwarding URL that was chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<Box<str>>,
+    pub origin: Option<Arc<str>>,
     /// Inbound: the protocol that was agreed on in TLS, or the first that the client offered where TLS was passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alpn: Option<Box<str>>,
@@ -261,15 +261,13 @@ impl OpenFlow {
         let (up, down) = self.meter.read();
         let record = &mut *self.record;
         // Its texts go with it, uncopied.
-        let [target, origin, alpn, said] =
-            [&mut record.target, &mut record.origin, &mut record.alpn, &mut record.said].map(Option::take);
+        let [target, alpn, said] = [&mut record.target, &mut record.alpn, &mut record.said].map(Option::take);
         sink(Flow {
             bytes_up: up,
             bytes_down: down,
             duration_us: micros(self.since.elapsed()),
             outcome,
             target,
-            origin,
             alpn,
             said,
             ..record.clone()

@@ -8,12 +8,14 @@ use std::io;
 
 use moorgate_contract::limits::{REFUSAL_BYTES, REFUSAL_LINGER};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
-/// Bytes thrown away at once. Part of every connection's future, so it is small.
-const SINK: usize = 1024;
+use crate::buffer::discard_some;
+
+/// Bytes thrown away at once.
+const SINK: usize = 64 * 1024;
 
 /// Sends `answer` and our end, and resolves when the other side has ended too, or has had its time. What remains is to drop
 /// the stream. Somebody who does not take the answer is beyond help: no error says so.
@@ -22,9 +24,9 @@ pub async fn answer_and_close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S,
         stream.write_all(answer).await?;
         stream.flush().await?;
         stream.shutdown().await?;
-        let (mut sink, mut left) = ([0; SINK], REFUSAL_BYTES);
+        let mut left = REFUSAL_BYTES;
         while left > 0 {
-            match stream.read(&mut sink).await? {
+            match discard_some(stream, SINK).await? {
                 0 => return Ok(()),
                 read => left = left.saturating_sub(read),
             }

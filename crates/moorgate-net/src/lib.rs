@@ -1,5 +1,6 @@
 //! Sockets: accept, resolve, connect, relay. Links no TLS or HTTP library: what runs here can't decrypt.
 
+pub mod buffer;
 pub mod connect;
 pub mod descriptors;
 pub mod farewell;

@@ -4,43 +4,45 @@
 //! reader did not take is kept, so an idle tunnel holds no buffer.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use moorgate_contract::{
     exposure::Content,
-    limits::{LEFTOVER_BUDGET, RELAY_BUFFER, RELAY_ROUNDS, SMALL_READ},
+    limits::{LEFTOVER_BUDGET, RELAY_ROUNDS, SMALL_READ},
     outcome::{Ending, Outcome},
 };
 
 use crate::{
+    buffer,
     leg::{Cut, Leg},
     registry::Open,
 };
 
 thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; RELAY_BUFFER].into_boxed_slice());
     static HELD: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Bytes that a reader has not taken yet. Counted against the thread's budget.
 #[derive(Debug)]
 struct Leftover {
-    bytes: Box<[u8]>,
+    bytes: Bytes,
     from: usize,
 }
 
 impl Leftover {
-    fn new(bytes: Box<[u8]>) -> Option<Self> {
+    /// Boxed: most ways never have one.
+    fn new(bytes: Bytes) -> Option<Box<Self>> {
         if bytes.is_empty() {
             return None;
         }
         HELD.with(|held| held.set(held.get() + bytes.len()));
-        Some(Self { bytes, from: 0 })
+        Some(Box::new(Self { bytes, from: 0 }))
     }
 
     fn rest(&self) -> &[u8] {
@@ -67,11 +69,11 @@ enum Phase {
 struct Way {
     phase: Phase,
     unflushed: bool,
-    leftover: Option<Leftover>,
+    leftover: Option<Box<Leftover>>,
 }
 
 impl Way {
-    fn new(early: Box<[u8]>) -> Self {
+    fn new(early: Bytes) -> Self {
         Self { phase: Phase::Reading, unflushed: false, leftover: Leftover::new(early) }
     }
 
@@ -108,9 +110,9 @@ pub struct Relay<C: Leg, T: Leg> {
 }
 
 /// Relays between `client` and `target`. `early` came from the client together with its head and goes first.
-pub fn relay<C: Leg, T: Leg>(client: C, target: T, early: Box<[u8]>, open: Arc<Open>) -> Relay<C, T> {
+pub fn relay<C: Leg, T: Leg>(client: C, target: T, early: Bytes, open: Arc<Open>) -> Relay<C, T> {
     let content = look(&early);
-    Relay { client, target, up: Way::new(early), down: Way::new(Box::default()), content, open }
+    Relay { client, target, up: Way::new(early), down: Way::new(Bytes::new()), content, open }
 }
 
 impl<C: Leg, T: Leg> Future for Relay<C, T> {
@@ -262,7 +264,7 @@ fn read_and_write<S: Leg, K: Leg>(
     read: &mut impl FnMut(&[u8]),
     written: &mut impl FnMut(u64),
 ) -> Result<Poll<()>, Side> {
-    BUFFER.with_borrow_mut(|buffer| {
+    buffer::with(|buffer| {
         let most = if HELD.get() < LEFTOVER_BUDGET { buffer.len() } else { SMALL_READ.min(buffer.len()) };
         let (buffer, _) = buffer.split_at_mut(most);
         let filled = match source.poll_read(cx, buffer) {
@@ -282,7 +284,7 @@ fn read_and_write<S: Leg, K: Leg>(
             Poll::Ready(Ok(taken)) => taken,
         };
         written(taken as u64);
-        way.leftover = Leftover::new(filled.get(taken..).unwrap_or_default().into());
+        way.leftover = Leftover::new(Bytes::copy_from_slice(filled.get(taken..).unwrap_or_default()));
         Ok(Poll::Ready(()))
     })
 }

@@ -7,11 +7,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, BytesMut};
-use moorgate_net::leg::{Leg, TcpLeg, reset_on_drop};
+use bytes::{Buf, Bytes, BytesMut};
+use moorgate_net::{
+    buffer::read_some,
+    leg::{Leg, TcpLeg, reset_on_drop},
+};
 use moorgate_tls::{TlsLeg, TlsStream};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
@@ -78,8 +81,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
 
     /// Reads once more; 0 is the end.
     pub(crate) async fn read_more(&mut self) -> io::Result<usize> {
-        self.buffer.reserve(READ);
-        self.stream.read_buf(&mut self.buffer).await
+        read_some(&mut self.stream, READ, &mut self.buffer).await
     }
 
     /// Waits for the first byte of the next request. Holds no buffer while it waits.
@@ -88,10 +90,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
             return Ok(self.buffer.len());
         }
         self.buffer = BytesMut::new();
-        let mut first = [0; 1];
-        let read = self.stream.read(&mut first).await?;
-        self.buffer.extend_from_slice(first.get(..read).unwrap_or_default());
-        Ok(read)
+        self.read_more().await
     }
 
     /// Throws away what was used.
@@ -105,8 +104,8 @@ impl<S: AsyncRead + Unpin> Client<S> {
     }
 
     /// What came after the head: it belongs to the tunnel.
-    pub(crate) fn take_early(&mut self) -> Box<[u8]> {
-        std::mem::take(&mut self.buffer).as_ref().into()
+    pub(crate) fn take_early(&mut self) -> Bytes {
+        std::mem::take(&mut self.buffer).freeze()
     }
 }
 
@@ -119,8 +118,7 @@ pub(crate) async fn left<R: AsyncRead + Unpin>(
     end_is_leaving: bool,
 ) {
     while buffer.len() < most {
-        buffer.reserve(READ);
-        match reader.read_buf(buffer).await {
+        match read_some(reader, READ, buffer).await {
             Ok(0) if !end_is_leaving => break,
             Ok(1..) => {}
             Ok(0) | Err(_) => return,

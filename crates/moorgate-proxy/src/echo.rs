@@ -173,7 +173,7 @@ pub(crate) async fn serve_tunnel<L: Leg>(
     entered: Entered,
     decided: Decided,
     leg: L,
-    early: Box<[u8]>,
+    early: Bytes,
 ) {
     entered.open.idles_after(Some(visit.gateway.limits.idle_tunnel));
     flow.record.egress = visit.would_leave_from(&decided.plan).ok();
@@ -255,14 +255,14 @@ async fn next_head<S: AsyncRead + Unpin>(client: &mut Client<S>) -> Option<Reque
 /// A leg as a stream, for a target that lives in this process.
 struct LegStream<L> {
     leg: L,
-    early: Box<[u8]>,
+    early: Bytes,
     from: usize,
     meter: Arc<Meter>,
 }
 
 impl<L> LegStream<L> {
     /// Puts bytes back to be read again.
-    fn unread(&mut self, bytes: Box<[u8]>) {
+    fn unread(&mut self, bytes: Bytes) {
         let rest = self.early.get(self.from..).unwrap_or_default();
         self.early = [&bytes, rest].concat().into();
         self.from = 0;

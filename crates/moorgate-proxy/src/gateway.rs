@@ -88,7 +88,6 @@ pub(crate) struct Visit {
     pub(crate) listener: Listener,
     /// Who asks: whoever connected, or whom a trusted load balancer says it connected for.
     pub(crate) client: SocketAddr,
-    peer: SocketAddr,
     pub(crate) worker: usize,
     pub(crate) accepted: Instant,
     standing: Mutex<Standing>,
@@ -210,7 +209,6 @@ impl Gateway {
             gateway: self.clone(),
             listener,
             client,
-            peer: client,
             worker,
             accepted: Instant::now(),
             standing: Mutex::new(Standing::Stranger),
@@ -397,7 +395,7 @@ impl Visit {
     pub(crate) fn route(&self, name: Option<&DomainName>, flow: &mut OpenFlow) -> Result<Routed, Failure> {
         let routed = find(&self.gateway.snapshot(), name, &mut ())?;
         flow.record.account = Some(routed.account.name.clone());
-        flow.record.route = Some(routed.route.domain.to_string().into());
+        flow.record.route = Some(routed.route.text.clone());
         flow.record.mode = Some(routed.route.mode);
         Ok(routed)
     }
@@ -410,9 +408,9 @@ impl Visit {
         self.gateway.snapshot().still_routes(route).then_some(open)
     }
 
-    /// Whether it comes from a load balancer that says on whose behalf.
+    /// Whether whoever connected is a load balancer that says on whose behalf. Asked before it has said so.
     pub(crate) fn is_from_load_balancer(&self) -> bool {
-        self.gateway.snapshot().site.load_balancers.iter().any(|net| net.contains(&self.peer.ip()))
+        self.gateway.snapshot().site.load_balancers.iter().any(|net| net.contains(&self.client.ip()))
     }
 
     /// Learns from a load balancer who the client is, and counts it there. `false` when too many come from there already.

@@ -47,7 +47,14 @@ pub(crate) fn can_go_on(head: &RequestHead, visit: &Visit) -> bool {
 
 /// The header fields as the rest of the proxy knows them. h2 has checked names and values (RFC 9113 §8.2).
 pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
-    let mut headers = Headers::new();
+    let (mut names, mut values) = (0, 0);
+    for (name, value) in map {
+        names += name.as_str().len();
+        values += value.len();
+    }
+    // With room for the framing that is ours to write.
+    const ROOM: usize = 32;
+    let mut headers = Headers::with_capacity(map.len() + 2, names + ROOM, values + ROOM);
     for (name, value) in map {
         headers.push(name.as_str(), value.as_bytes());
     }

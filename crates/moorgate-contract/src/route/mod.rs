@@ -122,6 +122,8 @@ pub struct Route {
     pub account: AccountId,
     /// Its public name.
     pub domain: Domain,
+    /// The same, as flows say it.
+    pub text: Arc<str>,
     /// How it is served.
     pub mode: Mode,
     /// As the account set it.
@@ -142,6 +144,7 @@ impl Route {
         Self {
             id,
             account,
+            text: domain.to_string().into(),
             domain,
             mode,
             settings: Arc::new(settings),

@@ -172,6 +172,8 @@ fn is_one(weight: &u16) -> bool {
 pub struct Origin {
     /// Where to.
     pub url: OriginUrl,
+    /// The same, as flows say it.
+    pub text: Arc<str>,
     /// The target as the rest of the gateway asks for one.
     pub asked: Asked,
     /// Its share, at least 1.
@@ -188,6 +190,12 @@ impl Origin {
             Host::V4(address) => Asked::from_ip((*address).into(), *port),
             Host::V6(address) => Asked::from_ip((*address).into(), *port),
         };
-        Self { url: spec.url.clone(), asked, weight: spec.weight.max(1), health: Arc::default() }
+        Self {
+            url: spec.url.clone(),
+            text: spec.url.to_string().into(),
+            asked,
+            weight: spec.weight.max(1),
+            health: Arc::default(),
+        }
     }
 }

@@ -3,6 +3,7 @@ use std::task::Waker;
 use moorgate_contract::{
     account::{AccountId, CredentialId, SecretId},
     flow::Meter,
+    limits::RELAY_BUFFER,
 };
 use moorgate_wire::host::Host;
 
@@ -50,7 +51,7 @@ fn slow_readers_may_leave_64_mib_with_a_thread_and_from_then_on_16_kib_each() {
     let mut stall = || {
         let open = registry.register(0, owner.clone(), Arc::new(Meter::default()));
         // Both ways stand still: two leftovers.
-        let mut tunnel = relay(Endless, Endless, Box::default(), open.clone());
+        let mut tunnel = relay(Endless, Endless, Bytes::new(), open.clone());
         assert!(Pin::new(&mut tunnel).poll(&mut Context::from_waker(Waker::noop())).is_pending());
         stalled.push((tunnel, open));
         HELD.get()

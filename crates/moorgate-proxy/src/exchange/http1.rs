@@ -1,8 +1,9 @@
 //! An exchange toward a client that speaks HTTP/1.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, mem, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -15,14 +16,14 @@ use moorgate_contract::{
     limits::HEAD_BYTES,
     outcome::{Ending, Outcome},
 };
-use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
+use moorgate_net::{buffer::read_some, farewell::answer_and_close, leg::TcpLeg};
 use moorgate_tls::TlsLeg;
 use moorgate_wire::http1::{
     BodyDecoder, BodyError, CHUNK_END, Framing, Headers, RequestHead, ResponseHead, Scheme, Target, Version,
     encode_chunk_head, encode_last_chunk,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
@@ -430,8 +431,7 @@ impl<R: AsyncRead + Unpin> Uplink<R> {
     }
 
     async fn read(&mut self) -> Result<(), Stop> {
-        self.buffer.reserve(4096);
-        match self.reader.read_buf(&mut self.buffer).await {
+        match read_some(&mut self.reader, PIECE, &mut self.buffer).await {
             Ok(0) | Err(_) => Err(Stop::Client),
             Ok(_) => Ok(()),
         }
@@ -525,9 +525,19 @@ async fn downlink<W: AsyncWrite + Unpin>(
     }
     let mut start = ResponseHead::new(status);
     start.headers = fields;
-    write(writer, Bytes::from(start.encode(Version::Http11))).await?;
+    // The head goes out with the body's first piece where that is here: one write, one record of TLS, one segment.
+    let mut ahead = Bytes::from(start.encode(Version::Http11));
+    let mut next = if has_body { body.frame().now_or_never() } else { Some(None) };
+    if next.is_none() {
+        write(writer, mem::take(&mut ahead)).await?;
+    }
     let mut trailers = Headers::new();
-    while has_body && let Some(frame) = body.frame().await {
+    loop {
+        let frame = match next.take() {
+            Some(frame) => frame,
+            None => body.frame().await,
+        };
+        let Some(frame) = frame else { break };
         let data = match frame.map_err(|error| toward.broke_off(&error))?.into_data() {
             Ok(data) => data,
             Err(frame) => {
@@ -540,13 +550,15 @@ async fn downlink<W: AsyncWrite + Unpin>(
         }
         if chunked {
             let head = encode_chunk_head(data.len());
-            write(writer, Buf::chain(Buf::chain(&*head, data), CHUNK_END)).await?;
+            write(writer, mem::take(&mut ahead).chain(Buf::chain(&*head, data)).chain(CHUNK_END)).await?;
         } else {
-            write(writer, data).await?;
+            write(writer, mem::take(&mut ahead).chain(data)).await?;
         }
     }
     if chunked {
-        write(writer, &*encode_last_chunk(&trailers)).await?;
+        write(writer, ahead.chain(&*encode_last_chunk(&trailers))).await?;
+    } else if !ahead.is_empty() {
+        write(writer, ahead).await?;
     }
     writer.flush().await.map_err(|_| Stop::Client)?;
     if !goes_on {

@@ -7,6 +7,9 @@ pub(crate) mod http2;
 pub(crate) mod link;
 pub(crate) mod target;
 
+use std::{fmt, io::Write as _, ops::Range};
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use moorgate_contract::{
     failure::{Code, Failure},
@@ -38,8 +41,12 @@ impl From<Failure> for Stop {
 }
 
 /// The entry that this gateway adds to Via (RFC 9110 §7.6.3), and knows its own requests by.
-pub(crate) fn via(gateway: &str) -> String {
-    format!("1.1 {gateway}")
+pub(crate) struct Via<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Via<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "1.1 {}", self.0)
+    }
 }
 
 /// A request whose Via names this gateway has been here before.
@@ -68,22 +75,83 @@ pub(crate) fn request(
     for ours in ["host", "content-length", "transfer-encoding"] {
         headers.remove(ours);
     }
-    let malformed =
-        |what: &str| Failure::new(Code::Malformed, format_args!("{what} of the request can't be forwarded"));
+    let mut text = Text::of(&headers);
+    let [host, via, path] =
+        [text.put(authority(asked).ok_or_else(|| unwritable("the host"))?), text.put(Via(gateway)), text.put(path)];
+    let text = text.written();
     let mut map = HeaderMap::with_capacity(headers.len() + 3);
-    let authority = authority(asked).ok_or_else(|| malformed("the host"))?;
-    map.insert(http::header::HOST, HeaderValue::try_from(authority).map_err(|_| malformed("the host"))?);
-    for (name, value) in headers.iter() {
-        let name = HeaderName::try_from(name).map_err(|_| malformed("a field name"))?;
-        map.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed("a field value"))?);
-    }
-    map.append(http::header::VIA, HeaderValue::try_from(via(gateway)).map_err(|_| malformed("Via"))?);
+    map.insert(http::header::HOST, text.value(host, "the host")?);
+    text.fields(&headers, &mut map)?;
+    map.append(http::header::VIA, text.value(via, "Via")?);
     body.frame(&mut map);
     let mut request = Request::new(body);
-    *request.method_mut() = method.parse().map_err(|_| malformed("the method"))?;
-    *request.uri_mut() = path.parse::<Uri>().map_err(|_| malformed("the path"))?;
+    *request.method_mut() = method.parse().map_err(|_| unwritable("the method"))?;
+    *request.uri_mut() = text.uri(path)?;
     *request.headers_mut() = map;
     Ok(request)
+}
+
+fn unwritable(what: &str) -> Failure {
+    Failure::new(Code::Malformed, format_args!("{what} of the request can't be forwarded"))
+}
+
+/// What a head says, one value behind the other: it is allocated once, and its fields are parts of it.
+pub(crate) struct Text(Vec<u8>);
+
+impl Text {
+    /// The values of `headers`, with room for what is put behind them.
+    pub(crate) fn of(headers: &Headers) -> Self {
+        const ROOM: usize = 256;
+        let mut text = Vec::with_capacity(headers.values().len() + ROOM);
+        text.extend_from_slice(headers.values());
+        Self(text)
+    }
+
+    /// Puts one more value behind the others; where it stands.
+    pub(crate) fn put(&mut self, value: impl fmt::Display) -> Range<usize> {
+        let from = self.0.len();
+        // Writing to memory does not fail.
+        let _ = write!(self.0, "{value}");
+        from..self.0.len()
+    }
+
+    /// No more is put.
+    pub(crate) fn written(self) -> Written {
+        Written(self.0.into())
+    }
+}
+
+/// A whole [`Text`].
+pub(crate) struct Written(Bytes);
+
+impl Written {
+    /// The value that stands at `at`.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`] for what no field may hold, which [`Headers`] already keeps out; it names `what`.
+    pub(crate) fn value(&self, at: Range<usize>, what: &str) -> Result<HeaderValue, Failure> {
+        HeaderValue::from_maybe_shared(self.0.slice(at)).map_err(|_| unwritable(what))
+    }
+
+    /// The path and query that stand at `at`.
+    ///
+    /// # Errors
+    /// [`Code::Malformed`].
+    pub(crate) fn uri(&self, at: Range<usize>) -> Result<Uri, Failure> {
+        Uri::from_maybe_shared(self.0.slice(at)).map_err(|_| unwritable("the path"))
+    }
+
+    /// Adds the fields of the `headers` that the text was begun with.
+    ///
+    /// # Errors
+    /// As [`Written::value`].
+    pub(crate) fn fields(&self, headers: &Headers, map: &mut HeaderMap) -> Result<(), Failure> {
+        for (name, at) in headers.ranges() {
+            let name = HeaderName::try_from(name).map_err(|_| unwritable("a field name"))?;
+            map.append(name, self.value(at, "a field value")?);
+        }
+        Ok(())
+    }
 }
 
 /// The Host field: without the port where it is HTTP's own.
@@ -96,14 +164,11 @@ fn authority(asked: &Asked) -> Option<String> {
 /// The response's fields as the client gets them, without framing: that is ours to write.
 /// `gateway` is named in Via where the client knows that it speaks to a proxy.
 pub(crate) fn response_fields(headers: &HeaderMap, gateway: Option<&str>) -> Headers {
-    let mut fields = Headers::new();
-    for (name, value) in headers {
-        fields.push(name.as_str(), value.as_bytes());
-    }
+    let mut fields = crate::head::fields(headers);
     fields.strip_hop_by_hop();
     fields.remove("transfer-encoding");
     if let Some(gateway) = gateway {
-        fields.push("via", via(gateway));
+        fields.push("via", Via(gateway).to_string());
     }
     fields
 }

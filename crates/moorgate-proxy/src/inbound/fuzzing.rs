@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     http2::asked,
-    request::{Onward, name},
+    request::{Onward, name, read},
 };
 use crate::{
     exchange::{Body, http2::joined},
@@ -47,7 +47,11 @@ pub fn h2_request(data: &[u8]) {
         return;
     }
     let Ok(asked) = asked(&parts, &headers) else { return };
-    let (Ok((name, authority)), Ok(path)) = (name(asked.authority), CanonicalPath::parse(asked.path)) else { return };
+    let (Ok((name, authority)), Ok(path)) =
+        (name(asked.authority, read(asked.authority)), CanonicalPath::parse(asked.path))
+    else {
+        return;
+    };
     let length = asked.length;
     // h2 itself holds a body to its length.
     let body = length.map_or(body, |length| body.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(body));

@@ -1,11 +1,6 @@
 //! Requests of an inbound client over HTTP/1, one after the other: on the plain listener, or inside TLS that ended here.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Instant};
 
 use moorgate_contract::{
     exposure::{Carried, Exposure},
@@ -19,7 +14,7 @@ use tokio::time::timeout;
 use super::{
     actions::Own,
     left,
-    origin::{Ask, ForExchange},
+    origin::{Ask, Chosen, ForExchange},
     request::{Asked as AskedFor, Decided, Onward, decide},
     terminate::Secured,
 };
@@ -115,7 +110,7 @@ async fn one<S: ClientStream>(
     };
     let pool = route.pool_for(|prefix| path.has_prefix(prefix));
     let local = route.settings.proxy_protocol.map(|_| client.stream.local_addr().unwrap_or(visit.client));
-    let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Mutex::default() };
+    let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc: false, websocket };
     let going = Going {
         head,

@@ -1,6 +1,6 @@
 //! Requests of an inbound client over h2, inside TLS that ended here: each stream is one request.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::{RecvStream, server::SendResponse};
@@ -15,7 +15,7 @@ use moorgate_tls::TlsStream;
 use super::{
     actions::Own,
     http1::exposure,
-    origin::{Ask, ForExchange},
+    origin::{Ask, Chosen, ForExchange},
     request::{Asked, Decided, Onward, decide},
     terminate::Secured,
 };
@@ -103,7 +103,7 @@ async fn one(
         Err(failure) => return say_no_on_stream(respond, flow, &failure, with_body),
     };
     let pool = route.pool_for(|prefix| path.has_prefix(prefix));
-    let ask = Ask { visit, routed, pool, name: Some(name), local: Some(local), chosen: Mutex::default() };
+    let ask = Ask { visit, routed, pool, name: Some(name), local: Some(local), chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc, websocket: false };
     let going = Going { method: &parts.method, toward: Toward::Origin(&ask), exposure: exposure(true, route) };
     going.carry_out(visit, respond, flow, entered, (request, watch)).await

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -47,8 +50,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) name: Option<&'a DomainName>,
     /// Where the client connected to, for origins that want to be told.
     pub(crate) local: Option<SocketAddr>,
-    /// The one that was chosen last.
-    pub(crate) chosen: Mutex<Option<Origin>>,
+    pub(crate) chosen: Chosen,
 }
 
 /// A terminate route's ask, with what its exchanges need beside it.
@@ -59,6 +61,16 @@ pub(crate) struct ForExchange<'a> {
     pub(crate) grpc: bool,
     /// The connection will be something else after this request.
     pub(crate) websocket: bool,
+}
+
+/// The place in the pool of the origin that was chosen last.
+pub(crate) struct Chosen(AtomicUsize);
+
+impl Default for Chosen {
+    fn default() -> Self {
+        // No pool has so many.
+        Self(AtomicUsize::new(usize::MAX))
+    }
 }
 
 impl<'a> Ask<'a> {
@@ -93,14 +105,18 @@ impl<'a> Ask<'a> {
             return Err(tries.last.take().unwrap_or_else(none));
         };
         tries.made.push(at);
-        self.choose(origin, entered, flow);
+        self.choose(at, origin, entered, flow);
         Ok(origin)
     }
 
-    fn choose(&self, origin: &Origin, entered: &Entered, flow: &mut OpenFlow) {
-        flow.record.origin = Some(origin.url.to_string().into());
+    fn choose(&self, at: usize, origin: &Origin, entered: &Entered, flow: &mut OpenFlow) {
+        flow.record.origin = Some(origin.text.clone());
         entered.uses(origin.health.take());
-        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin.clone());
+        self.chosen.0.store(at, Relaxed);
+    }
+
+    fn chosen(&self) -> Option<&'a Origin> {
+        self.pool.origins().get(self.chosen.0.load(Relaxed))
     }
 
     fn limit(&self, tries: &Tries) -> Duration {
@@ -124,8 +140,7 @@ impl<'a> Ask<'a> {
 
     /// Takes note that the chosen origin did what it should.
     pub(crate) fn praise(&self) {
-        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = &*chosen
+        if let Some(origin) = self.chosen()
             && origin.health.succeeded(self.visit.gateway.clock())
         {
             tracing::info!(route = %self.routed.route.domain, origin = %origin.url, "an origin is back");
@@ -134,8 +149,7 @@ impl<'a> Ask<'a> {
 
     /// Takes note of a failure, if it is the chosen origin's own.
     pub(crate) fn blame(&self, failure: &Failure) {
-        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(origin) = &*chosen
+        if let Some(origin) = self.chosen()
             && is_the_origins(failure.code)
             && origin.health.failed(self.visit.gateway.clock())
         {

@@ -1,6 +1,6 @@
 //! Passthrough: the client's TLS goes on to the origin unread, byte for byte; the origin keeps its key.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use moorgate_contract::{
     exposure::{Carried, Exposure},
@@ -11,7 +11,10 @@ use moorgate_net::leg::TcpLeg;
 use moorgate_wire::{client_hello::ClientHello, visible::visible};
 use tokio::net::TcpStream;
 
-use super::{close, origin::Ask};
+use super::{
+    close,
+    origin::{Ask, Chosen},
+};
 use crate::{
     client::Client,
     gateway::Visit,
@@ -34,14 +37,13 @@ pub(super) async fn run(
     };
     let local = routed.route.settings.proxy_protocol.map(|_| client.stream.local_addr().unwrap_or(visit.client));
     let name = hello.server_name.as_ref();
-    let ask = Ask { visit: &visit, routed, pool: &routed.route.pool, name, local, chosen: Mutex::default() };
+    let ask = Ask { visit: &visit, routed, pool: &routed.route.pool, name, local, chosen: Chosen::default() };
     let reached = match ask.reach(&entered, &mut flow).await {
         Ok(reached) => reached,
         Err(failure) => return close(client, flow, &failure).await,
     };
     flow.record.exposure = Exposure::inbound(Carried::PassedThrough);
     let header = ask.header();
-    drop(ask);
     let early = client.take_early();
     let early = if header.is_empty() { early } else { [header.as_slice(), &early].concat().into() };
     let (client, target) = (TcpLeg::new(client.stream), TcpLeg::new(reached.stream));

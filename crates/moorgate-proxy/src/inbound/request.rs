@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, header};
 use moorgate_contract::{
     failure::{Code, Failure},
     flow::OpenFlow,
@@ -13,7 +13,7 @@ use moorgate_contract::{
     route::{Mode, Route},
 };
 use moorgate_wire::{
-    host::{Asked as WireAsked, Host},
+    host::{Asked as WireAsked, Host, PortError},
     http1::Headers,
     name::DomainName,
     path::CanonicalPath,
@@ -25,7 +25,7 @@ use super::{
     terminate::Secured,
 };
 use crate::{
-    exchange::{Body, check_loop, via},
+    exchange::{Body, Text, Via, check_loop},
     gateway::Visit,
 };
 
@@ -60,8 +60,9 @@ pub(super) fn decide(
     secured: Option<&Secured>,
     flow: &mut OpenFlow,
 ) -> Result<Decided, Own> {
-    flow.record.target = shown(asked.authority);
-    let (name, authority) = name(asked.authority)?;
+    let read = read(asked.authority);
+    flow.record.target = read.as_ref().ok().map(|read| shown(asked.authority, read).into());
+    let (name, authority) = name(asked.authority, read)?;
     if let Some(secured) = secured
         && secured.name != name
     {
@@ -91,20 +92,23 @@ pub(super) fn decide(
     Ok(Decided { routed, name, authority, path, served })
 }
 
-/// The authority for a record: short, and without a user's name; `None` for what is none.
-fn shown(authority: &str) -> Option<Box<str>> {
-    let read = WireAsked::from_authority(authority, Some(NO_PORT)).ok()?;
-    let text = read.text();
-    let bare = text.strip_suffix(&format!(":{NO_PORT}")).filter(|_| !authority.contains(':'));
-    Some(bare.unwrap_or(text).into())
+/// The authority for a record: short, and without a user's name.
+fn shown<'a>(authority: &str, read: &'a WireAsked) -> &'a str {
+    let bare = read.text().strip_suffix(NO_PORT_TEXT).filter(|_| !authority.contains(':'));
+    bare.unwrap_or(read.text())
+}
+
+/// Host or `:authority`, with a port that stands in where none is written.
+pub(super) fn read(authority: &str) -> Result<WireAsked, PortError> {
+    WireAsked::from_authority(authority, Some(NO_PORT))
 }
 
 /// The name in Host or `:authority`, and that as it is forwarded: canonical, with the port that was written.
-pub(super) fn name(authority: &str) -> Result<(DomainName, String), Failure> {
+pub(super) fn name(authority: &str, read: Result<WireAsked, PortError>) -> Result<(DomainName, String), Failure> {
     if authority.is_empty() {
         return Err(Failure::new(Code::DomainUnknown, "the request names no app; send its name in Host"));
     }
-    let read = WireAsked::from_authority(authority, Some(NO_PORT)).map_err(|why| Failure::new(Code::Malformed, why))?;
+    let read = read.map_err(|why| Failure::new(Code::Malformed, why))?;
     let host = read.host.map_err(|why| Failure::new(Code::HostNotCanonical, why))?;
     let Host::Name(name) = host else {
         return Err(Failure::new(
@@ -112,12 +116,13 @@ pub(super) fn name(authority: &str) -> Result<(DomainName, String), Failure> {
             format_args!("no route has an address for its domain; ask by name, not by {host}"),
         ));
     };
-    let written = if authority.contains(':') { format!("{name}:{}", read.port) } else { name.to_string() };
+    let written = if authority.contains(':') { format!("{name}:{}", read.port) } else { name.as_str().to_owned() };
     Ok((name, written))
 }
 
 /// Stands in where an authority has no port, which says nothing here.
 const NO_PORT: u16 = 443;
+const NO_PORT_TEXT: &str = ":443";
 
 /// What a client might say of itself so that an origin believes it: the origin hears it from us or not at all.
 const OURS: [&str; 8] = [
@@ -159,17 +164,26 @@ impl Onward<'_> {
         }
         strip_claims(&mut headers);
         edit(&mut headers, &self.route.settings.actions.request_headers);
-        let malformed =
-            |what: &str| Failure::new(Code::Malformed, format_args!("{what} of the request can't be forwarded"));
+        let mut text = Text::of(&headers);
+        let (ip, proto) = (self.client.ip().to_canonical(), if self.secure { "https" } else { "http" });
+        let authority = self.authority;
+        let host = text.put(authority);
+        let forwarded = match ip {
+            IpAddr::V4(ip) => text.put(format_args!("for={ip};host=\"{authority}\";proto={proto}")),
+            IpAddr::V6(ip) => text.put(format_args!("for=\"[{ip}]\";host=\"{authority}\";proto={proto}")),
+        };
+        let [ip, via, path] = [text.put(ip), text.put(Via(self.gateway)), text.put(self.path.as_str())];
+        let text = text.written();
         let mut map = HeaderMap::with_capacity(headers.len() + 8);
-        let value = |text: String, what| HeaderValue::try_from(text).map_err(|_| malformed(what));
-        map.insert(header::HOST, value(self.authority.to_owned(), "the host")?);
-        for (name, value) in headers.iter() {
-            let name = HeaderName::try_from(name).map_err(|_| malformed("a field name"))?;
-            map.append(name, HeaderValue::from_bytes(value).map_err(|_| malformed("a field value"))?);
-        }
-        self.say_who(&mut map, value)?;
-        map.append(header::VIA, value(via(self.gateway), "Via")?);
+        let host = text.value(host, "the host")?;
+        map.insert(header::HOST, host.clone());
+        text.fields(&headers, &mut map)?;
+        // RFC 7239, and the older fields that most frameworks still read.
+        map.insert(header::FORWARDED, text.value(forwarded, "Forwarded")?);
+        map.insert(HeaderName::from_static("x-forwarded-for"), text.value(ip, "X-Forwarded-For")?);
+        map.insert(HeaderName::from_static("x-forwarded-host"), host);
+        map.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(proto));
+        map.append(header::VIA, text.value(via, "Via")?);
         if !self.grpc {
             body.frame(&mut map);
         }
@@ -181,45 +195,24 @@ impl Onward<'_> {
             map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let mut request = HttpRequest::new(body);
-        *request.method_mut() = self.method.parse().map_err(|_| malformed("the method"))?;
-        *request.uri_mut() = self.path.as_str().parse::<Uri>().map_err(|_| malformed("the path"))?;
+        let method = || Failure::new(Code::Malformed, "the method of the request can't be forwarded");
+        *request.method_mut() = self.method.parse().map_err(|_| method())?;
+        *request.uri_mut() = text.uri(path)?;
         *request.headers_mut() = map;
         Ok(request)
-    }
-
-    /// RFC 7239, and the older fields that most frameworks still read.
-    fn say_who(
-        &self,
-        map: &mut HeaderMap,
-        value: impl Fn(String, &'static str) -> Result<HeaderValue, Failure>,
-    ) -> Result<(), Failure> {
-        let proto = if self.secure { "https" } else { "http" };
-        let ip = self.client.ip().to_canonical();
-        let quoted = match ip {
-            IpAddr::V4(ip) => ip.to_string(),
-            IpAddr::V6(ip) => format!("\"[{ip}]\""),
-        };
-        let forwarded = format!("for={quoted};host=\"{}\";proto={proto}", self.authority);
-        map.insert(header::FORWARDED, value(forwarded, "Forwarded")?);
-        map.insert(HeaderName::from_static("x-forwarded-for"), value(ip.to_string(), "X-Forwarded-For")?);
-        map.insert(HeaderName::from_static("x-forwarded-host"), value(self.authority.to_owned(), "X-Forwarded-Host")?);
-        map.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(proto));
-        Ok(())
     }
 }
 
 /// `x_forwarded_for` reaches a CGI as the same variable as `x-forwarded-for`, so twins go too.
 fn strip_claims(headers: &mut Headers) {
-    let claims: Vec<String> = headers
-        .iter()
-        .map(|(name, _)| name)
-        .filter(|name| {
-            let plain = name.replace('_', "-");
-            plain.starts_with("x-forwarded-") || OURS.contains(&plain.as_str())
-        })
-        .map(str::to_owned)
-        .collect();
-    for name in &claims {
-        headers.remove(name);
-    }
+    headers.retain(|name| {
+        let same = |own: &str, name: &str| {
+            own.len() == name.len()
+                && own.bytes().zip(name.bytes()).all(|(own, byte)| own == if byte == b'_' { b'-' } else { byte })
+        };
+        let begins = name.get(..FORWARDED.len()).is_some_and(|begin| same(FORWARDED, begin));
+        !begins && !OURS.iter().any(|own| same(own, name))
+    });
 }
+
+const FORWARDED: &str = "x-forwarded-";

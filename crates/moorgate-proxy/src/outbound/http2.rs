@@ -64,7 +64,7 @@ async fn one_stream(
         let Some(leg) = established(&mut respond, body, running, &mut flow) else {
             return flow.end(Outcome::Cut(Ending::ClientLeft));
         };
-        return echo::serve_tunnel(visit, flow, entered, decided, leg, Box::default()).await;
+        return echo::serve_tunnel(visit, flow, entered, decided, leg, Bytes::new()).await;
     }
     let connected = tokio::select! {
         biased;
@@ -82,7 +82,7 @@ async fn one_stream(
     let Some(leg) = established(&mut respond, body, running, &mut flow) else {
         return flow.end(Outcome::Cut(Ending::ClientLeft));
     };
-    tunnel::run(visit, flow, entered, leg, TcpLeg::new(connected.stream), Box::default(), Side::Outbound);
+    tunnel::run(visit, flow, entered, leg, TcpLeg::new(connected.stream), Bytes::new(), Side::Outbound);
 }
 
 fn prepare(

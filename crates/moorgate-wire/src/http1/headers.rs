@@ -1,6 +1,6 @@
 //! Header fields in the order in which they came, names in lower case.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use super::{is_token, is_token_byte};
 use crate::visible::visible;
@@ -24,8 +24,20 @@ const HOP_BY_HOP: [&str; 10] = [
 ];
 
 /// Header fields. No name is other than a token, no value holds a control byte but a tab.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(Box<str>, Box<[u8]>)>);
+#[derive(Clone, Default)]
+pub struct Headers {
+    /// All names, and all values, one behind the other: a head costs two texts, however many fields it has.
+    names: String,
+    values: Vec<u8>,
+    fields: Vec<Field>,
+}
+
+/// Where a field's name and value stand.
+#[derive(Clone)]
+struct Field {
+    name: Range<usize>,
+    value: Range<usize>,
+}
 
 impl Headers {
     /// None.
@@ -33,8 +45,19 @@ impl Headers {
         Self::default()
     }
 
+    /// None, with room for so many fields of so many bytes each of names and values.
+    pub fn with_capacity(fields: usize, names: usize, values: usize) -> Self {
+        let (names, values) = (String::with_capacity(names), Vec::with_capacity(values));
+        Self { names, values, fields: Vec::with_capacity(fields) }
+    }
+
     pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
-        let mut headers = Self(Vec::with_capacity(parsed.len() + 2));
+        let (mut names, mut values) = (0, 0);
+        for field in parsed {
+            names += field.name.len();
+            values += field.value.len();
+        }
+        let mut headers = Self::with_capacity(parsed.len(), names, values);
         for field in parsed {
             headers.push(field.name, field.value);
         }
@@ -43,7 +66,25 @@ impl Headers {
 
     /// Every field, as (name in lower case, value).
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.fields.iter().map(|field| (self.name(field), self.value(field)))
+    }
+
+    /// As [`Headers::iter`], but for the value: where it stands in [`Headers::values`].
+    pub fn ranges(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.fields.iter().map(|field| (self.name(field), field.value.clone()))
+    }
+
+    /// The bytes of all values, those that were removed among them.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
+    fn name(&self, field: &Field) -> &str {
+        self.names.get(field.name.clone()).unwrap_or_default()
+    }
+
+    fn value(&self, field: &Field) -> &[u8] {
+        self.values.get(field.value.clone()).unwrap_or_default()
     }
 
     /// The first value of a field, without white space around it. `name` is lower case.
@@ -63,9 +104,15 @@ impl Headers {
 
     /// Takes every field of this name away; whether there was one. `name` is lower case.
     pub fn remove(&mut self, name: &str) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(n, _)| **n != *name);
-        before != self.0.len()
+        let before = self.fields.len();
+        self.retain(|own| own != name);
+        before != self.fields.len()
+    }
+
+    /// Takes away every field whose name does not stay.
+    pub fn retain(&mut self, mut stays: impl FnMut(&str) -> bool) {
+        let names = &self.names;
+        self.fields.retain(|field| stays(names.get(field.name.clone()).unwrap_or_default()));
     }
 
     /// Adds a field at the end. The name is put in lower case; a control byte in the value becomes
@@ -74,9 +121,14 @@ impl Headers {
         if !is_token(name.as_bytes()) {
             return;
         }
+        let (name_from, value_from) = (self.names.len(), self.values.len());
+        self.names.push_str(name);
+        if let Some(name) = self.names.get_mut(name_from..) {
+            name.make_ascii_lowercase();
+        }
         let clean = |b: &u8| if b.is_ascii_control() && *b != b'\t' { b' ' } else { *b };
-        let value: Box<[u8]> = trim(value.as_ref()).iter().map(clean).collect();
-        self.0.push((name.to_ascii_lowercase().into(), value));
+        self.values.extend(trim(value.as_ref()).iter().map(clean));
+        self.fields.push(Field { name: name_from..self.names.len(), value: value_from..self.values.len() });
     }
 
     /// Puts one field of this name in the place of all there were.
@@ -87,12 +139,12 @@ impl Headers {
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.fields.len()
     }
 
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fields.is_empty()
     }
 
     /// The members of every field of this name, split at commas (RFC 9110 §5.6.1), empty ones left out.
@@ -107,7 +159,13 @@ impl Headers {
         let goes = |name: &str| {
             HOP_BY_HOP.contains(&name) || (!KEPT.contains(&name) && named.iter().any(|n| n == name.as_bytes()))
         };
-        self.0.retain(|(name, _)| !goes(name));
+        self.retain(|name| !goes(name));
+    }
+
+    /// How many bytes [`Headers::encode_into`] writes.
+    pub fn encoded_len(&self) -> usize {
+        // ": " and CR LF.
+        self.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
     }
 
     /// Writes every field as `name: value CR LF`, without the empty line at the end.
@@ -128,6 +186,14 @@ pub(super) fn trim(value: &[u8]) -> &[u8] {
     let end = value.iter().rposition(|b| !is_space(b)).map_or(start, |last| last + 1);
     value.get(start..end).unwrap_or_default()
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
 
 /// Shows no value that may hold a secret.
 impl fmt::Debug for Headers {

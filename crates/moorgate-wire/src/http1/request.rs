@@ -1,5 +1,7 @@
 //! A request's head as a value.
 
+use std::borrow::Cow;
+
 use super::{Headers, MAX_METHOD_BYTES, Target, headers::token};
 
 /// A request's head, checked: what it says can be said in one way only.
@@ -44,12 +46,18 @@ impl RequestHead {
 
 /// A method: a token of at most [`MAX_METHOD_BYTES`] (RFC 9110 §9.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Method(Box<str>);
+pub struct Method(Cow<'static, str>);
+
+/// Those that are seen most, which need no text of their own.
+const COMMON: [&str; 8] = ["GET", "POST", "CONNECT", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
 impl Method {
     /// `None` for what is no token or too long.
     pub fn parse(text: &str) -> Option<Self> {
-        token(text.as_bytes()).filter(|t| t.len() <= MAX_METHOD_BYTES).map(|t| Self(t.into()))
+        if let Some(common) = COMMON.iter().find(|common| **common == text) {
+            return Some(Self(Cow::Borrowed(common)));
+        }
+        token(text.as_bytes()).filter(|t| t.len() <= MAX_METHOD_BYTES).map(|t| Self(Cow::Owned(t.into())))
     }
 
     /// As sent.

@@ -1,6 +1,6 @@
 //! Responses: written for clients, and read by the agent, which is a client of the proxy itself.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use super::{
     Framing, HeadError, Headers, MAX_HEADERS, Method, Version,
@@ -31,10 +31,11 @@ impl ResponseHead {
 
     /// The head's bytes, with the empty line at the end. No value can end a line early: [`Headers`] holds no CR, LF or NUL.
     pub fn encode(&self, version: Version) -> Vec<u8> {
-        let mut line = String::with_capacity(256);
-        // Writing to a String cannot fail.
-        let _ = write!(line, "{} {} {}\r\n", version.as_str(), self.status.clamp(100, 999), self.reason());
-        let mut out = line.into_bytes();
+        /// The line, and the empty one at the end.
+        const LINES: usize = 64;
+        let mut out = Vec::with_capacity(LINES + self.headers.encoded_len());
+        // Writing to memory cannot fail.
+        let _ = write!(out, "{} {} {}\r\n", version.as_str(), self.status.clamp(100, 999), self.reason());
         self.headers.encode_into(&mut out);
         out.extend_from_slice(b"\r\n");
         out
