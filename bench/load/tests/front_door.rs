@@ -1,5 +1,7 @@
 //! The load against itself: an origin, the floor in front of it, and a client, each a process of its own.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpStream},

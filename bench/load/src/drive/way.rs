@@ -21,6 +21,7 @@ use crate::{
     cli::{Drive, Via},
     error::LoadError,
     hello::client_hello,
+    origin::SHORT,
 };
 
 /// The longest answer to CONNECT that is read.
@@ -36,6 +37,7 @@ pub(super) struct Way {
     proxy: SocketAddr,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     ask: Ask,
+    request: Vec<u8>,
 }
 
 /// What the proxy wants to hear.
@@ -73,7 +75,14 @@ impl Way {
             Via::Connect => Ask::Connect(connect(target(drive)?, drive.auth.as_deref())),
             Via::Socks => socks(target(drive)?, drive.auth.as_deref())?,
         };
-        Ok(Self { proxy: drive.proxy, tls, ask })
+        let request =
+            format!("GET /{SHORT} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", drive.name).into_bytes();
+        Ok(Self { proxy: drive.proxy, tls, ask, request })
+    }
+
+    /// One request for [`SHORT`] bytes, the only one of its connection.
+    pub(super) fn request(&self) -> &[u8] {
+        &self.request
     }
 
     /// Opens a connection to the origin.

@@ -24,8 +24,6 @@ const DOWN_BYTES: u64 = 1 << 50;
 const UP_BYTES: u64 = 16 * 1024 * 1024;
 /// What a stalled client asks for.
 const STALLED_BYTES: u64 = 64 * 1024 * 1024;
-/// What `request` asks for. Its answer has [`SHORT`] bytes.
-const REQUEST: &[u8] = b"GET /64 HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n";
 
 static CHUNK: LazyLock<Vec<u8>> = LazyLock::new(|| vec![b'u'; CHUNK_BYTES]);
 
@@ -38,7 +36,7 @@ pub(super) async fn attempt(way: &Way, work: Work, until: Instant, tally: &mut T
     let stream = way.open(tally).await?;
     match work {
         Work::Connection => connection(stream).await?,
-        Work::Request => request(stream).await?,
+        Work::Request => request(stream, way.request()).await?,
         Work::Ping => return ping(stream, until, tally).await,
         Work::Down => return down(stream, until, tally).await,
         Work::Up => return up(stream, until, tally).await,
@@ -55,8 +53,8 @@ async fn connection(mut stream: Stream) -> Result<(), AttemptError> {
     if answer.len() == SHORT { Ok(()) } else { Err(AttemptError::Short { got: answer.len(), wanted: SHORT }) }
 }
 
-async fn request(mut stream: Stream) -> Result<(), AttemptError> {
-    say(&mut stream, REQUEST).await?;
+async fn request(mut stream: Stream, head: &[u8]) -> Result<(), AttemptError> {
+    say(&mut stream, head).await?;
     let answer = to_end(&mut stream, SHORT).await?;
     let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
     let Some(head) = head.filter(|_| answer.starts_with(b"HTTP/1.1 200")) else {
