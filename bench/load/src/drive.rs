@@ -44,6 +44,8 @@ struct Report {
     resumed: u64,
     /// Full TLS handshakes, each worker's first left out with `--resume`: it has nothing to resume yet.
     not_resumed: u64,
+    /// The key exchange of the TLS handshakes.
+    key_exchange: Option<String>,
 }
 
 /// What one worker did.
@@ -56,6 +58,7 @@ pub(super) struct Tally {
     last_error: Option<String>,
     resumed: u64,
     full: u64,
+    key_exchange: Option<String>,
 }
 
 /// Does the work and prints its report; what is held is held until standard input ends.
@@ -112,6 +115,7 @@ impl Report {
             report.errors += tally.errors;
             report.resumed += tally.resumed;
             report.not_resumed += tally.full.saturating_sub(u64::from(resumes));
+            report.key_exchange = tally.key_exchange.or(report.key_exchange);
             report.last_error = tally.last_error.or(report.last_error);
             times.extend(tally.times);
         }

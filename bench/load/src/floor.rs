@@ -18,8 +18,8 @@ use socket2::SockRef;
 
 use crate::error::LoadError;
 
-/// What a read may bring.
-const BUFFER_BYTES: usize = 256 * 1024;
+/// What a read may bring: as much as in the gateway, since with less the floor would not be the floor of bulk.
+const BUFFER_BYTES: usize = 512 * 1024;
 /// Events taken at once.
 const EVENTS: usize = 1024;
 /// Waiting to be accepted.
@@ -53,7 +53,9 @@ struct Leg {
     other: usize,
     /// What this side's socket did not take yet.
     rest: Vec<u8>,
-    /// It said its last byte.
+    /// Its end is here, perhaps behind data: no other event will tell of it.
+    closing: bool,
+    /// All that it said is read.
     ended: bool,
 }
 
@@ -103,7 +105,7 @@ impl Floor {
         let place = self.legs.vacant_key();
         let both = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut client, Token(place), both)?;
-        let leg = |stream, other| Leg { stream, other, rest: Vec::new(), ended: false };
+        let leg = |stream, other| Leg { stream, other, rest: Vec::new(), closing: false, ended: false };
         self.legs.insert(leg(client, usize::MAX));
         let other = self.legs.vacant_key();
         self.poll.registry().register(&mut origin, Token(other), both)?;
@@ -116,8 +118,10 @@ impl Floor {
 
     /// Something happened on a leg: it may take more, or has said more.
     fn turn(&mut self, leg: usize, closing: bool) {
-        let Some(other) = self.legs.get(leg).map(|it| it.other) else { return };
-        let done = self.flush(leg, other).and_then(|()| self.pump(leg, other, closing));
+        let Some(it) = self.legs.get_mut(leg) else { return };
+        it.closing |= closing;
+        let other = it.other;
+        let done = self.flush(leg, other).and_then(|()| self.pump(leg, other));
         let over = |leg: usize| self.legs.get(leg).is_none_or(|it| it.ended && it.rest.is_empty());
         if done.is_err() || over(leg) && over(other) {
             self.legs.try_remove(leg);
@@ -137,12 +141,11 @@ impl Floor {
             return Ok(());
         }
         leg.rest = Vec::new();
-        self.pump(from, to, true)
+        self.pump(from, to)
     }
 
-    /// Reads one side and writes the other, until there is nothing more or the other takes no more. `closing`: an end
-    /// is behind the data, or may be, and no other event will tell of it.
-    fn pump(&mut self, from: usize, to: usize, closing: bool) -> io::Result<()> {
+    /// Reads one side and writes the other, until there is nothing more or the other takes no more.
+    fn pump(&mut self, from: usize, to: usize) -> io::Result<()> {
         let Some((from, to)) = self.legs.get2_mut(from, to) else { return Ok(()) };
         while !from.ended && to.rest.is_empty() {
             match from.stream.read(&mut self.buffer) {
@@ -152,7 +155,7 @@ impl Floor {
                     let sent = send(&mut to.stream, read)?;
                     to.rest.extend_from_slice(read.get(sent..).unwrap_or_default());
                     // A read that did not fill the buffer has emptied the socket: an event tells of what comes next.
-                    if count < BUFFER_BYTES && !closing {
+                    if count < BUFFER_BYTES && !from.closing {
                         return Ok(());
                     }
                 }

@@ -65,6 +65,7 @@ pub(super) fn parse(report: &str, times: &str, requests: Requests, seconds: f64)
         p50_us: percentile(&micros, 50),
         p99_us: percentile(&micros, 99),
         errors: failed + u64::from(spoken.is_some()),
+        key_exchange: Some("X25519".to_owned()),
         last_error: spoken.or_else(|| (failed > 0).then(|| counts.to_owned())),
         ..Sample::default()
     })

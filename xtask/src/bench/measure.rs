@@ -24,6 +24,8 @@ use super::{
 const SETTLE: Duration = Duration::from_millis(50);
 /// The same for memory: allocators give back, and origins' answers arrive.
 const SETTLE_MEMORY: Duration = Duration::from_millis(300);
+/// A turn before the first round, which does not count: libraries set themselves up at their first use. In seconds.
+const WARM_UP: f64 = 0.2;
 /// Stalled downloads that are held.
 const STALLED: u32 = 1000;
 /// Memory hardly differs from round to round, and each needs a new process.
@@ -73,11 +75,18 @@ impl<'a> Measuring<'a> {
             self.have(row.program, is_fresh)?;
         }
         let rounds = if is_fresh { self.arguments.rounds.min(ROUNDS_OF_MEMORY) } else { self.arguments.rounds };
+        let there: Vec<&Row> = rows.iter().filter(|row| !self.left_out.contains_key(&row.program)).collect();
+        if !is_fresh {
+            eprintln!("   warming up");
+            for row in &there {
+                self.turn(work, kind, row, WARM_UP)?;
+            }
+        }
         let mut samples: BTreeMap<&str, Vec<Sample>> = BTreeMap::new();
         for round in 1..=rounds {
             eprintln!("   round {round} of {rounds}");
-            for row in rows.iter().filter(|row| !self.left_out.contains_key(&row.program)) {
-                samples.entry(row.name).or_default().push(self.turn(work, kind, row)?);
+            for row in &there {
+                samples.entry(row.name).or_default().push(self.turn(work, kind, row, self.arguments.seconds)?);
             }
         }
         let of = |row: &Row| {
@@ -104,7 +113,7 @@ impl<'a> Measuring<'a> {
         Ok(())
     }
 
-    fn turn(&self, work: Work, kind: Kind, row: &Row) -> Result<Sample, BenchError> {
+    fn turn(&self, work: Work, kind: Kind, row: &Row, seconds: f64) -> Result<Sample, BenchError> {
         if let Kind::Held(held) = kind {
             return self.hold(row, held);
         }
@@ -114,11 +123,11 @@ impl<'a> Measuring<'a> {
         let before = proxy.process.cpu_seconds()?;
         let mut sample = match kind {
             Kind::Requests { size, http2, clients, streams } => {
-                self.requests(proxy, row, Requests { size, http2, clients, streams })?
+                self.requests(proxy, row, Requests { size, http2, clients, streams }, seconds)?
             }
             Kind::Drive { work: name, connections } => {
                 let mut command = self.drive(proxy, row, name);
-                command.args(["--seconds", &self.arguments.seconds.to_string()]);
+                command.args(["--seconds", &seconds.to_string()]);
                 command.args(["--connections", &connections.to_string()]);
                 if work.resumes() {
                     command.arg("--resume");
@@ -161,18 +170,18 @@ impl<'a> Measuring<'a> {
         }
     }
 
-    fn requests(&self, proxy: &Proxy, row: &Row, requests: Requests) -> Result<Sample, BenchError> {
+    fn requests(&self, proxy: &Proxy, row: &Row, requests: Requests, seconds: f64) -> Result<Sample, BenchError> {
         let Some(&door) = proxy.doors.get(&row.door) else { return Ok(Sample::failed("no such door".to_owned())) };
         let directory = self.lab.directory("h2load")?;
         let times = directory.join("times");
-        let mut command = h2load::command(door, requests, self.arguments.seconds, &times);
+        let mut command = h2load::command(door, requests, seconds, &times);
         let log = directory.join("output.log");
         let (process, output) = Process::start_talking("h2load", &mut command, &[self.lab.load_core], &log)?;
         match process.printed(output) {
             Err(error) => Ok(Sample::failed(error.to_string())),
             Ok(report) => {
                 let times = fs::read_to_string(&times).unwrap_or_default();
-                h2load::parse(&report, &times, requests, self.arguments.seconds)
+                h2load::parse(&report, &times, requests, seconds)
             }
         }
     }
@@ -280,6 +289,7 @@ fn figures(row: &Row, unit: Unit, samples: Vec<Sample>, left_out: Option<String>
         name: row.name.to_owned(),
         title: row.title.to_owned(),
         is_ours: row.program == Program::Moorgate,
+        in_tls: row.door.via().1,
         left_out,
         median: Median::of(&samples, unit),
         samples,

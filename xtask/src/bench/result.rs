@@ -49,6 +49,8 @@ pub(super) struct Figures {
     pub(super) title: String,
     /// Whether it is Moorgate.
     pub(super) is_ours: bool,
+    /// Whether TLS ends at the proxy: what does that is compared with its like alone.
+    pub(super) in_tls: bool,
     /// Why there is nothing, when there is nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) left_out: Option<String>,
@@ -75,6 +77,9 @@ pub(super) struct Sample {
     pub(super) resumed: u64,
     /// Those that did not, where they could have.
     pub(super) not_resumed: u64,
+    /// The key exchange of the TLS handshakes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key_exchange: Option<String>,
     /// Tunnels that were held.
     pub(super) held: u64,
     /// The proxy's memory before they came, and with them.

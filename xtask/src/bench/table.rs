@@ -133,7 +133,7 @@ fn grouped(value: f64) -> String {
 
 /// Our cost and rate over this row's: below 1 in cost, above 1 in rate is better for us.
 fn ratios(ours: &Figures, row: &Figures) -> String {
-    if ours.name == row.name {
+    if ours.name == row.name || ours.in_tls != row.in_tls {
         return NONE.to_owned();
     }
     let over = |ours: Option<f64>, its: Option<f64>| Some(format!("{:.2}×", ratio(ours?, its?)?));

@@ -96,9 +96,14 @@ impl Way {
             None => Either::Right(tcp),
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), tcp).await.map_err(AttemptError::Handshake)?;
-                match stream.get_ref().1.handshake_kind() {
+                let session = stream.get_ref().1;
+                match session.handshake_kind() {
                     Some(HandshakeKind::Resumed) => tally.resumed += 1,
                     _ => tally.full += 1,
+                }
+                if tally.key_exchange.is_none() {
+                    tally.key_exchange =
+                        session.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name()));
                 }
                 Either::Left(Box::new(stream))
             }

@@ -6,6 +6,7 @@ fn row(name: &str, cost: f64, rate: f64) -> Figures {
         name: name.into(),
         title: name.into(),
         is_ours: name.starts_with("moorgate"),
+        in_tls: false,
         left_out: None,
         median: Median { cost: Some(cost), rate: Some(rate), p50_us: Some(1234.0), ..Median::default() },
         samples: vec![Sample::default()],
