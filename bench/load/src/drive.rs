@@ -76,12 +76,13 @@ pub(crate) async fn run(drive: &Drive) -> Result<(), LoadError> {
 }
 
 async fn measure(drive: &Drive) -> Result<(), LoadError> {
+    // A way of its own for each: sessions to resume are a worker's own, as a client's are.
+    let ways = (0..drive.connections).map(|_| Way::new(drive)).collect::<Result<Vec<_>, _>>()?;
     let began = Instant::now();
     let until = began + Duration::from_secs_f64(drive.seconds.max(0.0));
     let mut workers = JoinSet::new();
-    for _ in 0..drive.connections {
-        // A way of its own for each: sessions to resume are a worker's own, as a client's are.
-        workers.spawn(worker(Way::new(drive)?, drive.work, until));
+    for way in ways {
+        workers.spawn(worker(way, drive.work, until));
     }
     let mut tallies = Vec::new();
     while let Some(tally) = workers.join_next().await {

@@ -28,6 +28,9 @@ pub(super) fn config(drive: &Drive) -> Result<ClientConfig, LoadError> {
     if drive.groups == Groups::X25519 {
         provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
     }
+    // The library seeds itself at its first use, which takes tens of milliseconds; they are none of the proxy's. Should
+    // it fail, the first handshake says so.
+    let _ = provider.secure_random.fill(&mut [0; 32]);
     let provider = Arc::new(provider);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
