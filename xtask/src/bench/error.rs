@@ -72,7 +72,7 @@ pub(crate) enum BenchError {
         /// Why.
         source: io::Error,
     },
-    /// A program ended, or never listened.
+    /// A program did not listen in time.
     #[error("{name} was not ready within {seconds} s; its last words: {last_words}")]
     NotReady {
         /// The program.

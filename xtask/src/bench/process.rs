@@ -91,7 +91,10 @@ impl Process {
     pub(super) fn wait_for(&mut self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<(), BenchError> {
         let until = Instant::now() + limit;
         while !ready() {
-            if self.has_ended() || Instant::now() > until {
+            if self.has_ended() {
+                return Err(self.gone());
+            }
+            if Instant::now() > until {
                 let (seconds, last_words) = (limit.as_secs(), self.last_words());
                 return Err(BenchError::NotReady { name: self.name.clone(), seconds, last_words });
             }
