@@ -105,7 +105,7 @@ fn missing() -> BTreeMap<Program, String> {
 
 fn described(parsed: &Arguments, arguments: &[&str], lab: &Lab) -> Run {
     let moorgate = match &parsed.moorgate {
-        Some(path) => format!("as found at {}", path.display()),
+        Some(path) => format!("found at {}, of a revision that is not known", path.display()),
         None => "built with --profile dist".to_owned(),
     };
     Run {

@@ -75,7 +75,7 @@ fn told(run: &Run) -> String {
     let peers: Vec<String> = machine.peers.iter().map(|(name, version)| format!("{name} {version}")).collect();
     format!(
         "\nMeasured on {date} with `{command}`: medians of {rounds} rounds of {seconds} s, on {cores} cores of {processor}, \
-         Linux {kernel}, {system}. Moorgate at {revision}, {moorgate}. Debian's packages: {peers}.\n",
+         Linux {kernel}, {system}. The benchmark is that of {revision}; Moorgate was {moorgate}. Debian's packages: {peers}.\n",
         date = run.date,
         command = run.command,
         rounds = run.rounds,
