@@ -32,6 +32,8 @@ const DRAWN: &[(&str, &[&str])] = &[
             "moorgate-wire",
         ],
     ),
+    // The benchmark's load stands beside the drawing: what measures the gateway shares nothing with it.
+    ("moorgate-load", &[]),
 ];
 
 /// What may not be linked, by whatever way: it could read what passes, or what passes would be its to parse.

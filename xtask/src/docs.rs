@@ -76,12 +76,25 @@ fn read(path: &Path) -> Result<String, XtaskError> {
 impl Block {
     /// `text` with the table as the code has it now.
     fn put(&self, path: &Path, text: &str) -> Result<String, XtaskError> {
-        let Self { begin, end, made, .. } = self;
-        let parts = text.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
-        match parts {
-            Some((before, after)) => Ok(format!("{before}{begin}{}{end}{after}", made())),
-            None => Err(XtaskError::NoBlock { path: path.into(), begin: begin.trim_end(), end: end.trim_end() }),
-        }
+        put(path, text, (self.begin, self.end), &(self.made)())
+    }
+}
+
+/// Writes a page with what is new between two of its lines.
+///
+/// # Errors
+/// It can't be read or written, or has lost its marks.
+pub(crate) fn put_block(path: &Path, marks: (&'static str, &'static str), block: &str) -> Result<(), XtaskError> {
+    let new = put(path, &read(path)?, marks, block)?;
+    fs::write(path, new).map_err(|source| XtaskError::File { path: path.into(), source })
+}
+
+fn put(path: &Path, text: &str, marks: (&'static str, &'static str), block: &str) -> Result<String, XtaskError> {
+    let (begin, end) = marks;
+    let parts = text.split_once(begin).and_then(|(before, rest)| Some((before, rest.split_once(end)?.1)));
+    match parts {
+        Some((before, after)) => Ok(format!("{before}{begin}{block}{end}{after}")),
+        None => Err(XtaskError::NoBlock { path: path.into(), begin: begin.trim_end(), end: end.trim_end() }),
     }
 }
 

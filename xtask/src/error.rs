@@ -4,7 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::arrows::Wrong;
+use crate::{arrows::Wrong, bench::BenchError};
 
 /// Why a task failed.
 #[derive(Debug, Error)]
@@ -61,6 +61,9 @@ pub(crate) enum XtaskError {
         /// The failures' codes.
         codes: Vec<&'static str>,
     },
+    /// The benchmark ended early.
+    #[error("no figures")]
+    Bench(#[from] BenchError),
     /// There is no way to install what is missing.
     #[error("missing: {}; only Debian's apt-get is known here, so install them and run again", .0.join(", "))]
     NoInstaller(Vec<&'static str>),

@@ -1,4 +1,5 @@
-//! What the tests need: clients to try the gateway with, and cargo's own helpers.
+//! What the tests and the benchmark need: clients to try the gateway with, peers to measure it beside, and cargo's own
+//! helpers.
 
 use std::{
     env, fs,
@@ -17,9 +18,12 @@ struct Tool {
     found: fn() -> bool,
     /// Debian's package.
     package: &'static str,
-    /// Without it its tests say so and the rest runs: not every mirror has it.
+    /// Without it what needs it says so and the rest runs: not every mirror has it.
     optional: bool,
 }
+
+/// Debian starts these when they are installed; here they are only measured.
+const SERVICES: &[&str] = &["haproxy", "nginx", "squid", "danted", "microsocks", "tinyproxy"];
 
 const fn tool(package: &'static str, found: fn() -> bool) -> Tool {
     Tool { found, package, optional: false }
@@ -40,6 +44,23 @@ const TOOLS: &[Tool] = &[
     tool("postgresql", has_postgres_server),
     Tool { found: || works("go", &["version"]), package: "golang-go", optional: true },
 ];
+
+/// What the benchmark measures beside the gateway, and with.
+const PEERS: &[Tool] = &[
+    tool("openssl", || works("openssl", &["version"])),
+    peer("haproxy", || program("haproxy").is_some()),
+    peer("nginx-light", || program("nginx").is_some()),
+    peer("libnginx-mod-stream", || Path::new("/usr/lib/nginx/modules/ngx_stream_module.so").is_file()),
+    peer("squid-openssl", || program("squid").is_some()),
+    peer("dante-server", || program("danted").is_some()),
+    peer("microsocks", || program("microsocks").is_some()),
+    peer("tinyproxy-bin", || program("tinyproxy").is_some()),
+    peer("nghttp2-client", || program("h2load").is_some()),
+];
+
+const fn peer(package: &'static str, found: fn() -> bool) -> Tool {
+    Tool { found, package, optional: true }
+}
 
 /// Python's clients, for a virtual environment.
 const PYTHON: &[&str] = &[
@@ -62,7 +83,7 @@ const STAMP: &str = "moorgate-clients";
 /// # Errors
 /// Something that can't be had.
 pub(crate) fn all(target: &Path, install: bool) -> Result<(), XtaskError> {
-    tools(install)?;
+    tools(TOOLS, install, "its tests will say so")?;
     let clients = target.join("clients");
     python(&clients.join("venv"), install)?;
     node(&clients.join("node"), install)?;
@@ -81,9 +102,35 @@ fn left_out(what: &str) {
     say(&format!("{what} is not installed, and --no-install was given: what needs it will fail"));
 }
 
-fn tools(install: bool) -> Result<(), XtaskError> {
+/// Installs the peers that are missing, or without `install` only says which are. One that can't be had is left out by
+/// the benchmark.
+///
+/// # Errors
+/// What the benchmark can't do without.
+pub(crate) fn peers(install: bool) -> Result<(), XtaskError> {
+    let is_here = |service: &&&str| program(service).is_some();
+    let before: Vec<_> = SERVICES.iter().filter(is_here).collect();
+    tools(PEERS, install, "its rows are left out")?;
+    for service in SERVICES.iter().filter(is_here).filter(|service| !before.contains(service)) {
+        // Whoever asked for figures asked for no proxy on their ports.
+        if works("service", &[service, "stop"]) {
+            say(&format!("stopped {service}, which Debian starts when it is installed"));
+        }
+    }
+    Ok(())
+}
+
+/// Where a program is: in the path, or where Debian has what administrators run.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    let directories = path.into_iter().chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+    directories.map(|directory| directory.join(name)).find(|file| file.is_file())
+}
+
+/// Installs what is missing of these. `without` says what becomes of an optional one that can't be had.
+fn tools(tools: &[Tool], install: bool, without: &str) -> Result<(), XtaskError> {
     let (optional, needed): (Vec<_>, Vec<_>) =
-        TOOLS.iter().filter(|tool| !(tool.found)()).partition(|tool| tool.optional);
+        tools.iter().filter(|tool| !(tool.found)()).partition(|tool| tool.optional);
     let packages = |tools: &[&Tool]| tools.iter().map(|tool| tool.package).collect::<Vec<_>>();
     let (optional, needed) = (packages(&optional), packages(&needed));
     if optional.is_empty() && needed.is_empty() {
@@ -94,7 +141,7 @@ fn tools(install: bool) -> Result<(), XtaskError> {
         return Ok(());
     }
     if !works("apt-get", &["--version"]) {
-        optional.iter().for_each(|package| say(&format!("{package} is not here; its tests will say so")));
+        optional.iter().for_each(|package| say(&format!("{package} is not here; {without}")));
         return if needed.is_empty() { Ok(()) } else { Err(XtaskError::NoInstaller(needed)) };
     }
     // Without fresh lists an old mirror's names would be asked for; a list that can't be had shows at the install.
@@ -106,7 +153,7 @@ fn tools(install: bool) -> Result<(), XtaskError> {
     for package in optional {
         say(&format!("installing {package}"));
         if apt(&["install", "-y", "-q=2", "--no-install-recommends", package]).is_err() {
-            say(&format!("{package} cannot be had here; its tests will say so"));
+            say(&format!("{package} cannot be had here; {without}"));
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
-//! Everything a developer runs, and nothing that ships: `cargo xtask test | docs | audit`.
+//! Everything a developer runs, and nothing that ships: `cargo xtask test | bench | docs | audit`.
 
 mod arrows;
+mod bench;
 mod docs;
 mod error;
 mod install;
@@ -16,6 +17,7 @@ use step::{Steps, cargo};
 const USAGE: &str = "\
 usage: cargo xtask test [--no-install]   everything that must be green, after installing what that needs (Debian)
        cargo xtask install               only the installing of it
+       cargo xtask bench [WORK…]         measures the gateway and its peers, in turn; --help says more
        cargo xtask docs                  rewrites the tables of docs/ that come from the code
        cargo xtask audit                 looks for known vulnerabilities in what we depend on (needs their database)";
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["test"] => test(true),
         ["test", "--no-install"] => test(false),
         ["install"] => metadata().and_then(|metadata| install::all(metadata.target_directory.as_std_path(), true)),
+        ["bench", ref arguments @ ..] => metadata().and_then(|metadata| bench::run(arguments, &metadata)),
         ["docs"] => metadata().and_then(|metadata| docs::rewrite(root(&metadata))),
         ["audit"] => audit(),
         _ => {
