@@ -37,6 +37,7 @@ const TOOLS: &[Tool] = &[
     tool("sslscan", || works("sslscan", &["--version"])),
     tool("chromium", || works("chromium", &["--version"])),
     tool("iproute2", || works("ip", &["-V"])),
+    tool("strace", || works("strace", &["-V"])),
     tool("python3-venv", || works("python3", &["-c", "import ensurepip, venv"])),
     tool("nodejs", || works("node", &["--version"])),
     tool("npm", || works("npm", &["--version"])),

@@ -118,7 +118,7 @@ pub struct Flow {
     pub username: Option<Arc<str>>,
     /// The target as asked: `host:port`; inbound the server name or authority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Box<str>>,
+    pub target: Option<Arc<str>>,
     /// Inbound: the domain of the route that serves it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Arc<str>>,
@@ -261,13 +261,12 @@ impl OpenFlow {
         let (up, down) = self.meter.read();
         let record = &mut *self.record;
         // Its texts go with it, uncopied.
-        let [target, alpn, said] = [&mut record.target, &mut record.alpn, &mut record.said].map(Option::take);
+        let [alpn, said] = [&mut record.alpn, &mut record.said].map(Option::take);
         sink(Flow {
             bytes_up: up,
             bytes_down: down,
             duration_us: micros(self.since.elapsed()),
             outcome,
-            target,
             alpn,
             said,
             ..record.clone()

@@ -48,6 +48,12 @@ pub trait Leg: Unpin + Send + 'static {
     /// other side holds us back). Checked by the sweep; may also register the waker where the transport can.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Cut>;
 
+    /// Whether [`poll_cut`](Self::poll_cut) registers the waker. Where it does not, it is asked only when the sweep says so:
+    /// for TCP each time is a system call.
+    fn announces_cuts(&self) -> bool {
+        true
+    }
+
     /// Ends the leg so that the peer sees an abort, never a clean end. Idempotent; drops nothing by itself.
     fn abort(&mut self);
 }
@@ -97,6 +103,10 @@ impl Leg for TcpLeg {
 
     fn poll_cut(&mut self, _: &mut Context<'_>) -> Poll<Cut> {
         tcp_cut(&self.0)
+    }
+
+    fn announces_cuts(&self) -> bool {
+        false
     }
 
     fn abort(&mut self) {

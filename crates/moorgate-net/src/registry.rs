@@ -71,6 +71,8 @@ pub struct Open {
     address: Mutex<Option<IpAddr>>,
     cut: AtomicU8,
     watched: AtomicBool,
+    /// Set by the sweep when it wakes a watched flow.
+    swept: AtomicBool,
     /// Milliseconds without a byte after which the sweep cuts it; 0: never.
     idle: AtomicU64,
     waker: AtomicWaker,
@@ -114,6 +116,11 @@ impl Open {
         if self.watched.load(Ordering::Relaxed) != on {
             self.watched.store(on, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the sweep has woken the task since it was last asked.
+    pub(crate) fn take_swept(&self) -> bool {
+        self.swept.load(Ordering::Relaxed) && self.swept.swap(false, Ordering::Relaxed)
     }
 
     fn cut(&self, ending: Ending) {
@@ -200,6 +207,7 @@ impl Registry {
             address: Mutex::default(),
             cut: AtomicU8::new(0),
             watched: AtomicBool::new(false),
+            swept: AtomicBool::new(false),
             idle: AtomicU64::new(0),
             waker: AtomicWaker::new(),
         });
@@ -262,6 +270,7 @@ impl Registry {
                 entry.open.cut(Ending::Idle);
             }
             if entry.open.watched.load(Ordering::Relaxed) {
+                entry.open.swept.store(true, Ordering::Relaxed);
                 entry.open.waker.wake();
             }
         }

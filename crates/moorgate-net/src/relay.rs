@@ -176,12 +176,15 @@ impl<C: Leg, T: Leg> Relay<C, T> {
     /// A leg that nobody reads can be reset all the same; the sweep wakes us to look.
     fn poll_unread_cuts(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         self.open.watch(self.up.is_deaf() || self.down.is_deaf());
+        let swept = self.open.take_swept();
         if self.up.is_deaf()
+            && (swept || self.client.announces_cuts())
             && let Poll::Ready(cut) = self.client.poll_cut(cx)
         {
             return Poll::Ready(Outcome::Cut(ending(Side::Source(cut), Leaving::Up)));
         }
         if self.down.is_deaf()
+            && (swept || self.target.announces_cuts())
             && let Poll::Ready(cut) = self.target.poll_cut(cx)
         {
             return Poll::Ready(Outcome::Cut(ending(Side::Source(cut), Leaving::Down)));

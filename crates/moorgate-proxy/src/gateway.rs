@@ -333,7 +333,7 @@ impl Visit {
         transport: Transport,
         flow: &mut OpenFlow,
     ) -> Result<Decided, Failure> {
-        flow.record.target = Some(asked.text().into());
+        flow.record.target = Some(asked.shared_text());
         if self.gateway.drain.is_cancelled() {
             return Err(Failure::new(Code::Draining, "this gateway is going down; connect again in a moment"));
         }

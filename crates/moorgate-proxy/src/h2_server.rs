@@ -132,7 +132,8 @@ where
                     return Ok(());
                 }
                 Some(Ok((request, respond))) => {
-                    tokio::spawn(handle(visit.clone(), running.one_more(), request, respond));
+                    // Boxed: a task is moved whole when it begins and once more when it ends.
+                    tokio::spawn(Box::pin(handle(visit.clone(), running.one_more(), request, respond)));
                 }
                 // The end, or an error that ends every stream: each of them sees it by itself.
                 Some(Err(error)) if error.is_go_away() && error.is_library() => {

@@ -24,7 +24,7 @@ use crate::{
 
 /// Who asks, and whether they may: the same for CONNECT and exchanges.
 pub(crate) fn ask(visit: &Visit, headers: &Headers, asked: &Asked, flow: &mut OpenFlow) -> Result<Decided, Failure> {
-    flow.record.target = Some(asked.text().into());
+    flow.record.target = Some(asked.shared_text());
     let field = headers.get("proxy-authorization");
     let message = flow.record.kind == Kind::Exchange;
     flow.record.exposure = Exposure::asked(visit.listener, true, field.is_some(), message);

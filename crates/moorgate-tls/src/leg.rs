@@ -46,6 +46,10 @@ impl Leg for TlsLeg {
         tcp_cut(self.0.tcp())
     }
 
+    fn announces_cuts(&self) -> bool {
+        false
+    }
+
     fn abort(&mut self) {
         // No close_notify either: it would make what follows look complete.
         reset_on_drop(self.0.tcp());

@@ -43,7 +43,7 @@ struct Idle {
 
 impl Idle {
     fn is_good(&self) -> bool {
-        Instant::now() < self.until && !self.kept.is_closed()
+        !self.kept.is_closed() && Instant::now() < self.until
     }
 }
 
@@ -103,14 +103,20 @@ impl Served {
     /// A kept connection to `url`, if one is alive. The one used last, so that the others can time out.
     pub(super) fn take(&self, url: &OriginUrl, shared: bool) -> Option<Kept> {
         let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(Idle::is_good);
-        let at = all.iter().rposition(|idle| idle.url == *url && idle.kept.is_shared() == shared)?;
-        if shared {
-            let idle = all.get_mut(at)?;
-            idle.until = Instant::now() + self.kept_for;
-            return idle.kept.share();
+        loop {
+            let at = all.iter().rposition(|idle| idle.kept.is_shared() == shared && idle.url == *url)?;
+            // What is no longer good is let go where it is met; the rest is `prune`'s.
+            if !all.get(at)?.is_good() {
+                all.remove(at);
+                continue;
+            }
+            if shared {
+                let idle = all.get_mut(at)?;
+                idle.until = Instant::now() + self.kept_for;
+                return idle.kept.share();
+            }
+            return Some(all.remove(at).kept);
         }
-        Some(all.remove(at).kept)
     }
 
     /// Keeps a connection for later requests, if there is a place for it.

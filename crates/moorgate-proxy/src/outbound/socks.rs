@@ -132,7 +132,7 @@ async fn peek<S: ClientStream>(
 }
 
 fn transport(command: Command, asked: &Asked, flow: &mut OpenFlow) -> Result<Transport, Failure> {
-    flow.record.target = Some(asked.text().into());
+    flow.record.target = Some(asked.shared_text());
     flow.record.exposure = Exposure::asked(flow.record.listener, true, true, false);
     match command {
         Command::Connect => Ok(Transport::Stream),

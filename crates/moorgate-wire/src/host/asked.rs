@@ -1,6 +1,6 @@
 //! What a client asked for, canonical or not.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use super::{
     Host, HostPort, NotCanonical,
@@ -12,7 +12,7 @@ use super::{
 /// can show it. At most some 300 characters of text are kept, and none of a userinfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    text: Box<str>,
+    text: Arc<str>,
     /// As asked, or the scheme's.
     pub port: u16,
     /// The host in its one form, or why it has none. Port 0 is no destination either.
@@ -67,6 +67,11 @@ impl Asked {
     /// [`visible`](crate::visible::visible) only.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The same, for whoever keeps it.
+    pub fn shared_text(&self) -> Arc<str> {
+        self.text.clone()
     }
 
     /// The destination, when it is canonical.

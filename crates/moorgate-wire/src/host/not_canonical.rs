@@ -149,7 +149,7 @@ impl NotCanonical {
 }
 
 /// What is kept of a text that can be as long as a head: all that is ever shown of it.
-pub(super) fn short(text: &str) -> Box<str> {
+pub(super) fn short<'a, T: From<&'a str>>(text: &'a str) -> T {
     match text.char_indices().nth(MAX_CHARS + 1) {
         Some((end, _)) => text.get(..end).unwrap_or_default().into(),
         None => text.into(),

@@ -15,5 +15,5 @@ mod live;
 mod names;
 mod passthrough;
 mod smuggling;
-mod support;
+pub mod support;
 mod terminate;

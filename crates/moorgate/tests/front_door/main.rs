@@ -28,6 +28,7 @@ mod live;
 mod namespace;
 mod postgres;
 mod site;
+mod syscalls;
 mod talk;
 mod target;
 mod tools;

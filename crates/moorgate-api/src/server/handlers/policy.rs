@@ -80,14 +80,14 @@ async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Vec<
     let filter = FlowFilter { account: Some(account.to_owned()), limit: TRIED_FLOWS };
     // Without its flows (the store is down) the rest is still answered.
     let flows = api.control.flows(filter).await.unwrap_or_default();
-    let mut refused: HashMap<Box<str>, (usize, Box<str>)> = HashMap::new();
+    let mut refused: HashMap<Arc<str>, (usize, Box<str>)> = HashMap::new();
     for flow in flows.iter().filter(|flow| !flow.outcome.is_refusal()) {
         if let (Some(target), Some(said)) = (&flow.target, refusal(&snapshot.site.guard, &judged, flow)) {
             refused.entry(target.clone()).or_insert((0, said)).0 += 1;
         }
     }
     let targets = refused.into_iter().map(|(target, (flows, said))| RefusedTarget {
-        target: target.into(),
+        target: target.as_ref().into(),
         flows,
         said: said.into(),
     });
