@@ -93,3 +93,28 @@ async fn a_text_of_a_peer_comes_back_as_it_was() {
     store.record(&[odd.clone()]).await;
     assert_eq!(store.find(odd.id).await.unwrap(), Some(odd));
 }
+
+#[tokio::test]
+async fn flows_that_an_older_version_kept_are_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let kept: Vec<Flow> = (0..20).map(|n| flow(n, Timestamp(1_000), (n % 2 == 0).then_some("acme"))).collect();
+    let old = SqlitePoolOptions::new().connect_with(options(&dir.path().join("flows.sqlite")).create_if_missing(true));
+    let old = old.await.unwrap();
+    schema::migrator(&schema::FLOWS[..1]).run(&old).await.unwrap();
+    for flow in &kept {
+        let insert = query("INSERT INTO flow (id, account, started, body) VALUES (?, ?, ?, ?)");
+        let insert = insert.bind(flow.id.0.cast_signed()).bind(flow.account.as_deref()).bind(1_000);
+        insert.bind(serde_json::to_string(flow).unwrap()).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    let store = FlowStore::new(dir.path());
+    let new = flow(20, Timestamp(2_000), Some("acme"));
+    store.record(std::slice::from_ref(&new)).await;
+    assert_eq!(store.lost(), 0);
+    let all = store.last(Wanted { account: None, limit: 1_000 }).await.unwrap();
+    assert_eq!(all, [kept.as_slice(), &[new]].concat());
+    assert_eq!(store.find(kept[7].id).await.unwrap().as_ref(), Some(&kept[7]));
+    let acme = Wanted { account: Some(("acme".to_owned(), Timestamp(0))), limit: 3 };
+    assert_eq!(ids(&store.last(acme).await.unwrap()), [kept[16].id, kept[18].id, all[20].id]);
+}

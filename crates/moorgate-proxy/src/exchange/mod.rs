@@ -102,8 +102,9 @@ impl Text {
     /// The values of `headers`, with room for what is put behind them.
     pub(crate) fn of(headers: &Headers) -> Self {
         const ROOM: usize = 256;
-        let mut text = Vec::with_capacity(headers.values().len() + ROOM);
-        text.extend_from_slice(headers.values());
+        let length: usize = headers.iter().map(|(_, value)| value.len()).sum();
+        let mut text = Vec::with_capacity(length + ROOM);
+        headers.iter().for_each(|(_, value)| text.extend_from_slice(value));
         Self(text)
     }
 
@@ -125,12 +126,16 @@ impl Text {
 pub(crate) struct Written(Bytes);
 
 impl Written {
+    fn part(&self, at: Range<usize>) -> Bytes {
+        self.0.get(at).map_or_else(Bytes::new, |part| self.0.slice_ref(part))
+    }
+
     /// The value that stands at `at`.
     ///
     /// # Errors
     /// [`Code::Malformed`] for what no field may hold, which [`Headers`] already keeps out; it names `what`.
     pub(crate) fn value(&self, at: Range<usize>, what: &str) -> Result<HeaderValue, Failure> {
-        HeaderValue::from_maybe_shared(self.0.slice(at)).map_err(|_| unwritable(what))
+        HeaderValue::from_maybe_shared(self.part(at)).map_err(|_| unwritable(what))
     }
 
     /// The path and query that stand at `at`.
@@ -138,7 +143,7 @@ impl Written {
     /// # Errors
     /// [`Code::Malformed`].
     pub(crate) fn uri(&self, at: Range<usize>) -> Result<Uri, Failure> {
-        Uri::from_maybe_shared(self.0.slice(at)).map_err(|_| unwritable("the path"))
+        Uri::from_maybe_shared(self.part(at)).map_err(|_| unwritable("the path"))
     }
 
     /// Adds the fields of the `headers` that the text was begun with.
@@ -146,9 +151,11 @@ impl Written {
     /// # Errors
     /// As [`Written::value`].
     pub(crate) fn fields(&self, headers: &Headers, map: &mut HeaderMap) -> Result<(), Failure> {
-        for (name, at) in headers.ranges() {
+        let mut at = 0;
+        for (name, value) in headers.iter() {
             let name = HeaderName::try_from(name).map_err(|_| unwritable("a field name"))?;
-            map.append(name, self.value(at, "a field value")?);
+            map.append(name, self.value(at..at + value.len(), "a field value")?);
+            at += value.len();
         }
         Ok(())
     }

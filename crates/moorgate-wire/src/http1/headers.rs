@@ -69,16 +69,6 @@ impl Headers {
         self.fields.iter().map(|field| (self.name(field), self.value(field)))
     }
 
-    /// As [`Headers::iter`], but for the value: where it stands in [`Headers::values`].
-    pub fn ranges(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
-        self.fields.iter().map(|field| (self.name(field), field.value.clone()))
-    }
-
-    /// The bytes of all values, those that were removed among them.
-    pub fn values(&self) -> &[u8] {
-        &self.values
-    }
-
     fn name(&self, field: &Field) -> &str {
         self.names.get(field.name.clone()).unwrap_or_default()
     }
