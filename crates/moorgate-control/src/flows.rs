@@ -90,25 +90,13 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// A row as it was kept: the number of its last flow, and the flows.
-struct Kept {
-    last: i64,
-    flows: i64,
-    body: String,
-}
+/// A row as it was kept: the number of its last flow, how many it has, and a line for each.
+type Kept = (i64, i64, String);
 
-impl From<(i64, i64, String)> for Kept {
-    fn from((last, flows, body): (i64, i64, String)) -> Self {
-        Self { last, flows, body }
-    }
-}
-
-impl Kept {
-    /// Its flows from the newest on, those that are older than the `oldest` that is shown left out.
-    fn newest_first(&self, oldest: i64) -> impl Iterator<Item = &str> {
-        let shown = usize::try_from((self.last - oldest + 1).min(self.flows)).unwrap_or_default();
-        self.body.rsplit('\n').take(shown)
-    }
+/// A row's flows from the newest on, those that are older than the `oldest` that is shown left out.
+fn newest_first((last, flows, body): &Kept, oldest: i64) -> impl Iterator<Item = &str> {
+    let shown = usize::try_from((last - oldest + 1).min(*flows)).unwrap_or_default();
+    body.rsplit('\n').take(shown)
 }
 
 pub(crate) struct FlowStore {
@@ -217,10 +205,10 @@ impl FlowStore {
                     )
                     .bind(name),
                 };
-                let rows = kept(statement.bind(oldest).bind(before).bind(READ).fetch_all(&pool).await?);
-                let Some(first) = rows.last() else { break };
-                before = first.last;
-                let flows = rows.iter().flat_map(|row| row.newest_first(oldest)).filter_map(parse);
+                let rows: Vec<Kept> = statement.bind(oldest).bind(before).bind(READ).fetch_all(&pool).await?;
+                let Some((first, ..)) = rows.last() else { break };
+                before = *first;
+                let flows = rows.iter().flat_map(|row| newest_first(row, oldest)).filter_map(parse);
                 let fits = |flow: &Flow| {
                     wanted
                         .account
@@ -246,12 +234,12 @@ impl FlowStore {
                      ORDER BY last DESC LIMIT ?",
                 );
                 let statement = statement.bind(wanted).bind(wanted).bind(oldest).bind(before).bind(READ);
-                let rows = kept(statement.fetch_all(&pool).await?);
-                let Some(first) = rows.last() else { return Ok(None) };
-                before = first.last;
+                let rows: Vec<Kept> = statement.fetch_all(&pool).await?;
+                let Some((first, ..)) = rows.last() else { return Ok(None) };
+                before = *first;
                 // A flow's name is the first that is written of it.
                 let written = format!("{{\"id\":\"{id}\"");
-                let mut lines = rows.iter().flat_map(|row| row.newest_first(oldest));
+                let mut lines = rows.iter().flat_map(|row| newest_first(row, oldest));
                 if let Some(line) = lines.find(|line| line.starts_with(&written)) {
                     return Ok(parse(line));
                 }
@@ -339,10 +327,6 @@ fn is_no_database(error: &StoreError) -> bool {
     let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
     let code = error.code().and_then(|code| code.parse::<u32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
-}
-
-fn kept(rows: Vec<(i64, i64, String)>) -> Vec<Kept> {
-    rows.into_iter().map(Kept::from).collect()
 }
 
 fn parse(line: &str) -> Option<Flow> {

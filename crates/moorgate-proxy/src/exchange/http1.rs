@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, mem, pin::pin, sync::Arc, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use futures_util::FutureExt as _;
 use http::Response;
 use http_body_util::BodyExt;
@@ -13,14 +13,13 @@ use moorgate_contract::{
     exposure::{Content, Exposure},
     failure::{Code, Failure},
     flow::{Kind, OpenFlow},
-    limits::HEAD_BYTES,
     outcome::{Ending, Outcome},
 };
-use moorgate_net::{buffer::read_some, farewell::answer_and_close, leg::TcpLeg};
+use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
 use moorgate_tls::TlsLeg;
 use moorgate_wire::http1::{
-    BodyDecoder, BodyError, CHUNK_END, Framing, Headers, RequestHead, ResponseHead, Scheme, Target, Version,
-    encode_chunk_head, encode_last_chunk,
+    CHUNK_END, Framing, Headers, RequestHead, ResponseHead, Scheme, Target, Version, encode_chunk_head,
+    encode_last_chunk,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -28,21 +27,18 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Body, Stop, Toward, check_loop, has_body, is_stream, link::Link, request, target::Kept};
+use super::{Body, Stop, Toward, check_loop, has_body, is_stream, link::Link, request, target::Kept, uplink::Uplink};
 use crate::{
-    client::{Client, ClientStream, left},
+    client::{Client, ClientStream},
     echo,
     gateway::{Decided, Entered, Visit},
     head::{ask, can_go_on, fields as fields_of},
-    inbound::too_large,
     refuse::{Refusal, say_no},
     tunnel::{self, Side},
 };
 
 /// Pieces of a body between client and target: one in hand, one on its way.
 const PIECES: usize = 1;
-/// The most bytes of one piece.
-const PIECE: usize = 64 * 1024;
 
 /// What is left when the connection can carry another request.
 pub(crate) type After<S> = Option<(Client<S>, Option<Kept>)>;
@@ -379,119 +375,6 @@ pub(crate) fn body(head: &RequestHead) -> (Body, Option<Pieces>) {
     };
     let (sender, pieces) = mpsc::channel(PIECES);
     (Body::Pieces { pieces, length }, Some(sender))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Up {
-    Sending,
-    /// The body is with the target; the client is only watched.
-    Done,
-    /// The target does not want the rest.
-    Abandoned,
-}
-
-/// The client's side of the body. Every wait in it may be dropped and taken up again.
-struct Uplink<R> {
-    reader: R,
-    buffer: BytesMut,
-    decoder: BodyDecoder,
-    pieces: Option<Pieces>,
-    state: Up,
-    /// Bytes of the body that may still come.
-    room: Option<u64>,
-    /// Whether a client that finishes its side has gone. Some do so as soon as they have asked; nobody does who waits for
-    /// events without end, and such a stream may have nothing to say for long.
-    end_is_leaving: bool,
-}
-
-impl<R: AsyncRead + Unpin> Uplink<R> {
-    fn new(reader: R, buffer: BytesMut, pieces: Option<Pieces>, framing: Framing, most: Option<u64>) -> Self {
-        let state = if pieces.is_some() { Up::Sending } else { Up::Done };
-        Self { reader, buffer, decoder: BodyDecoder::new(framing), pieces, state, room: most, end_is_leaving: false }
-    }
-
-    fn is_done(&self) -> bool {
-        self.state == Up::Done
-    }
-
-    /// Resolves when the first data of a body in chunks is here, or its end, and all that is here is framed right. Before
-    /// that the target hears nothing of the request: a head can't be taken back.
-    async fn begin(&mut self) -> Result<(), Stop> {
-        loop {
-            let mut decoder = self.decoder.clone();
-            let first = decoder.decode(&self.buffer).map_err(broken_framing)?;
-            if !first.data.is_empty() || first.done {
-                return check_framing(decoder, self.buffer.get(first.consumed..).unwrap_or_default());
-            }
-            // Framing without data is done with: whoever drips it must not have it read over and over.
-            self.decoder = decoder;
-            self.buffer.advance(first.consumed);
-            self.read().await?;
-        }
-    }
-
-    async fn read(&mut self) -> Result<(), Stop> {
-        match read_some(&mut self.reader, PIECE, &mut self.buffer).await {
-            Ok(0) | Err(_) => Err(Stop::Client),
-            Ok(_) => Ok(()),
-        }
-    }
-
-    /// Resolves once, when the body has ended or is no longer wanted; afterwards only when the client breaks off.
-    async fn step(&mut self) -> Result<(), Stop> {
-        while self.state == Up::Sending {
-            let Some(pieces) = &self.pieces else { break };
-            let most = self.buffer.len().min(PIECE);
-            let window = self.buffer.get(..most).unwrap_or_default();
-            // A copy of the decoder: the wait for room may be dropped, and the bytes are decoded again then.
-            let mut decoder = self.decoder.clone();
-            let decoded = decoder.decode(window).map_err(broken_framing)?;
-            if decoded.data.is_empty() && decoded.consumed == 0 && !decoded.done {
-                self.read().await?;
-                continue;
-            }
-            let Ok(room) = pieces.reserve().await else {
-                // Hyper takes no further piece of a body whose length it knows: then this is the end that nobody waits for.
-                self.state = if self.decoder.is_done() { Up::Done } else { Up::Abandoned };
-                return Ok(());
-            };
-            self.decoder = decoder;
-            let mut piece = self.buffer.split_to(decoded.consumed);
-            piece.truncate(decoded.data.end);
-            piece.advance(decoded.data.start.min(piece.len()));
-            let done = decoded.done;
-            if let Some(room) = &mut self.room {
-                *room = room.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
-            }
-            if !piece.is_empty() {
-                // The end needs a place of its own; the decoder stays done until it has one.
-                room.send(Some(piece.freeze()));
-            } else if done {
-                room.send(None);
-                self.pieces = None;
-                self.state = Up::Done;
-                return Ok(());
-            }
-        }
-        if self.state == Up::Abandoned {
-            return std::future::pending().await;
-        }
-        left(&mut self.reader, &mut self.buffer, HEAD_BYTES, self.end_is_leaving).await;
-        Err(Stop::Client)
-    }
-}
-
-fn broken_framing(why: BodyError) -> Stop {
-    Failure::new(Code::Malformed, format_args!("the request's body: {why}")).into()
-}
-
-/// Whether what has come of a body is framed right, as far as it goes.
-fn check_framing(mut decoder: BodyDecoder, mut rest: &[u8]) -> Result<(), Stop> {
-    while !rest.is_empty() && !decoder.is_done() {
-        let decoded = decoder.decode(rest).map_err(broken_framing)?;
-        rest = rest.get(decoded.consumed..).unwrap_or_default();
-    }
-    Ok(())
 }
 
 /// Writes the response as it comes. `true`: the client can find its end, so the connection can go on.

@@ -6,6 +6,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod link;
 pub(crate) mod target;
+mod uplink;
 
 use std::{fmt, io::Write as _, ops::Range};
 
@@ -84,11 +85,7 @@ pub(crate) fn request(
     text.fields(&headers, &mut map)?;
     map.append(http::header::VIA, text.value(via, "Via")?);
     body.frame(&mut map);
-    let mut request = Request::new(body);
-    *request.method_mut() = method.parse().map_err(|_| unwritable("the method"))?;
-    *request.uri_mut() = text.uri(path)?;
-    *request.headers_mut() = map;
-    Ok(request)
+    text.request(method, path, map, body)
 }
 
 fn unwritable(what: &str) -> Failure {
@@ -138,12 +135,22 @@ impl Written {
         HeaderValue::from_maybe_shared(self.part(at)).map_err(|_| unwritable(what))
     }
 
-    /// The path and query that stand at `at`.
+    /// The request for the path and query that stand at `path`.
     ///
     /// # Errors
-    /// [`Code::Malformed`].
-    pub(crate) fn uri(&self, at: Range<usize>) -> Result<Uri, Failure> {
-        Uri::from_maybe_shared(self.part(at)).map_err(|_| unwritable("the path"))
+    /// [`Code::Malformed`], as [`Written::value`].
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: Range<usize>,
+        map: HeaderMap,
+        body: Body,
+    ) -> Result<Request<Body>, Failure> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method.parse().map_err(|_| unwritable("the method"))?;
+        *request.uri_mut() = Uri::from_maybe_shared(self.part(path)).map_err(|_| unwritable("the path"))?;
+        *request.headers_mut() = map;
+        Ok(request)
     }
 
     /// Adds the fields of the `headers` that the text was begun with.

@@ -194,12 +194,7 @@ impl Onward<'_> {
         if self.grpc {
             map.insert(header::TE, HeaderValue::from_static("trailers"));
         }
-        let mut request = HttpRequest::new(body);
-        let method = || Failure::new(Code::Malformed, "the method of the request can't be forwarded");
-        *request.method_mut() = self.method.parse().map_err(|_| method())?;
-        *request.uri_mut() = text.uri(path)?;
-        *request.headers_mut() = map;
-        Ok(request)
+        text.request(self.method, path, map, body)
     }
 }
 
