@@ -26,7 +26,20 @@ pub(crate) fn with<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
 /// # Errors
 /// The reader's.
 pub async fn read_some<R: AsyncRead + Unpin>(reader: &mut R, most: usize, bytes: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|cx| poll_once(cx, reader, most, |read| bytes.extend_from_slice(read))).await
+    poll_fn(|cx| poll_read_some(cx, reader, most, bytes)).await
+}
+
+/// [`read_some`] as it is polled.
+///
+/// # Errors
+/// The reader's.
+pub fn poll_read_some<R: AsyncRead + Unpin>(
+    cx: &mut Context<'_>,
+    reader: &mut R,
+    most: usize,
+    bytes: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    poll_once(cx, reader, most, |read| bytes.extend_from_slice(read))
 }
 
 /// Reads once, `most` bytes at most, and throws them away. Resolves with how many there were; 0 is the end.

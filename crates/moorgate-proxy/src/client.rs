@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Context, Poll},
 };
 
@@ -110,16 +111,16 @@ impl<S: AsyncRead + Unpin> Client<S> {
 }
 
 /// Resolves when the client breaks off while it waits for its answer; what it sends meanwhile is kept, up to `most` bytes.
-/// With `end_is_leaving` its orderly end counts as that too.
+/// Where its end `is_leaving`, an orderly one counts as that too.
 pub(crate) async fn left<R: AsyncRead + Unpin>(
     reader: &mut R,
     buffer: &mut BytesMut,
     most: usize,
-    end_is_leaving: bool,
+    is_leaving: &AtomicBool,
 ) {
     while buffer.len() < most {
         match read_some(reader, READ, buffer).await {
-            Ok(0) if !end_is_leaving => break,
+            Ok(0) if !is_leaving.load(Relaxed) => break,
             Ok(1..) => {}
             Ok(0) | Err(_) => return,
         }

@@ -2,38 +2,40 @@
 
 use std::{
     future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
+    sync::atomic::AtomicBool,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{Method, Request, Response};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use moorgate_contract::{
     decide::Destination,
     exposure::{Content, Exposure},
     failure::{Code, Failure},
-    flow::{Kind, Meter, OpenFlow},
+    flow::{Kind, OpenFlow},
     outcome::{Ending, Outcome},
 };
-use moorgate_wire::{host::Asked, http1::Headers};
-use tokio::time::{Instant, sleep_until, timeout};
+use moorgate_wire::{
+    host::Asked,
+    http1::{Framing, Headers},
+};
+use tokio::time::timeout;
 
 use super::{
-    Body, Stop, Toward,
-    body::{End, StreamBody, Watch},
-    check_loop, has_body, is_stream, length, request,
-    target::Kept,
+    Outgoing, Stop, Toward, check_loop,
+    course::{Course, Done, Progress, Sink, Source},
+    has_body, length,
+    receiving::{Answer, Receiving},
+    request,
 };
 use crate::{
     echo,
     gateway::{Decided, Entered, Visit},
     head::{ask, fields, host_and_length},
     inbound::too_large,
-    refuse::{StreamEnd, say_no_on_stream, say_no_to_request},
+    refuse::{StreamEnd, let_out, say_no_on_stream, say_no_to_request},
 };
 
 /// How long the reason of a reset is waited for.
@@ -57,7 +59,7 @@ pub(crate) async fn run(
     if decided.plan.destination == Destination::Echo {
         return echo::answer_stream(visit, respond, flow, &parts, &decided).await;
     }
-    let outgoing = match outgoing(visit, &parts, &decided, stream) {
+    let outgoing = match outgoing(visit, &parts, &decided, &stream) {
         Ok(outgoing) => outgoing,
         Err(failure) => return say_no_on_stream(respond, flow, &failure, !is_head),
     };
@@ -65,8 +67,9 @@ pub(crate) async fn run(
         method: &parts.method,
         toward: Toward::Destination(&decided),
         exposure: Exposure::outbound(visit.listener, Content::Http),
+        most: None,
     };
-    going.carry_out(visit, respond, flow, entered, outgoing).await
+    going.carry_out(visit, stream, respond, flow, entered, outgoing).await
 }
 
 /// A request that has been decided and written, about to go.
@@ -75,6 +78,8 @@ pub(crate) struct Going<'a> {
     pub(crate) toward: Toward<'a>,
     /// What it exposes as soon as it goes on.
     pub(crate) exposure: Exposure,
+    /// The most bytes of its body.
+    pub(crate) most: Option<u64>,
 }
 
 impl Going<'_> {
@@ -82,212 +87,209 @@ impl Going<'_> {
     pub(crate) async fn carry_out(
         &self,
         visit: &Visit,
-        mut respond: SendResponse<Bytes>,
+        stream: RecvStream,
+        respond: SendResponse<Bytes>,
         mut flow: OpenFlow,
         entered: Entered,
-        (request, mut watch): Outgoing,
+        outgoing: Outgoing,
     ) -> StreamEnd {
         let with_body = self.method != Method::HEAD;
-        let mut request = Some(request);
-        // The watch lives until an answer is given: it may hold what still comes of the body.
-        match self.answer(visit, &entered, &mut flow, (&mut request, &mut watch), &mut respond).await {
-            Ok((response, kept)) => {
-                flow.record.status = Some(response.status().as_u16());
-                let result = self.downlink(visit, &entered, &flow, (response, kept), &mut watch, &mut respond).await;
-                drop(entered);
-                match result {
-                    Ok(()) => {
-                        flow.end(Outcome::Ok);
-                        watch.let_out().await;
-                        StreamEnd::Served
-                    }
-                    Err(stop) => give_up(flow, stop),
-                }
+        // It lives until an answer is given: a stream that has not ended is reset as soon as it is dropped, and an answer that
+        // was not given whole before is thrown away by the client (RFC 9113 §8.1).
+        let mut uplink = Uplink { stream, left: self.most, is_over: false, is_malformed: false };
+        let mut downlink = Downlink { visit, method: self.method, respond, stream: None };
+        let progress = Progress::new(outgoing.framing);
+        let course =
+            Course { visit, entered: &entered, toward: self.toward, exposure: self.exposure, progress: &progress };
+        let result = course.carry(&mut flow, None, outgoing, &mut uplink, &mut downlink).await;
+        drop(entered);
+        let Downlink { mut respond, stream: began, .. } = downlink;
+        match (result, began) {
+            (Ok(Done::Answered { .. } | Done::Switched(_)), _) => {
+                flow.end(Outcome::Ok);
+                uplink.let_out().await;
+                StreamEnd::Served
+            }
+            (Err(stop), Some(mut began)) => {
+                // What was said goes out first: a reset throws away what waits.
+                tokio::task::yield_now().await;
+                // Never a clean end for a body that is not whole.
+                began.send_reset(Reason::INTERNAL_ERROR);
+                give_up(flow, stop)
             }
             // The library has reset the stream: nobody can be told.
-            Err(stop @ Stop::Failed(_)) if watch.was_malformed() => give_up(flow, stop),
-            Err(Stop::Failed(failure)) => {
-                drop((entered, request));
+            (Err(stop @ Stop::Failed(_)), None) if uplink.is_malformed => give_up(flow, stop),
+            (Err(Stop::Failed(failure)), None) => {
                 let end = say_no_on_stream(respond, flow, &failure, with_body);
-                watch.let_out().await;
+                uplink.let_out().await;
                 end
             }
-            Err(Stop::Cut(Ending::Idle)) => say_no_on_stream(respond, flow, &body_too_slow(), with_body),
-            Err(stop) => {
+            (Err(Stop::Cut(Ending::Idle)), None) => say_no_on_stream(respond, flow, &body_too_slow(), with_body),
+            (Err(stop), None) => {
                 respond.send_reset(Reason::CANCEL);
                 give_up(flow, stop)
             }
         }
     }
+}
 
-    /// Up to the response's head. The request is left where it was when nothing of it went anywhere. The body goes up meanwhile, as hyper takes it.
-    async fn answer(
-        &self,
-        visit: &Visit,
-        entered: &Entered,
-        flow: &mut OpenFlow,
-        (outgoing, watch): (&mut Option<Request<Body>>, &mut Watch),
-        respond: &mut SendResponse<Bytes>,
-    ) -> Result<(Response<Incoming>, Kept), Stop> {
-        let (open, toward) = (&entered.open, self.toward);
-        let limits = &visit.gateway.limits;
-        let kept = tokio::select! {
-            biased;
-            _ = poll_fn(|cx| respond.poll_reset(cx)) => {
-                // Nobody reads the body yet.
-                if let Some(body) = outgoing.take().map(Request::into_body) {
-                    let _ = timeout(REASON, body.read_out()).await;
-                }
-                return Err(reset(watch).await);
-            }
-            kept = toward.ready(visit, entered, flow, None) => kept?,
-            ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
-        };
-        let Some(outgoing) = outgoing.take() else {
-            return Err(Failure::new(Code::Internal, "a request that went twice").into());
-        };
-        flow.record.exposure = self.exposure;
-        open.idles_after(Some(limits.body));
-        let mut sent = pin!(toward.send(visit, entered, flow, kept, outgoing));
-        let mut deadline = None;
-        loop {
-            tokio::select! {
-                biased;
-                ending = poll_fn(|cx| open.poll_cut(cx)) => return Err(Stop::Cut(ending)),
-                _ = poll_fn(|cx| respond.poll_reset(cx)) => return Err(reset(watch).await),
-                end = watch.ended(), if deadline.is_none() => {
-                    match end {
-                        Some(End::TooLarge) => return Err(too_large().into()),
-                        Some(End::Malformed) => return Err(malformed().into()),
-                        Some(End::Whole | End::Unwanted) | None => {}
-                    }
-                    // From here on it is the target's turn, and its own limit counts.
-                    open.idles_after(None);
-                    deadline = Some(Instant::now() + limits.response);
-                }
-                sent = &mut sent => {
-                    let (response, kept) = sent?;
-                    if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-                        let said = "the target switched to a protocol that nobody had asked for";
-                        return Err(Failure::new(Code::ResponseMalformed, said).into());
-                    }
-                    return Ok((response, kept));
-                }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    let said = format_args!(
-                        "the target took the request and did not answer within {} s",
-                        limits.response.as_secs_f32()
-                    );
-                    return Err(toward.blamed(Failure::new(Code::ResponseTimeout, said)).into());
-                }
-            }
-        }
-    }
+/// The request's body on its way from the client.
+struct Uplink {
+    stream: RecvStream,
+    /// Bytes that may still come.
+    left: Option<u64>,
+    is_over: bool,
+    /// It is not as its head or HTTP/2 says; the library has reset the stream.
+    is_malformed: bool,
+}
 
-    async fn downlink(
-        &self,
-        visit: &Visit,
-        entered: &Entered,
-        flow: &OpenFlow,
-        (response, kept): (Response<Incoming>, Kept),
-        watch: &mut Watch,
-        respond: &mut SendResponse<Bytes>,
-    ) -> Result<(), Stop> {
-        let (limits, toward) = (&visit.gateway.limits, self.toward);
-        entered.open.idles_after(Some(if is_stream(response.headers()) { limits.idle_tunnel } else { limits.body }));
-        let (parts, body) = response.into_parts();
-        let mut head = Response::new(());
-        *head.status_mut() = parts.status;
-        let mut fields = toward.response_fields(&parts.headers, visit);
-        length(&mut fields, self.method.as_str(), parts.status.as_u16(), body.size_hint().exact());
-        for (name, value) in fields.iter() {
-            if let (Ok(name), Ok(value)) = (http::HeaderName::try_from(name), http::HeaderValue::from_bytes(value)) {
-                head.headers_mut().append(name, value);
-            }
+impl Uplink {
+    /// After the answer: lets go of what still comes, gently.
+    async fn let_out(self) {
+        if !self.is_over && !self.stream.is_end_stream() {
+            let_out(self.stream).await;
         }
-        let has_body = has_body(self.method.as_str(), parts.status.as_u16()) && !body.is_end_stream();
-        let mut stream = respond.send_response(head, !has_body).map_err(|_| Stop::Client)?;
-        // One that is still to take a body can take no other request.
-        let mut keep = |kept: Kept| {
-            if kept.is_shared() || !watch.is_open() {
-                toward.keep(kept);
-            }
-        };
-        if !has_body {
-            keep(kept);
-            return Ok(());
-        }
-        let counted = kept.is_shared().then(|| flow.meter().clone());
-        let sent = tokio::select! {
-            biased;
-            ending = poll_fn(|cx| entered.open.poll_cut(cx)) => Err(Stop::Cut(ending)),
-            sent = self.send_body(&mut stream, body, counted) => sent,
-        };
-        match &sent {
-            Ok(()) => keep(kept),
-            // Never a clean end for a body that is not whole.
-            Err(_) => stream.send_reset(Reason::INTERNAL_ERROR),
-        }
-        sent
-    }
-
-    async fn send_body(
-        &self,
-        stream: &mut SendStream<Bytes>,
-        mut body: Incoming,
-        counted: Option<Arc<Meter>>,
-    ) -> Result<(), Stop> {
-        loop {
-            // A client that breaks off is seen while the target says nothing, too.
-            let frame = poll_fn(|cx| match stream.poll_reset(cx) {
-                Poll::Ready(_) => Poll::Ready(Err(Stop::Client)),
-                Poll::Pending => Pin::new(&mut body).poll_frame(cx).map(Ok),
-            });
-            let Some(frame) = frame.await? else { break };
-            let mut data = match frame.map_err(|error| self.toward.broke_off(&error))?.into_data() {
-                Ok(data) => data,
-                Err(frame) => {
-                    let trailers =
-                        frame.into_trailers().map(|fields| self.toward.trailers(&fields)).unwrap_or_default();
-                    if trailers.is_empty() {
-                        continue;
-                    }
-                    return stream.send_trailers(trailers).map_err(|_| Stop::Client);
-                }
-            };
-            if let Some(meter) = &counted {
-                meter.add_down(data.len() as u64);
-            }
-            // With the last byte goes the end: a client that counts closes at once, and has not broken off then.
-            let last = body.is_end_stream();
-            while !data.is_empty() {
-                stream.reserve_capacity(data.len());
-                let room = match stream.capacity() {
-                    0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                        Some(Ok(room)) => room,
-                        Some(Err(_)) | None => return Err(Stop::Client),
-                    },
-                    room => room,
-                };
-                let piece = data.split_to(room.min(data.len()));
-                let end = last && data.is_empty();
-                stream.send_data(piece, end).map_err(|_| Stop::Client)?;
-                if end {
-                    return Ok(());
-                }
-            }
-        }
-        stream.send_data(Bytes::new(), true).map_err(|_| Stop::Client)
     }
 }
 
-/// Whose doing it is that a stream was reset: the client's, or the library's for what the client sent.
-async fn reset(watch: &mut Watch) -> Stop {
-    // Whoever reads the body hears of it at the same time as we.
-    match timeout(REASON, watch.ended()).await {
-        Ok(Some(End::Malformed)) => malformed().into(),
-        _ => Stop::Client,
+impl Source for Uplink {
+    async fn begin(&mut self) -> Result<(), Stop> {
+        // The library has looked at every frame.
+        Ok(())
     }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Stop> {
+        loop {
+            let data = match self.stream.data().await {
+                None => {
+                    self.is_over = true;
+                    return Ok(None);
+                }
+                Some(Err(error)) => {
+                    self.is_over = true;
+                    self.is_malformed = error.is_library();
+                    return Err(if self.is_malformed { malformed().into() } else { Stop::Client });
+                }
+                Some(Ok(data)) => data,
+            };
+            if let Some(left) = &mut self.left {
+                *left = left.checked_sub(data.len() as u64).ok_or_else(too_large)?;
+            }
+            // One piece is held at a time, so the window can be given back as soon as it is taken.
+            let _ = self.stream.flow_control().release_capacity(data.len());
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    async fn left(&mut self, _: &AtomicBool) -> Stop {
+        // The response's side sees it.
+        std::future::pending().await
+    }
+
+    /// Whose doing it is that a stream was reset: the client's, or the library's for what the client sent.
+    async fn reason(&mut self) -> Stop {
+        let told = async {
+            loop {
+                match self.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Stop::Client,
+                    Err(stop) => return stop,
+                }
+            }
+        };
+        timeout(REASON, told).await.unwrap_or(Stop::Client)
+    }
+}
+
+/// The response's way to its client.
+struct Downlink<'a> {
+    visit: &'a Visit,
+    method: &'a Method,
+    respond: SendResponse<Bytes>,
+    /// Once the head is sent.
+    stream: Option<SendStream<Bytes>>,
+}
+
+impl Sink for Downlink<'_> {
+    async fn go_ahead(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.respond.poll_reset(cx).map(drop)
+    }
+
+    async fn answer(&mut self, answer: Answer, body: &mut Receiving, toward: Toward<'_>) -> Result<bool, Stop> {
+        let Answer { status, headers } = answer;
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let mut fields = toward.response_fields(headers, self.visit);
+        length(&mut fields, self.method.as_str(), status, body.length());
+        *head.headers_mut() = map(&fields);
+        let has_body = has_body(self.method.as_str(), status) && !body.is_over();
+        let stream = self.respond.send_response(head, !has_body).map_err(|_| Stop::Client)?;
+        let stream = self.stream.insert(stream);
+        if has_body {
+            send_body(stream, body, toward).await?;
+        }
+        Ok(true)
+    }
+
+    async fn switch(&mut self, _: Answer, _: &'static str, _: Bytes, _: Toward<'_>) -> Result<(), Stop> {
+        Err(Failure::new(Code::Internal, "a switch of protocols over h2").into())
+    }
+}
+
+async fn send_body(stream: &mut SendStream<Bytes>, body: &mut Receiving, toward: Toward<'_>) -> Result<(), Stop> {
+    loop {
+        // A client that breaks off is seen while the target says nothing, too.
+        let piece = {
+            let mut next = std::pin::pin!(body.next());
+            poll_fn(|cx| match stream.poll_reset(cx) {
+                Poll::Ready(_) => Poll::Ready(Err(Stop::Client)),
+                Poll::Pending => next.as_mut().poll(cx).map(Ok),
+            })
+            .await?
+        };
+        let Some(mut data) = piece.map_err(|broke| toward.broke_off(broke))? else { break };
+        // With the last byte goes the end: a client that counts closes at once, and has not broken off then.
+        let last = body.is_over() && !body.has_trailers();
+        while !data.is_empty() {
+            stream.reserve_capacity(data.len());
+            let room = match stream.capacity() {
+                0 => match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                    Some(Ok(room)) => room,
+                    Some(Err(_)) | None => return Err(Stop::Client),
+                },
+                room => room,
+            };
+            let piece = data.split_to(room.min(data.len()));
+            let end = last && data.is_empty();
+            stream.send_data(piece, end).map_err(|_| Stop::Client)?;
+            if end {
+                return Ok(());
+            }
+        }
+    }
+    let trailers = toward.trailers(body.trailers());
+    if trailers.is_empty() {
+        stream.send_data(Bytes::new(), true).map_err(|_| Stop::Client)
+    } else {
+        stream.send_trailers(map(&trailers)).map_err(|_| Stop::Client)
+    }
+}
+
+/// The fields as the library takes them.
+fn map(fields: &Headers) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_bytes(value)) {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 fn malformed() -> Failure {
@@ -333,20 +335,17 @@ fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> R
     Ok((decided, entered))
 }
 
-/// A request, and what is known of its body from then on.
-pub(crate) type Outgoing = (Request<Body>, Watch);
-
 fn outgoing(
     visit: &Visit,
     parts: &http::request::Parts,
     decided: &Decided,
-    stream: RecvStream,
+    stream: &RecvStream,
 ) -> Result<Outgoing, Failure> {
     let headers = joined(fields(&parts.headers));
-    let (body, watch) = body(&headers, stream, None, None);
+    let framing = framing(&headers, stream);
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
-    Ok((request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, body)?, watch))
+    request(parts.method.as_str(), path, &decided.plan.asked, headers, &gateway, framing)
 }
 
 /// Cookie may come in crumbs over h2, and is one field over HTTP/1 (RFC 9113 §8.2.3).
@@ -358,17 +357,12 @@ pub(crate) fn joined(mut headers: Headers) -> Headers {
     headers
 }
 
-/// The body of a request on a stream: at most `most` bytes, counted by `meter` if there is one.
-pub(crate) fn body(
-    headers: &Headers,
-    stream: RecvStream,
-    most: Option<u64>,
-    meter: Option<Arc<Meter>>,
-) -> (Body, Watch) {
-    if stream.is_end_stream() {
-        return (Body::Empty, Watch::default());
-    }
+/// How the body of a request on a stream is framed over HTTP/1.
+pub(crate) fn framing(headers: &Headers, stream: &RecvStream) -> Framing {
     let length = headers.get("content-length").and_then(|length| std::str::from_utf8(length).ok()?.parse().ok());
-    let (body, watch) = StreamBody::new(stream, length, most, meter);
-    (Body::Stream(body), watch)
+    match length {
+        _ if stream.is_end_stream() => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
 }

@@ -1,27 +1,29 @@
-//! The second tail: one HTTP request and its response. Toward the target it is HTTP/1.1 by hyper's client (HTTP/2 for
-//! gRPC); toward the client it is HTTP/1 ([`http1`]) or one stream of h2 ([`http2`]).
+//! The second tail: one HTTP request and its response. Toward the target it is HTTP/1.1 (HTTP/2 by hyper's client for gRPC);
+//! toward the client it is HTTP/1 ([`http1`]) or one stream of h2 ([`http2`]). [`course`] is what both have in common.
 
-mod body;
+mod course;
+pub(crate) mod grpc;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod link;
+pub(crate) mod outgoing;
+pub(crate) mod receiving;
+pub(crate) mod sending;
 pub(crate) mod target;
 mod uplink;
 
-use std::{fmt, io::Write as _, ops::Range};
+use std::fmt;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use moorgate_contract::{
     failure::{Code, Failure},
     outcome::Ending,
 };
 use moorgate_wire::{
     host::Asked,
-    http1::{Headers, may_trail},
+    http1::{Framing, Headers, may_trail},
 };
 
-pub(crate) use body::Body;
+pub(crate) use outgoing::Outgoing;
 pub(crate) use target::Toward;
 
 /// Why an exchange stopped before its response was whole.
@@ -63,109 +65,19 @@ pub(crate) fn check_loop(headers: &Headers, gateway: &str, asked: &str) -> Resul
     Ok(())
 }
 
-/// The request as the target gets it: everything written anew from parsed values.
+/// An outbound request as the target gets it: everything written anew from parsed values.
 pub(crate) fn request(
     method: &str,
     path: &str,
     asked: &Asked,
     mut headers: Headers,
     gateway: &str,
-    body: Body,
-) -> Result<Request<Body>, Failure> {
+    framing: Framing,
+) -> Result<Outgoing, Failure> {
     headers.strip_hop_by_hop();
-    for ours in ["host", "content-length", "transfer-encoding"] {
-        headers.remove(ours);
-    }
-    let mut text = Text::of(&headers);
-    let [host, via, path] =
-        [text.put(authority(asked).ok_or_else(|| unwritable("the host"))?), text.put(Via(gateway)), text.put(path)];
-    let text = text.written();
-    let mut map = HeaderMap::with_capacity(headers.len() + 3);
-    map.insert(http::header::HOST, text.value(host, "the host")?);
-    text.fields(&headers, &mut map)?;
-    map.append(http::header::VIA, text.value(via, "Via")?);
-    body.frame(&mut map);
-    text.request(method, path, map, body)
-}
-
-fn unwritable(what: &str) -> Failure {
-    Failure::new(Code::Malformed, format_args!("{what} of the request can't be forwarded"))
-}
-
-/// What a head says, one value behind the other: it is allocated once, and its fields are parts of it.
-pub(crate) struct Text(Vec<u8>);
-
-impl Text {
-    /// The values of `headers`, with room for what is put behind them.
-    pub(crate) fn of(headers: &Headers) -> Self {
-        const ROOM: usize = 256;
-        let length: usize = headers.iter().map(|(_, value)| value.len()).sum();
-        let mut text = Vec::with_capacity(length + ROOM);
-        headers.iter().for_each(|(_, value)| text.extend_from_slice(value));
-        Self(text)
-    }
-
-    /// Puts one more value behind the others; where it stands.
-    pub(crate) fn put(&mut self, value: impl fmt::Display) -> Range<usize> {
-        let from = self.0.len();
-        // Writing to memory does not fail.
-        let _ = write!(self.0, "{value}");
-        from..self.0.len()
-    }
-
-    /// No more is put.
-    pub(crate) fn written(self) -> Written {
-        Written(self.0.into())
-    }
-}
-
-/// A whole [`Text`].
-pub(crate) struct Written(Bytes);
-
-impl Written {
-    fn part(&self, at: Range<usize>) -> Bytes {
-        self.0.get(at).map_or_else(Bytes::new, |part| self.0.slice_ref(part))
-    }
-
-    /// The value that stands at `at`.
-    ///
-    /// # Errors
-    /// [`Code::Malformed`] for what no field may hold, which [`Headers`] already keeps out; it names `what`.
-    pub(crate) fn value(&self, at: Range<usize>, what: &str) -> Result<HeaderValue, Failure> {
-        HeaderValue::from_maybe_shared(self.part(at)).map_err(|_| unwritable(what))
-    }
-
-    /// The request for the path and query that stand at `path`.
-    ///
-    /// # Errors
-    /// [`Code::Malformed`], as [`Written::value`].
-    pub(crate) fn request(
-        &self,
-        method: &str,
-        path: Range<usize>,
-        map: HeaderMap,
-        body: Body,
-    ) -> Result<Request<Body>, Failure> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method.parse().map_err(|_| unwritable("the method"))?;
-        *request.uri_mut() = Uri::from_maybe_shared(self.part(path)).map_err(|_| unwritable("the path"))?;
-        *request.headers_mut() = map;
-        Ok(request)
-    }
-
-    /// Adds the fields of the `headers` that the text was begun with.
-    ///
-    /// # Errors
-    /// As [`Written::value`].
-    pub(crate) fn fields(&self, headers: &Headers, map: &mut HeaderMap) -> Result<(), Failure> {
-        let mut at = 0;
-        for (name, value) in headers.iter() {
-            let name = HeaderName::try_from(name).map_err(|_| unwritable("a field name"))?;
-            map.append(name, self.value(at..at + value.len(), "a field value")?);
-            at += value.len();
-        }
-        Ok(())
-    }
+    headers.push("via", Via(gateway).to_string());
+    let host = authority(asked).unwrap_or_default();
+    Outgoing::new(method, path, &host, headers, framing)
 }
 
 /// The Host field: without the port where it is HTTP's own.
@@ -177,10 +89,8 @@ fn authority(asked: &Asked) -> Option<String> {
 
 /// The response's fields as the client gets them, without framing: that is ours to write.
 /// `gateway` is named in Via where the client knows that it speaks to a proxy.
-pub(crate) fn response_fields(headers: &HeaderMap, gateway: Option<&str>) -> Headers {
-    let mut fields = crate::head::fields(headers);
+pub(crate) fn response_fields(mut fields: Headers, gateway: Option<&str>) -> Headers {
     fields.strip_hop_by_hop();
-    fields.remove("transfer-encoding");
     if let Some(gateway) = gateway {
         fields.push("via", Via(gateway).to_string());
     }
@@ -201,16 +111,15 @@ const TRAILERS: [&str; 8] = [
 ];
 
 /// The trailers that may go on to a client. One of gRPC expects the app's own metadata among them, and does not merge.
-pub(crate) fn allowed_trailers(fields: &HeaderMap, grpc: bool) -> HeaderMap {
-    let may_go = |name: &str| if grpc { may_trail(name) } else { TRAILERS.contains(&name) };
-    let allowed = fields.iter().filter(|(name, _)| may_go(name.as_str()));
-    allowed.map(|(name, value)| (name.clone(), value.clone())).collect()
+pub(crate) fn allowed_trailers(mut fields: Headers, grpc: bool) -> Headers {
+    fields.retain(|name| if grpc { may_trail(name) } else { TRAILERS.contains(&name) });
+    fields
 }
 
 /// Whether a response may rightly be silent for long: server-sent events and gRPC streams wait for something to say.
-pub(crate) fn is_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    kind.starts_with("text/event-stream") || kind.starts_with("application/grpc")
+pub(crate) fn is_stream(headers: &Headers) -> bool {
+    let kind = headers.get("content-type").unwrap_or_default();
+    kind.starts_with(b"text/event-stream") || kind.starts_with(b"application/grpc")
 }
 
 /// Says the length that a response's body has, and no other: none for one that can't have a body (RFC 9110 §8.6), and what

@@ -7,11 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Method, Request, Response, StatusCode};
-use hyper::{
-    body::{Body as _, Incoming},
-    client::conn::{http1, http2},
-};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use moorgate_contract::{
     account::AccountId,
@@ -24,10 +20,25 @@ use moorgate_net::{
     connect::Connected,
     socket::{MeterSlot, Socket},
 };
-use moorgate_wire::{host::HostPort, http1::Headers, visible::visible};
-use tokio::time::timeout;
+use moorgate_wire::{
+    host::HostPort,
+    http1::{Framing, Headers},
+    visible::visible,
+};
+use tokio::{
+    io::{ReadHalf, WriteHalf},
+    sync::mpsc,
+};
 
-use super::{Body, allowed_trailers, is_stream, link::Link, response_fields};
+use super::{
+    allowed_trailers,
+    grpc::Body,
+    link::Link,
+    outgoing::Outgoing,
+    receiving::{Broke, Reading, Receiving, Stream},
+    response_fields,
+    sending::Sending,
+};
 use crate::{
     gateway::{Decided, Entered, Visit},
     inbound::{actions::edit, origin::ForExchange},
@@ -42,117 +53,102 @@ pub(crate) enum Toward<'a> {
     Origin(&'a ForExchange<'a>),
 }
 
-/// A connection to a target that may serve another request of the same account to the same target.
-pub(crate) struct Kept {
-    account: AccountId,
-    target: HostPort,
-    /// Which forwarding URL it is a connection to; `None` for destinations.
-    pub(crate) url: Option<OriginUrl>,
-    address: SocketAddr,
-    egress: IpAddr,
-    sender: Sender,
-    meter: MeterSlot,
-    /// Whether it has carried a request before: only then may the target have closed it in the meantime.
-    used: bool,
-}
-
-enum Sender {
-    /// One request at a time.
-    Http1(http1::SendRequest<Body>),
-    /// Any number side by side.
-    Http2(http2::SendRequest<Body>),
-}
-
 /// Whom a connection was made for, and where it leads.
 pub(crate) struct Made {
     pub(crate) account: AccountId,
     pub(crate) target: HostPort,
+    /// Which forwarding URL it is a connection to; `None` for destinations.
     pub(crate) url: Option<OriginUrl>,
     pub(crate) address: SocketAddr,
     pub(crate) egress: IpAddr,
+    /// Counts for whichever flow uses it.
+    pub(crate) meter: MeterSlot,
 }
 
-/// A kept connection that takes no request after this long is still busy with the last one.
-const READY: Duration = Duration::from_millis(100);
+/// A connection to a target that may serve another request of the same account to the same target.
+pub(crate) struct Kept {
+    made: Made,
+    speaks: Speaks,
+    /// Whether it has carried a request before: only then may the target have closed it in the meantime.
+    used: bool,
+}
+
+enum Speaks {
+    /// One request at a time.
+    Http1 { reader: ReadHalf<Link>, writer: WriteHalf<Link> },
+    /// Any number side by side.
+    Http2(http2::SendRequest<Body>),
+}
+
+/// A connection that carries a request.
+pub(super) struct Begun {
+    pub(super) made: Made,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
+}
+
 /// How often a shared connection is asked whether it is still there, and how long it may take to say so.
 const ALIVE_EVERY: Duration = Duration::from_secs(20);
 const ALIVE_WITHIN: Duration = Duration::from_secs(10);
-
-/// Methods that may be sent again when nobody knows whether they were acted upon (RFC 9110 §9.2.2).
-const IDEMPOTENT: [Method; 6] =
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
-
-/// What became of a request that was handed to a connection.
-pub(crate) enum Sent {
-    /// The head of a response.
-    Answered(Box<(Response<Incoming>, Kept)>),
-    /// The connection was closed before it was taken, or before an answer to something that may be asked again.
-    Again(Box<Request<Body>>),
-    /// Neither.
-    Broke(hyper::Error),
-}
+/// Pieces of a body between us and hyper: one in hand, one on its way.
+const PIECES: usize = 1;
 
 impl Kept {
     /// Speaks HTTP/1.1 over a new connection.
-    pub(crate) async fn http1(made: Made, link: Link, meter: MeterSlot) -> Result<Self, hyper::Error> {
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(HEAD_FIELDS)
-            .max_buf_size(RESPONSE_HEAD_BYTES)
-            .handshake(TokioIo::new(link))
-            .await?;
-        // Ends when the sender is dropped or the target closes; what went wrong comes out of the request as well.
-        tokio::spawn(connection.with_upgrades());
-        Ok(Self::new(made, Sender::Http1(sender), meter))
+    pub(crate) fn http1(made: Made, link: Link) -> Self {
+        let (reader, writer) = tokio::io::split(link);
+        Self { made, speaks: Speaks::Http1 { reader, writer }, used: false }
     }
 
     /// Speaks HTTP/2 over a new connection.
-    pub(crate) async fn http2(made: Made, link: Link, meter: MeterSlot) -> Result<Self, hyper::Error> {
+    pub(crate) async fn http2(made: Made, link: Link) -> Result<Self, hyper::Error> {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(ALIVE_EVERY))
             .keep_alive_timeout(ALIVE_WITHIN)
             .handshake(TokioIo::new(link))
             .await?;
+        // Ends when the sender is dropped or the target closes; what went wrong comes out of the request as well.
         tokio::spawn(connection);
-        Ok(Self::new(made, Sender::Http2(sender), meter))
+        Ok(Self { made, speaks: Speaks::Http2(sender), used: false })
     }
 
-    fn new(made: Made, sender: Sender, meter: MeterSlot) -> Self {
-        let Made { account, target, url, address, egress } = made;
-        Self { account, target, url, address, egress, sender, meter, used: false }
+    /// Which forwarding URL it is a connection to.
+    pub(crate) fn url(&self) -> Option<&OriginUrl> {
+        self.made.url.as_ref()
+    }
+
+    /// Whether it has carried a request before.
+    pub(super) fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Whether it carries requests side by side.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.sender, Sender::Http2(_))
+        matches!(self.speaks, Speaks::Http2(_))
     }
 
     /// Another handle on a shared connection.
     pub(crate) fn share(&self) -> Option<Self> {
-        let Sender::Http2(sender) = &self.sender else { return None };
-        Some(Self {
-            account: self.account,
-            target: self.target.clone(),
-            url: self.url.clone(),
-            address: self.address,
-            egress: self.egress,
-            sender: Sender::Http2(sender.clone()),
-            meter: self.meter.clone(),
-            used: true,
-        })
+        let Speaks::Http2(sender) = &self.speaks else { return None };
+        let Made { account, target, url, address, egress, meter } = &self.made;
+        let made = Made {
+            account: *account,
+            target: target.clone(),
+            url: url.clone(),
+            address: *address,
+            egress: *egress,
+            meter: meter.clone(),
+        };
+        Some(Self { made, speaks: Speaks::Http2(sender.clone()), used: true })
     }
 
-    /// Whether the target has closed it.
-    pub(crate) fn is_closed(&self) -> bool {
-        match &self.sender {
-            Sender::Http1(sender) => sender.is_closed(),
-            Sender::Http2(sender) => sender.is_closed(),
+    /// Whether the target has closed it, or said something that nobody asked for.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        match &mut self.speaks {
+            Speaks::Http1 { reader, .. } => Reading::is_closed(reader),
+            Speaks::Http2(sender) => sender.is_closed(),
         }
-    }
-
-    /// What of it is no longer counted as this flow's: it goes on as something else.
-    pub(crate) fn stop_counting(&self) {
-        self.meter.store(Arc::default());
     }
 
     /// Takes it for a flow, if it is alive and `visit` may still use where it leads and leaves from.
@@ -162,61 +158,72 @@ impl Kept {
         plan: &moorgate_contract::decide::Plan,
         flow: &mut OpenFlow,
     ) -> Option<Self> {
-        let fits = self.account == plan.account.id && Some(&self.target) == plan.asked.canonical().as_ref();
+        let made = &self.made;
+        let fits = made.account == plan.account.id && Some(&made.target) == plan.asked.canonical().as_ref();
         // An egress address that went, or is no longer the account's, is left here too: nothing would come back to it.
-        let leaves = visit.may_leave_from(plan, self.egress);
-        let admitted = leaves && visit.admit_again(plan, self.address.ip()).is_ok();
-        let ready = match &mut self.sender {
-            Sender::Http1(sender) => timeout(READY, sender.ready()).await.is_ok_and(|ready| ready.is_ok()),
-            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        let leaves = visit.may_leave_from(plan, made.egress);
+        let admitted = leaves && visit.admit_again(plan, made.address.ip()).is_ok();
+        let ready = match &mut self.speaks {
+            Speaks::Http1 { reader, .. } => !Reading::is_closed(reader),
+            Speaks::Http2(sender) => sender.ready().await.is_ok(),
         };
         if !fits || !admitted || !ready {
             return None;
         }
         self.used = true;
         if !self.is_shared() {
-            self.meter.store(flow.meter().clone());
+            self.made.meter.store(flow.meter().clone());
         }
-        flow.record.address = Some(self.address);
-        flow.record.egress = Some(self.egress);
+        flow.record.address = Some(self.made.address);
+        flow.record.egress = Some(self.made.egress);
         Some(self)
     }
 
-    /// Hands it a request and waits for the head of the response.
-    pub(crate) async fn send(mut self, request: Request<Body>) -> Sent {
-        let again = (self.used && may_be_sent_again(&request)).then(|| copy(&request));
-        let sent = match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
+    /// Begins to carry `outgoing`, whose body's bytes are counted by `meter` where the connection can't tell whose they are.
+    /// `again`: what another connection gave back of it.
+    pub(super) fn begin(
+        self,
+        outgoing: &Outgoing,
+        meter: &Arc<Meter>,
+        again: Option<(Sending, Body)>,
+    ) -> Result<Begun, Failure> {
+        let Self { made, speaks, .. } = self;
+        let (sending, receiving) = match speaks {
+            Speaks::Http1 { reader, writer } => {
+                let chunked = outgoing.framing == Framing::Chunked;
+                let sending = Sending::Http1 { writer, ahead: bytes::Bytes::new(), chunked };
+                (sending, Receiving::Http1(Reading::new(reader)))
+            }
+            Speaks::Http2(sender) => {
+                let url = made.url.as_ref().ok_or_else(|| Failure::new(Code::Internal, "HTTP/2 without an origin"))?;
+                let (sending, body) = again.unwrap_or_else(|| {
+                    let (pieces, taken) = mpsc::channel(PIECES);
+                    let body = Body { pieces: (outgoing.framing != Framing::None).then_some(taken) };
+                    (Sending::Http2 { pieces, meter: meter.clone() }, body)
+                });
+                let stream = Stream::new(sender, outgoing.http2(url, body)?, meter.clone());
+                (sending, Receiving::Http2(stream))
+            }
         };
-        match sent {
-            Ok(response) => Sent::Answered(Box::new((response, self))),
-            Err(mut error) => match (error.take_message(), again) {
-                (Some(request), _) => Sent::Again(Box::new(request)),
-                (None, Some(request)) if !error.error().is_parse() => Sent::Again(Box::new(request)),
-                (None, _) => Sent::Broke(error.into_error()),
-            },
-        }
+        Ok(Begun { made, sending, receiving })
+    }
+
+    /// What is left when the response was whole: a connection for another request, or nothing.
+    pub(super) fn again(made: Made, sending: Sending, receiving: Receiving) -> Option<Self> {
+        let speaks = match (sending, receiving) {
+            (Sending::Http1 { writer, .. }, Receiving::Http1(reading)) if reading.can_go_on() => {
+                Speaks::Http1 { reader: reading.reader, writer }
+            }
+            (Sending::Http2 { .. }, Receiving::Http2(stream)) => Speaks::Http2(stream.sender),
+            _ => return None,
+        };
+        Some(Self { made, speaks, used: true })
     }
 }
 
 /// A slot for the bytes of the flow that uses a connection first.
 pub(crate) fn slot(meter: &Arc<Meter>) -> MeterSlot {
     Arc::new(ArcSwap::new(meter.clone()))
-}
-
-fn may_be_sent_again(request: &Request<Body>) -> bool {
-    request.body().is_end_stream() && IDEMPOTENT.contains(request.method())
-}
-
-/// The same request once more; it has no body.
-fn copy(request: &Request<Body>) -> Request<Body> {
-    let mut copy = Request::new(Body::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }
 
 impl Toward<'_> {
@@ -241,7 +248,8 @@ impl Toward<'_> {
         }
     }
 
-    async fn open(self, visit: &Visit, entered: &Entered, flow: &mut OpenFlow) -> Result<Kept, Failure> {
+    /// A new connection.
+    pub(super) async fn open(self, visit: &Visit, entered: &Entered, flow: &mut OpenFlow) -> Result<Kept, Failure> {
         let decided = match self {
             Self::Destination(decided) => decided,
             Self::Origin(ask) => return ask.open(entered, flow).await,
@@ -250,54 +258,16 @@ impl Toward<'_> {
         let Connected { stream, address, egress, .. } = visit.connect(&decided.plan, entered, flow, limit).await?;
         let target =
             decided.plan.asked.canonical().ok_or_else(|| Failure::new(Code::Internal, "a plan without a host"))?;
-        let made = Made { account: decided.plan.account.id, target, url: None, address, egress };
         let meter = slot(flow.meter());
         let link = Link::Bare(Socket::metered(stream, meter.clone()));
-        Kept::http1(made, link, meter).await.map_err(|error| self.broke(&error))
+        Ok(Kept::http1(Made { account: decided.plan.account.id, target, url: None, address, egress, meter }, link))
     }
 
-    /// Sends `request`; over a new connection when this one closed before it could matter.
-    pub(crate) async fn send(
-        self,
-        visit: &Visit,
-        entered: &Entered,
-        flow: &mut OpenFlow,
-        kept: Kept,
-        mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Kept), Failure> {
-        self.aim(&mut request, &kept)?;
-        let mut request = match kept.send(request).await {
-            Sent::Answered(answered) => return self.bounded(*answered),
-            Sent::Broke(error) => return Err(self.broke(&error)),
-            Sent::Again(request) => *request,
-        };
-        let kept = self.open(visit, entered, flow).await?;
-        self.aim(&mut request, &kept)?;
-        match kept.send(request).await {
-            Sent::Answered(answered) => self.bounded(*answered),
-            Sent::Broke(error) => Err(self.broke(&error)),
-            Sent::Again(_) => Err(self.blamed(self.closed())),
+    /// Takes note that the target did what it should.
+    pub(super) fn praise(self) {
+        if let Self::Origin(ask) = self {
+            ask.ask.praise();
         }
-    }
-
-    /// A response whose head is within its limit. Hyper looks at its own only when a head is not whole after a read, and
-    /// its last read may go far beyond.
-    fn bounded(self, answered: (Response<Incoming>, Kept)) -> Result<(Response<Incoming>, Kept), Failure> {
-        // ": " and CR LF.
-        let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len() + 4;
-        let head = &answered.0;
-        if head.headers().iter().map(size).sum::<usize>() <= RESPONSE_HEAD_BYTES {
-            // One that may go on for days is not waited for.
-            if let Self::Origin(ask) = self
-                && (head.status() == StatusCode::SWITCHING_PROTOCOLS || is_stream(head.headers()))
-            {
-                ask.ask.praise();
-            }
-            return Ok(answered);
-        }
-        let target = self.name();
-        let said = format_args!("{target} answered with a head of more than {} KiB", RESPONSE_HEAD_BYTES / 1024);
-        Err(self.blamed(Failure::new(Code::ResponseMalformed, said)))
     }
 
     /// A failure of the target, held against it where there are others.
@@ -309,10 +279,9 @@ impl Toward<'_> {
     }
 
     /// Writes into the request what depends on which origin gets it.
-    fn aim(self, request: &mut Request<Body>, kept: &Kept) -> Result<(), Failure> {
-        match (self, &kept.url) {
-            (Self::Origin(ask), Some(url)) => ask.aim(request, url),
-            _ => Ok(()),
+    pub(super) fn aim(self, outgoing: &mut Outgoing, url: Option<&OriginUrl>) {
+        if let (Self::Origin(ask), Some(url)) = (self, url) {
+            ask.aim(outgoing, url);
         }
     }
 
@@ -328,7 +297,7 @@ impl Toward<'_> {
     }
 
     /// The response's fields as the client gets them; framing is ours to write.
-    pub(crate) fn response_fields(self, headers: &http::HeaderMap, visit: &Visit) -> Headers {
+    pub(crate) fn response_fields(self, headers: Headers, visit: &Visit) -> Headers {
         match self {
             Self::Destination(_) => response_fields(headers, Some(&visit.gateway.snapshot().site.gateway)),
             Self::Origin(ask) => {
@@ -340,9 +309,9 @@ impl Toward<'_> {
     }
 
     /// The trailers that go on to the client. A proxy's client did not ask for any.
-    pub(crate) fn trailers(self, fields: &http::HeaderMap) -> http::HeaderMap {
+    pub(crate) fn trailers(self, fields: Headers) -> Headers {
         match self {
-            Self::Destination(_) => http::HeaderMap::new(),
+            Self::Destination(_) => Headers::new(),
             Self::Origin(ask) => allowed_trailers(fields, ask.grpc),
         }
     }
@@ -362,7 +331,8 @@ impl Toward<'_> {
         }
     }
 
-    fn closed(&self) -> Failure {
+    /// The failure of a target that closes too early.
+    pub(super) fn closed(&self) -> Failure {
         let target = self.name();
         Failure::new(
             Code::ResponseIncomplete,
@@ -370,26 +340,28 @@ impl Toward<'_> {
         )
     }
 
-    /// What hyper's error says of the target.
-    pub(crate) fn broke(self, error: &hyper::Error) -> Failure {
-        if error.is_user() {
-            // The request's body broke off on its way here: no fault of the target's.
-            return self.closed();
-        }
-        self.blamed(self.broke_off(error))
+    /// What that says of the target.
+    pub(super) fn broke(self, broke: Broke) -> Failure {
+        self.blamed(self.broke_off(broke))
     }
 
     /// The same once its response has begun. Not held against the target: a client may know a request that does this, and
     /// must not take origins out by it.
-    pub(crate) fn broke_off(self, error: &hyper::Error) -> Failure {
-        if error.is_parse() {
-            let target = self.name();
-            Failure::new(
+    pub(crate) fn broke_off(self, broke: Broke) -> Failure {
+        let target = self.name();
+        match broke {
+            Broke::Malformed(why) => Failure::new(
                 Code::ResponseMalformed,
-                format_args!("{target} answered with something that is not HTTP/1: {error}"),
-            )
-        } else {
-            self.closed()
+                format_args!("{target} answered with something that is not HTTP: {why}"),
+            ),
+            Broke::TooLong => Failure::new(
+                Code::ResponseMalformed,
+                format_args!(
+                    "{target} answered with a head of more than {} KiB or {HEAD_FIELDS} fields",
+                    RESPONSE_HEAD_BYTES / 1024
+                ),
+            ),
+            Broke::Closed | Broke::Untaken(_) => self.closed(),
         }
     }
 }

@@ -1,35 +1,27 @@
 //! What fuzzing holds the way from h2 to HTTP/1.1 to: whatever goes on, a strict reader finds the one request in it that
 //! was meant, and nothing behind it.
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use moorgate_contract::{
     account::AccountId,
     route::{Mode, Route, RouteId, RouteSettings},
 };
 use moorgate_wire::{
-    http1::{BodyDecoder, Framing, HeadStep, Headers, RequestHead, Target, parse_request},
+    http1::{
+        BodyDecoder, CHUNK_END, Framing, HeadStep, Headers, LAST_CHUNK, RequestHead, Target, encode_chunk_head,
+        parse_request,
+    },
     path::CanonicalPath,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
-    sync::mpsc,
 };
 
 use super::{
     http2::asked,
     request::{Onward, name, read},
 };
-use crate::{
-    exchange::{Body, http2::joined},
-    h2_server::too_long,
-    head::fields,
-};
+use crate::{exchange::http2::joined, h2_server::too_long, head::fields};
 
 const GATEWAY: &str = "moorgate-fuzzing";
 /// The fields that we add, at most: beyond the rest of a head's hundred our own reader refuses it.
@@ -116,18 +108,24 @@ impl Sent<'_> {
             websocket: false,
             grpc: false,
         };
-        let body = if self.body.is_empty() && length.is_none() {
-            Body::Empty
-        } else {
-            let (sender, pieces) = mpsc::channel(4);
-            for piece in self.body.chunks(self.body.len().div_ceil(2).max(1)) {
-                sender.try_send(Some(Bytes::copy_from_slice(piece))).ok()?;
-            }
-            sender.try_send(None).ok()?;
-            Body::Pieces { pieces, length }
+        let framing = match length {
+            Some(length) => Framing::Length(length),
+            None if self.body.is_empty() => Framing::None,
+            None => Framing::Chunked,
         };
-        let request = onward.build(self.headers.clone(), body).ok()?;
-        tokio::runtime::Builder::new_current_thread().build().ok()?.block_on(carried(request))
+        let mut wire = onward.build(self.headers.clone(), framing).ok()?.encode();
+        let pieces = self.body.chunks(self.body.len().div_ceil(2).max(1));
+        if framing == Framing::Chunked {
+            for piece in pieces {
+                wire.extend_from_slice(&encode_chunk_head(piece.len()));
+                wire.extend_from_slice(piece);
+                wire.extend_from_slice(CHUNK_END);
+            }
+            wire.extend_from_slice(LAST_CHUNK);
+        } else {
+            wire.extend_from_slice(self.body);
+        }
+        Some(wire)
     }
 
     /// A strict reader finds this, and nothing behind it.
@@ -177,43 +175,6 @@ impl Sent<'_> {
         for (name, _) in stripped.iter().filter(|(name, _)| name.starts_with("x-app")) {
             assert!(fields.get_all(name).eq(stripped.get_all(name)), "{name} is not what was sent");
         }
-    }
-}
-
-/// Sends it by hyper, to an origin that reads everything and answers when no more comes.
-async fn carried(request: Request<Body>) -> Option<Vec<u8>> {
-    let (ours, origin) = tokio::io::duplex(64 * 1024);
-    let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(ours)).await.ok()?;
-    let exchange = async {
-        let answered = sender.send_request(request).await.is_ok();
-        drop(sender);
-        answered
-    };
-    let (_, answered, wire) = tokio::join!(connection, exchange, origin_reads(origin));
-    assert!(answered, "what was built could not be sent: {}", String::from_utf8_lossy(&wire));
-    Some(wire)
-}
-
-/// All that comes at once: hyper has everything at hand.
-async fn origin_reads(mut origin: DuplexStream) -> Vec<u8> {
-    let mut wire = Vec::new();
-    loop {
-        tokio::select! {
-            biased;
-            read = origin.read_buf(&mut wire) => if !matches!(read, Ok(1..)) { return wire },
-            () = settled() => break,
-        }
-    }
-    // Nothing depends on whether hyper still reads it.
-    let _ = origin.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-    let _ = origin.read_to_end(&mut wire).await;
-    wire
-}
-
-/// When everything else has had its turn, several times.
-async fn settled() {
-    for _ in 0..8 {
-        tokio::task::yield_now().await;
     }
 }
 

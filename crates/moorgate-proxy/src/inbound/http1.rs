@@ -22,7 +22,7 @@ use crate::{
     client::{Client, ClientStream},
     exchange::{
         Toward,
-        http1::{Going, body, refuse},
+        http1::{Going, refuse},
     },
     gateway::Visit,
     head::{next_request, peek_request},
@@ -91,7 +91,6 @@ async fn one<S: ClientStream>(
     let Decided { routed, name, authority, path, served } = &decided;
     let route = &routed.route;
     let websocket = wants_websocket(head);
-    let (body, pieces) = body(head);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
     let onward = Onward {
         route,
@@ -104,8 +103,8 @@ async fn one<S: ClientStream>(
         websocket,
         grpc: false,
     };
-    let request = match onward.build(head.headers.clone(), body) {
-        Ok(request) => request,
+    let outgoing = match onward.build(head.headers.clone(), head.framing) {
+        Ok(outgoing) => outgoing,
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
     };
     let pool = route.pool_for(|prefix| path.has_prefix(prefix));
@@ -119,7 +118,7 @@ async fn one<S: ClientStream>(
         most: route.settings.actions.max_body,
     };
     // Its state is large, and of no use to whoever waits for the next request.
-    let carried = Box::pin(going.carry_out(visit, client, None, flow, entered, request, pieces));
+    let carried = Box::pin(going.carry_out(visit, client, None, flow, entered, outgoing));
     let (client, _) = (carried as Pin<Box<dyn Future<Output = _> + Send>>).await?;
     Some(client)
 }

@@ -23,7 +23,7 @@ use crate::{
     client::ClientStream as _,
     exchange::{
         Toward,
-        http2::{Going, body, joined},
+        http2::{Going, framing, joined},
     },
     gateway::Visit,
     h2_server::{self, OneMore, too_long},
@@ -83,9 +83,6 @@ async fn one(
     let Decided { routed, name, authority, path, served } = &decided;
     let route = &routed.route;
     let grpc = headers.get("content-type").is_some_and(is_grpc);
-    // A shared connection can't tell by itself whose its bytes are.
-    let counted = grpc.then(|| flow.meter().clone());
-    let (body, watch) = body(&headers, stream, route.settings.actions.max_body, counted);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
     let onward = Onward {
         route,
@@ -98,15 +95,21 @@ async fn one(
         websocket: false,
         grpc,
     };
-    let request = match onward.build(headers, body) {
-        Ok(request) => request,
+    let framing = framing(&headers, &stream);
+    let outgoing = match onward.build(headers, framing) {
+        Ok(outgoing) => outgoing,
         Err(failure) => return say_no_on_stream(respond, flow, &failure, with_body),
     };
     let pool = route.pool_for(|prefix| path.has_prefix(prefix));
     let ask = Ask { visit, routed, pool, name: Some(name), local: Some(local), chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc, websocket: false };
-    let going = Going { method: &parts.method, toward: Toward::Origin(&ask), exposure: exposure(true, route) };
-    going.carry_out(visit, respond, flow, entered, (request, watch)).await
+    let going = Going {
+        method: &parts.method,
+        toward: Toward::Origin(&ask),
+        exposure: exposure(true, route),
+        most: route.settings.actions.max_body,
+    };
+    going.carry_out(visit, stream, respond, flow, entered, outgoing).await
 }
 
 /// A gRPC request's type, alone or with the message's (`+proto`). Its cousin for browsers, grpc-web, is plain HTTP.

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Request, Uri, header};
 use moorgate_contract::{
     balance::Pool,
     failure::{Code, Failure},
@@ -31,7 +30,7 @@ use tokio::{io::AsyncWriteExt as _, time::timeout};
 use super::served::Served;
 use crate::{
     exchange::{
-        Body,
+        Outgoing,
         link::Link,
         target::{Kept, Made, slot},
     },
@@ -272,9 +271,13 @@ impl ForExchange<'_> {
             url: Some(origin.url.clone()),
             address,
             egress,
+            meter,
         };
-        let kept = if self.grpc { Kept::http2(made, link, meter).await } else { Kept::http1(made, link, meter).await };
-        kept.map_err(|_| self.closed(origin))
+        if self.grpc {
+            Kept::http2(made, link).await.map_err(|_| self.closed(origin))
+        } else {
+            Ok(Kept::http1(made, link))
+        }
     }
 
     fn closed(&self, origin: &Origin) -> Failure {
@@ -282,35 +285,18 @@ impl ForExchange<'_> {
     }
 
     /// Writes into the request what depends on which origin gets it.
-    ///
-    /// # Errors
-    /// [`Code::Internal`], for a forwarding URL that HTTP can't write: none that was parsed.
-    pub(crate) fn aim(&self, request: &mut Request<Body>, url: &OriginUrl) -> Result<(), Failure> {
-        let bad = || Failure::new(Code::Internal, format_args!("{url} can't be written into a request"));
+    pub(crate) fn aim(&self, outgoing: &mut Outgoing, url: &OriginUrl) {
         if self.ask.routed.route.settings.origin_host == HostFor::Origin {
-            let host = HeaderValue::try_from(url.authority()).map_err(|_| bad())?;
-            request.headers_mut().insert(header::HOST, host);
+            outgoing.aim(url.authority());
         }
-        if self.grpc {
-            // HTTP/2 has scheme and authority in the target, and Host not at all (RFC 9113 §8.3.1).
-            let host = request.headers_mut().remove(header::HOST).ok_or_else(bad)?;
-            let scheme = if url.scheme == OriginScheme::Http { "http" } else { "https" };
-            let path = request.uri().path_and_query().cloned().ok_or_else(bad)?;
-            let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(path);
-            *request.uri_mut() = uri.build().map_err(|_| bad())?;
-            *request.version_mut() = http::Version::HTTP_2;
-            request.headers_mut().insert(header::HOST, host);
-        }
-        Ok(())
     }
 
     /// Puts a connection by, whose response is whole.
     pub(crate) fn keep(&self, kept: Kept) {
-        self.ask.praise();
         if self.ask.routed.route.settings.proxy_protocol.is_some() {
             return;
         }
-        if let Some(url) = kept.url.clone() {
+        if let Some(url) = kept.url().cloned() {
             self.served.keep(&url, kept);
         }
     }

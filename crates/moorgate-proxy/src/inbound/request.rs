@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, header};
 use moorgate_contract::{
     failure::{Code, Failure},
     flow::OpenFlow,
@@ -14,7 +13,7 @@ use moorgate_contract::{
 };
 use moorgate_wire::{
     host::{Asked as WireAsked, Host, PortError},
-    http1::Headers,
+    http1::{Framing, Headers},
     name::DomainName,
     path::CanonicalPath,
 };
@@ -25,7 +24,7 @@ use super::{
     terminate::Secured,
 };
 use crate::{
-    exchange::{Body, Text, Via, check_loop},
+    exchange::{Outgoing, Via, check_loop},
     gateway::Visit,
 };
 
@@ -156,45 +155,31 @@ impl Onward<'_> {
     /// The request, but for what depends on which origin gets it.
     ///
     /// # Errors
-    /// [`Code::Malformed`] for what can't be written, which [`Headers`] already keeps out.
-    pub(super) fn build(&self, mut headers: Headers, body: Body) -> Result<HttpRequest<Body>, Failure> {
+    /// As [`Outgoing::new`].
+    pub(super) fn build(&self, mut headers: Headers, framing: Framing) -> Result<Outgoing, Failure> {
         headers.strip_hop_by_hop();
-        for framing in ["host", "content-length", "transfer-encoding"] {
-            headers.remove(framing);
-        }
         strip_claims(&mut headers);
         edit(&mut headers, &self.route.settings.actions.request_headers);
-        let mut text = Text::of(&headers);
-        let (ip, proto) = (self.client.ip().to_canonical(), if self.secure { "https" } else { "http" });
-        let authority = self.authority;
-        let host = text.put(authority);
-        let forwarded = match ip {
-            IpAddr::V4(ip) => text.put(format_args!("for={ip};host=\"{authority}\";proto={proto}")),
-            IpAddr::V6(ip) => text.put(format_args!("for=\"[{ip}]\";host=\"{authority}\";proto={proto}")),
-        };
-        let [ip, via, path] = [text.put(ip), text.put(Via(self.gateway)), text.put(self.path.as_str())];
-        let text = text.written();
-        let mut map = HeaderMap::with_capacity(headers.len() + 8);
-        let host = text.value(host, "the host")?;
-        map.insert(header::HOST, host.clone());
-        text.fields(&headers, &mut map)?;
+        let ip = self.client.ip().to_canonical();
+        let (proto, authority) = (if self.secure { "https" } else { "http" }, self.authority);
         // RFC 7239, and the older fields that most frameworks still read.
-        map.insert(header::FORWARDED, text.value(forwarded, "Forwarded")?);
-        map.insert(HeaderName::from_static("x-forwarded-for"), text.value(ip, "X-Forwarded-For")?);
-        map.insert(HeaderName::from_static("x-forwarded-host"), host);
-        map.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(proto));
-        map.append(header::VIA, text.value(via, "Via")?);
-        if !self.grpc {
-            body.frame(&mut map);
-        }
+        let forwarded = match ip {
+            IpAddr::V4(ip) => format!("for={ip};host=\"{authority}\";proto={proto}"),
+            IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\"{authority}\";proto={proto}"),
+        };
+        headers.push("forwarded", forwarded);
+        headers.push("x-forwarded-for", ip.to_string());
+        headers.push("x-forwarded-host", authority);
+        headers.push("x-forwarded-proto", proto);
+        headers.push("via", Via(self.gateway).to_string());
         if self.websocket {
-            map.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-            map.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.push("connection", "upgrade");
+            headers.push("upgrade", "websocket");
         }
         if self.grpc {
-            map.insert(header::TE, HeaderValue::from_static("trailers"));
+            headers.push("te", "trailers");
         }
-        text.request(self.method, path, map, body)
+        Outgoing::new(self.method, self.path.as_str(), authority, headers, framing)
     }
 }
 

@@ -42,7 +42,7 @@ struct Idle {
 }
 
 impl Idle {
-    fn is_good(&self) -> bool {
+    fn is_good(&mut self) -> bool {
         !self.kept.is_closed() && Instant::now() < self.until
     }
 }
@@ -106,7 +106,7 @@ impl Served {
         loop {
             let at = all.iter().rposition(|idle| idle.kept.is_shared() == shared && idle.url == *url)?;
             // What is no longer good is let go where it is met; the rest is `prune`'s.
-            if !all.get(at)?.is_good() {
+            if !all.get_mut(at)?.is_good() {
                 all.remove(at);
                 continue;
             }
@@ -120,7 +120,7 @@ impl Served {
     }
 
     /// Keeps a connection for later requests, if there is a place for it.
-    pub(super) fn keep(&self, url: &OriginUrl, kept: Kept) {
+    pub(super) fn keep(&self, url: &OriginUrl, mut kept: Kept) {
         if kept.is_closed() {
             return;
         }
@@ -141,7 +141,7 @@ impl Served {
 
     /// Closes what has waited long enough: an origin that nobody asks for anything is left alone.
     pub(super) fn prune(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(Idle::is_good);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain_mut(Idle::is_good);
     }
 }
 

@@ -141,6 +141,15 @@ impl BodyDecoder {
         self.state == State::Done
     }
 
+    /// How many bytes are still to come of a body whose length was said; `None` of one in chunks.
+    pub fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Plain(left) => Some(left),
+            State::Done => Some(0),
+            _ => None,
+        }
+    }
+
     /// Looks at the bytes that are there: answers at the first run of data, at the end of the body, or when
     /// all of them are used up. Call again with what is not consumed. Nothing consumed and not done means that `buf` was empty.
     ///

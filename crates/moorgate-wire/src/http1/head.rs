@@ -3,7 +3,7 @@
 use super::{
     Framing, HeadError, Headers, MAX_HEADERS, Method, RequestHead, Version,
     headers::token,
-    lines::{Scan, check_fields, scan},
+    lines::{Bounds, Scan, check_fields, scan},
     target::{check_host, parse_target},
 };
 
@@ -28,7 +28,7 @@ pub enum HeadStep {
 /// Reads the head of a request at the front of `buf` (RFC 9112 §2 to §7). To be called again with
 /// the grown buffer: the limit on a head's bytes bounds what that costs.
 pub fn parse_request(buf: &[u8]) -> HeadStep {
-    let (start, end) = match scan(buf) {
+    let (start, end) = match scan(buf, Bounds::STRICT) {
         Ok(Scan::NeedMore) => return HeadStep::NeedMore,
         Ok(Scan::TooLong) => return HeadStep::TooLong,
         Ok(Scan::Found { start, end }) => (start, end),
@@ -129,8 +129,8 @@ pub(super) fn content_length(headers: &Headers) -> Result<Option<u64>, HeadError
     number.filter(|_| digits).map(Some).ok_or(HeadError::Length)
 }
 
-/// Whether the client will send another request (RFC 9112 §9.3).
-fn keep_alive(version: Version, headers: &Headers) -> Result<bool, HeadError> {
+/// Whether the sender is ready for another message on this connection (RFC 9112 §9.3).
+pub(super) fn keep_alive(version: Version, headers: &Headers) -> Result<bool, HeadError> {
     let (mut close, mut keep) = (false, false);
     for member in headers.list("connection") {
         let option = token(member).ok_or(HeadError::Connection)?;

@@ -15,9 +15,23 @@ pub(super) enum Scan {
     },
 }
 
+/// What a head may be.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Its bytes at most.
+    pub(super) bytes: usize,
+    /// Whether a line may end in LF alone (RFC 9112 §2.2). Never a request's: there it smuggles.
+    pub(super) bare_lf: bool,
+}
+
+impl Bounds {
+    /// What we hold clients to.
+    pub(super) const STRICT: Self = Self { bytes: MAX_HEAD_BYTES, bare_lf: false };
+}
+
 /// Finds the head's end and checks every byte up to there. Its verdict on a buffer is the same for
 /// every longer one, so that it does not matter how the bytes came.
-pub(super) fn scan(buf: &[u8]) -> Result<Scan, HeadError> {
+pub(super) fn scan(buf: &[u8], bounds: Bounds) -> Result<Scan, HeadError> {
     let start = match buf {
         [] | [b'\r'] => return Ok(Scan::NeedMore),
         [b'\r', b'\n', ..] => 2,
@@ -34,11 +48,11 @@ pub(super) fn scan(buf: &[u8]) -> Result<Scan, HeadError> {
     let mut before = 0_u8;
     let mut line_start = true;
     for (at, &byte) in head.iter().enumerate() {
-        if at == MAX_HEAD_BYTES {
+        if at == bounds.bytes {
             return Ok(Scan::TooLong);
         }
         match (before, byte) {
-            (b'\r', b'\n') => {
+            (_, b'\n') if before == b'\r' || bounds.bare_lf => {
                 if line_start {
                     return Ok(Scan::Found { start, end: start + at + 1 });
                 }
@@ -54,7 +68,7 @@ pub(super) fn scan(buf: &[u8]) -> Result<Scan, HeadError> {
         }
         before = byte;
     }
-    Ok(if head.len() == MAX_HEAD_BYTES { Scan::TooLong } else { Scan::NeedMore })
+    Ok(if head.len() == bounds.bytes { Scan::TooLong } else { Scan::NeedMore })
 }
 
 /// Checks each field line of a whole head for a name right before its colon.

@@ -20,7 +20,8 @@ pub use head::{HeadStep, parse_request};
 pub use headers::Headers;
 pub use request::{Framing, Method, RequestHead, Version};
 pub use response::{
-    ResponseFraming, ResponseHead, ResponseStep, encode_connect, parse_response, reason, response_framing,
+    ResponseFraming, ResponseHead, ResponseStep, encode_connect, encode_request, may_end_head, parse_response,
+    parse_target_response, reason, response_framing, response_keeps_alive,
 };
 pub use target::{Scheme, Target};
 pub use trailers::{accepts_trailers, encode_last_chunk, may_trail};

@@ -1,11 +1,11 @@
-//! Responses: written for clients, and read by the agent, which is a client of the proxy itself.
+//! Responses: written for clients, and read from targets and, by the agent, from the gateway. Requests as targets get them.
 
 use std::io::Write as _;
 
 use super::{
     Framing, HeadError, Headers, MAX_HEADERS, Method, Version,
-    head::{chunked, content_length},
-    lines::{Scan, check_fields, scan},
+    head::{chunked, content_length, keep_alive},
+    lines::{Bounds, Scan, check_fields, scan},
 };
 use crate::{basic, host::HostPort};
 
@@ -107,6 +107,8 @@ pub enum ResponseStep {
     Head {
         /// How many bytes the head took.
         consumed: usize,
+        /// The server's version.
+        version: Version,
         /// 100 to 999.
         status: u16,
         /// All fields.
@@ -120,21 +122,48 @@ pub enum ResponseStep {
 
 /// Reads the head of a response, as strictly as a request's. To be called again with the grown buffer.
 pub fn parse_response(buf: &[u8]) -> ResponseStep {
-    let (start, end) = match scan(buf) {
+    parse(buf, Bounds::STRICT)
+}
+
+/// The same of anybody's server: a head of at most `most` bytes, in which a line may end in LF alone (RFC 9112 §2.2).
+/// Whoever calls it again with each byte reads a long head over and over: ask [`may_end_head`] first.
+pub fn parse_target_response(buf: &[u8], most: usize) -> ResponseStep {
+    parse(buf, Bounds { bytes: most, bare_lf: true })
+}
+
+/// Whether a head can end in `buf` behind its first `seen` bytes: cheap, and `true` too often rather than too rarely.
+pub fn may_end_head(buf: &[u8], seen: usize) -> bool {
+    let fresh = buf.get(seen.saturating_sub(2)..).unwrap_or_default();
+    // An empty line: LF LF, or LF CR LF.
+    fresh.windows(2).any(|two| matches!(two, b"\n\n" | b"\n\r"))
+}
+
+fn parse(buf: &[u8], bounds: Bounds) -> ResponseStep {
+    if let Some(other) = not_http(buf) {
+        return ResponseStep::Malformed(HeadError::NotHttp(other));
+    }
+    let (start, end) = match scan(buf, bounds) {
         Ok(Scan::NeedMore) => return ResponseStep::NeedMore,
         Ok(Scan::TooLong) => return ResponseStep::TooLong,
         Ok(Scan::Found { start, end }) => (start, end),
         Err(why) => return ResponseStep::Malformed(why),
     };
     match read(buf.get(start..end).unwrap_or_default()) {
-        Ok(Some((status, headers))) => ResponseStep::Head { consumed: end, status, headers },
+        Ok(Some((version, status, headers))) => ResponseStep::Head { consumed: end, version, status, headers },
         Ok(None) => ResponseStep::TooLong,
         Err(why) => ResponseStep::Malformed(why),
     }
 }
 
+/// The first byte that no status line has there, so that what speaks something else is not waited for.
+fn not_http(buf: &[u8]) -> Option<u8> {
+    let line = buf.strip_prefix(b"\r\n").unwrap_or(buf);
+    let unlike = line.iter().zip(b"HTTP/").find(|(byte, own)| byte != own);
+    unlike.map(|(byte, _)| *byte).filter(|byte| line.len() > 1 || *byte != b'\r')
+}
+
 /// `None` is "too many fields".
-fn read(bytes: &[u8]) -> Result<Option<(u16, Headers)>, HeadError> {
+fn read(bytes: &[u8]) -> Result<Option<(Version, u16, Headers)>, HeadError> {
     check_fields(bytes)?;
     let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut fields);
@@ -147,7 +176,15 @@ fn read(bytes: &[u8]) -> Result<Option<(u16, Headers)>, HeadError> {
         Err(why) => return Err(HeadError::Parser(why)),
     }
     let status = parsed.code.filter(|code| (100..=999).contains(code)).ok_or(HeadError::StatusLine)?;
-    Ok(Some((status, Headers::from_parsed(parsed.headers))))
+    let version = if parsed.version == Some(0) { Version::Http10 } else { Version::Http11 };
+    Ok(Some((version, status, Headers::from_parsed(parsed.headers))))
+}
+
+/// Whether a server takes another request behind this response (RFC 9112 §9.3). One that says so in words that can't be
+/// read does not, nor one that frames its body twice.
+pub fn response_keeps_alive(version: Version, headers: &Headers) -> bool {
+    let twice = headers.contains("transfer-encoding") && headers.contains("content-length");
+    keep_alive(version, headers).unwrap_or(false) && !twice
 }
 
 /// How a response's body is framed (RFC 9112 §6.3).
@@ -161,19 +198,37 @@ pub enum ResponseFraming {
 
 /// How the body of a response to `method` is framed. A 2xx to CONNECT has none: the tunnel begins.
 ///
+/// Of both framings it is the chunks that count; the connection must not carry another message then.
+///
 /// # Errors
-/// As for requests: both framings, two lengths, anything but `chunked`.
+/// As for requests: two lengths, anything but `chunked`.
 pub fn response_framing(status: u16, method: &Method, headers: &Headers) -> Result<ResponseFraming, HeadError> {
     let bodiless = method.is_head() || matches!(status, 100..=199 | 204 | 304);
     if bodiless || (method.is_connect() && (200..=299).contains(&status)) {
         return Ok(ResponseFraming::Framed(Framing::None));
     }
-    Ok(match (headers.contains("transfer-encoding"), content_length(headers)?) {
-        (true, _) => ResponseFraming::Framed(chunked(headers)?),
-        (false, Some(0)) => ResponseFraming::Framed(Framing::None),
-        (false, Some(length)) => ResponseFraming::Framed(Framing::Length(length)),
-        (false, None) => ResponseFraming::UntilClose,
+    if headers.contains("transfer-encoding") {
+        return chunked(headers).map(ResponseFraming::Framed);
+    }
+    Ok(match content_length(headers)? {
+        Some(0) => ResponseFraming::Framed(Framing::None),
+        Some(length) => ResponseFraming::Framed(Framing::Length(length)),
+        None => ResponseFraming::UntilClose,
     })
+}
+
+/// A request's head for a target: `path` with its query, Host first, `headers` as they are, framing included.
+pub fn encode_request(method: &Method, path: &str, host: &str, headers: &Headers) -> Vec<u8> {
+    /// What stands between, and the empty line.
+    const LINES: usize = 32;
+    let own = method.as_str().len() + path.len() + host.len();
+    let mut out = Vec::with_capacity(LINES + own + headers.encoded_len());
+    for part in [method.as_str(), " ", path, " HTTP/1.1\r\nhost: ", host, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    headers.encode_into(&mut out);
+    out.extend_from_slice(b"\r\n");
+    out
 }
 
 /// A CONNECT to `target`, with the username and password of a proxy that wants them.

@@ -211,7 +211,7 @@ impl Dialer {
                 ResponseStep::TooLong => return Err(DialError::TooLong { gateway: gateway() }),
                 ResponseStep::Head { consumed, status: 100..=199, .. } => drop(buf.drain(..consumed)),
                 ResponseStep::Head { consumed, status: 200..=299, .. } => return Ok(buf.split_off(consumed)),
-                ResponseStep::Head { consumed, status, headers } => {
+                ResponseStep::Head { consumed, status, headers, .. } => {
                     let body = buf.split_off(consumed);
                     let said = refusal_line(link, body, &headers).await;
                     return Err(DialError::Status {

@@ -155,7 +155,7 @@ fn refusal(bytes: &[u8]) -> Option<(u16, Box<str>)> {
     if !bytes.starts_with(b"HTTP/1.1 4") && !bytes.starts_with(b"HTTP/1.1 5") {
         return None;
     }
-    let ResponseStep::Head { consumed, status, headers } = parse_response(bytes) else { return None };
+    let ResponseStep::Head { consumed, status, headers, .. } = parse_response(bytes) else { return None };
     let ours = |value: &[u8]| value.starts_with(b"moorgate; error=");
     headers.get(proxy_status::NAME).filter(|value| ours(value))?;
     Some((status, line_of(bytes.get(consumed..).unwrap_or_default())))

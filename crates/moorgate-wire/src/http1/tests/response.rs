@@ -22,7 +22,10 @@ fn the_agent_reads_the_proxys_answer() {
         assert_eq!(parse_response(&bytes[..cut]), ResponseStep::NeedMore);
     }
     let headers = [("proxy-status", "moorgate")].into_iter().collect();
-    assert_eq!(parse_response(bytes), ResponseStep::Head { consumed: bytes.len() - 6, status: 200, headers });
+    assert_eq!(
+        parse_response(bytes),
+        ResponseStep::Head { consumed: bytes.len() - 6, version: Version::Http11, status: 200, headers }
+    );
     assert!(matches!(parse_response(b"HTTP/1.0 200\r\n\r\n"), ResponseStep::Head { status: 200, .. }));
     let malformed: [&[u8]; 6] = [
         b"HTTP/2.0 200 OK\r\n\r\n",
@@ -35,7 +38,41 @@ fn the_agent_reads_the_proxys_answer() {
     for bytes in malformed {
         assert!(matches!(parse_response(bytes), ResponseStep::Malformed(_)), "{}", bytes.escape_ascii());
     }
-    assert_eq!(parse_response(&vec![b'H'; MAX_HEAD_BYTES]), ResponseStep::TooLong);
+    let mut long = b"HTTP/1.1 200 OK\r\nA: ".to_vec();
+    long.resize(MAX_HEAD_BYTES, b'a');
+    assert_eq!(parse_response(&long), ResponseStep::TooLong);
+}
+
+#[test]
+fn what_is_no_http_is_not_waited_for() {
+    let others: [&[u8]; 5] = [b"hi", b"SSH-2.0-x", b"\r\nhi", b"HTTX", b"\n"];
+    for other in others {
+        assert!(matches!(parse_response(other), ResponseStep::Malformed(_)), "{}", other.escape_ascii());
+        assert!(matches!(parse_target_response(other, 64), ResponseStep::Malformed(_)), "{}", other.escape_ascii());
+    }
+    assert_eq!(parse_response(b"\r"), ResponseStep::NeedMore);
+}
+
+#[test]
+fn a_targets_lines_may_end_in_lf_alone() {
+    for head in ["HTTP/1.0 200 OK\nA: b\n\n", "HTTP/1.0 200 OK\nA: b\r\n\n", "HTTP/1.0 200 OK\r\nA: b\n\r\n"] {
+        let bytes = [head, "x"].concat().into_bytes();
+        let ResponseStep::Head { consumed, version, status, headers } = parse_target_response(&bytes, 64) else {
+            panic!("{head:?}");
+        };
+        assert_eq!((consumed, version, status), (head.len(), Version::Http10, 200), "{head:?}");
+        assert_eq!(headers, [("a", "b")].into_iter().collect(), "{head:?}");
+        assert!(matches!(parse_response(&bytes), ResponseStep::Malformed(_)), "{head:?}");
+        for cut in 1..head.len() {
+            assert_eq!(parse_target_response(&bytes[..cut], 64), ResponseStep::NeedMore, "{head:?} {cut}");
+            // However it is cut, its end is noticed.
+            assert!(may_end_head(&bytes, cut), "{head:?} {cut}");
+        }
+    }
+    assert_eq!(
+        parse_target_response(&[b"HTTP/1.1 200 OK\r\nA: ".as_slice(), &[b'a'; 64]].concat(), 64),
+        ResponseStep::TooLong
+    );
 }
 
 #[test]
@@ -66,5 +103,6 @@ fn a_response_body_ends_where_rfc_9112_says() {
     assert_eq!(framing(200, "CONNECT", &[("content-length", "5")]), Ok(Framed(Framing::None)));
     assert_eq!(framing(407, "CONNECT", &[("content-length", "5")]), Ok(Framed(Framing::Length(5))));
     let both = Headers::from_iter([("content-length", "5"), ("transfer-encoding", "chunked")]);
-    assert_eq!(response_framing(200, &get, &both), Err(HeadError::TransferEncodingAndLength));
+    assert_eq!(response_framing(200, &get, &both), Ok(Framed(Framing::Chunked)));
+    assert!(!response_keeps_alive(Version::Http11, &both));
 }
