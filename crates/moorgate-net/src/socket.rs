@@ -93,6 +93,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // send(2) costs less than writev(2) of one piece.
+        if let [only] = bufs {
+            return self.poll_write(cx, only);
+        }
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
         self.count_up(written)
     }

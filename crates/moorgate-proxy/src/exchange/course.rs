@@ -149,7 +149,7 @@ impl Course<'_> {
         &self,
         flow: &mut OpenFlow,
         kept: Option<Kept>,
-        mut outgoing: Outgoing,
+        mut outgoing: Outgoing<'_>,
         source: &mut S,
         sink: &mut K,
     ) -> Result<Done, Stop> {
@@ -176,8 +176,8 @@ impl Course<'_> {
         }
         let trouble = match self.over(flow, kept, &mut outgoing, None, source, sink).await {
             Err(Trouble::Again(body)) => {
-                let kept = toward.open(visit, entered, flow).await?;
-                self.over(flow, kept, &mut outgoing, body, source, sink).await
+                let kept = Box::pin(toward.open(visit, entered, flow)).await?;
+                Box::pin(self.over(flow, kept, &mut outgoing, body, source, sink)).await
             }
             first => first,
         };
@@ -194,7 +194,7 @@ impl Course<'_> {
         &self,
         flow: &mut OpenFlow,
         kept: Kept,
-        outgoing: &mut Outgoing,
+        outgoing: &mut Outgoing<'_>,
         body: Option<(Sending, Body)>,
         source: &mut S,
         sink: &mut K,
@@ -204,7 +204,7 @@ impl Course<'_> {
         let is_used = kept.is_used();
         let Begun { made, mut sending, mut receiving } = kept.begin(outgoing, flow.meter(), body)?;
         let told = {
-            let head = Bytes::from(outgoing.encode());
+            let head = outgoing.encode();
             let mut up = pin!(pump(source, &mut sending, head, self.progress));
             let answer = match self.head(outgoing, &mut receiving, sink, up.as_mut()).await {
                 Ok(answer) => Ok(answer),
@@ -241,7 +241,7 @@ impl Course<'_> {
     /// Up to the response's head.
     async fn head<K: Sink>(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         receiving: &mut Receiving,
         sink: &mut K,
         mut up: Pin<&mut impl Future<Output = Stop>>,
@@ -355,7 +355,7 @@ impl From<Stop> for Unanswered {
 }
 
 /// Sends the request, and watches the client from then on. Resolves when that must end the exchange.
-async fn pump<S: Source>(source: &mut S, sending: &mut Sending, head: Bytes, progress: &Progress) -> Stop {
+async fn pump<S: Source>(source: &mut S, sending: &mut Sending, head: Vec<u8>, progress: &Progress) -> Stop {
     if progress.up() == Up::Done {
         sending.head(head);
         // Whether it was taken, the answer tells.
@@ -392,7 +392,7 @@ impl From<Stop> for Halt {
     }
 }
 
-async fn send<S: Source>(source: &mut S, sending: &mut Sending, head: Bytes) -> Result<(), Halt> {
+async fn send<S: Source>(source: &mut S, sending: &mut Sending, head: Vec<u8>) -> Result<(), Halt> {
     sending.head(head);
     let mut piece = {
         let mut first = pin!(source.next());

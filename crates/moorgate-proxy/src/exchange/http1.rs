@@ -1,6 +1,7 @@
 //! An exchange toward a client that speaks HTTP/1.
 
 use std::{
+    io::Cursor,
     mem,
     sync::Arc,
     task::{Context, Poll},
@@ -19,7 +20,7 @@ use moorgate_contract::{
 use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
 use moorgate_tls::TlsLeg;
 use moorgate_wire::http1::{
-    CHUNK_END, RequestHead, ResponseHead, Scheme, Target, Version, encode_chunk_head, encode_last_chunk,
+    CHUNK_END, Headers, RequestHead, ResponseHead, Scheme, Target, Version, encode_chunk_head, encode_last_chunk,
 };
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
@@ -54,7 +55,7 @@ pub(crate) async fn run<S: ClientStream>(
     client: Client<S>,
     kept: Option<Kept>,
     mut flow: OpenFlow,
-    head: RequestHead,
+    mut head: RequestHead,
 ) -> After<S> {
     flow.record.kind = Kind::Exchange;
     let (decided, entered) = match decide(visit, &head, &mut flow) {
@@ -65,7 +66,8 @@ pub(crate) async fn run<S: ClientStream>(
         let client = echo::answer_exchange(visit, client, flow, &head, &decided).await?;
         return Some((client, kept));
     }
-    let outgoing = match outgoing(visit, &head, &decided) {
+    let headers = mem::take(&mut head.headers);
+    let outgoing = match outgoing(visit, &head, headers, &decided) {
         Ok(outgoing) => outgoing,
         Err(failure) => return refuse(visit, client, kept, flow, &head, &Refusal::of(&failure), Some(&failure)).await,
     };
@@ -97,7 +99,7 @@ impl Going<'_> {
         kept: Option<Kept>,
         mut flow: OpenFlow,
         entered: Entered,
-        outgoing: Outgoing,
+        outgoing: Outgoing<'_>,
     ) -> After<S> {
         let head = self.head;
         let Client { stream, buffer } = client;
@@ -171,13 +173,18 @@ fn decide(visit: &Visit, head: &RequestHead, flow: &mut OpenFlow) -> Result<(Dec
     Ok((decided, entered))
 }
 
-fn outgoing(visit: &Visit, head: &RequestHead, decided: &Decided) -> Result<Outgoing, Failure> {
+fn outgoing<'a>(
+    visit: &Visit,
+    head: &'a RequestHead,
+    headers: Headers,
+    decided: &Decided,
+) -> Result<Outgoing<'a>, Failure> {
     let path = match &head.target {
         Target::Absolute { path, .. } => path,
         _ => "/",
     };
     let gateway = visit.gateway.snapshot().site.gateway.clone();
-    request(head.method.as_str(), path, &decided.plan.asked, head.headers.clone(), &gateway, head.framing)
+    request(head.method.as_str(), path, &decided.plan.asked, headers, &gateway, head.framing)
 }
 
 /// Gives an answer of our own, and goes on with the connection if the next request can be found behind this one.
@@ -280,7 +287,7 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
         self.has_begun = true;
         let writer = &mut *self.writer;
         // The head goes out with the body's first piece where that is here: one write, one record of TLS, one segment.
-        let mut ahead = Bytes::from(start.encode(Version::Http11));
+        let mut ahead = Cursor::new(start.encode(Version::Http11));
         let mut next = if has_body { body.next().now_or_never() } else { Some(Ok(None)) };
         if next.is_none() {
             write(writer, mem::take(&mut ahead)).await?;
@@ -302,7 +309,7 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
         if chunked {
             let trailers = toward.trailers(body.trailers());
             write(writer, ahead.chain(&*encode_last_chunk(&trailers))).await?;
-        } else if !ahead.is_empty() {
+        } else if ahead.has_remaining() {
             write(writer, ahead).await?;
         }
         writer.flush().await.map_err(|_| Stop::Client)?;

@@ -91,7 +91,7 @@ impl Going<'_> {
         respond: SendResponse<Bytes>,
         mut flow: OpenFlow,
         entered: Entered,
-        outgoing: Outgoing,
+        outgoing: Outgoing<'_>,
     ) -> StreamEnd {
         let with_body = self.method != Method::HEAD;
         // It lives until an answer is given: a stream that has not ended is reset as soon as it is dropped, and an answer that
@@ -335,12 +335,12 @@ fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> R
     Ok((decided, entered))
 }
 
-fn outgoing(
+fn outgoing<'a>(
     visit: &Visit,
-    parts: &http::request::Parts,
+    parts: &'a http::request::Parts,
     decided: &Decided,
     stream: &RecvStream,
-) -> Result<Outgoing, Failure> {
+) -> Result<Outgoing<'a>, Failure> {
     let headers = joined(fields(&parts.headers));
     let framing = framing(&headers, stream);
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);

@@ -66,18 +66,18 @@ pub(crate) fn check_loop(headers: &Headers, gateway: &str, asked: &str) -> Resul
 }
 
 /// An outbound request as the target gets it: everything written anew from parsed values.
-pub(crate) fn request(
+pub(crate) fn request<'a>(
     method: &str,
-    path: &str,
+    path: &'a str,
     asked: &Asked,
     mut headers: Headers,
     gateway: &str,
     framing: Framing,
-) -> Result<Outgoing, Failure> {
+) -> Result<Outgoing<'a>, Failure> {
     headers.strip_hop_by_hop();
-    headers.push("via", Via(gateway).to_string());
+    headers.push_fmt("via", Via(gateway));
     let host = authority(asked).unwrap_or_default();
-    Outgoing::new(method, path, &host, headers, framing)
+    Outgoing::new(method, path, host, headers, framing)
 }
 
 /// The Host field: without the port where it is HTTP's own.
@@ -92,7 +92,7 @@ fn authority(asked: &Asked) -> Option<String> {
 pub(crate) fn response_fields(mut fields: Headers, gateway: Option<&str>) -> Headers {
     fields.strip_hop_by_hop();
     if let Some(gateway) = gateway {
-        fields.push("via", Via(gateway).to_string());
+        fields.push_fmt("via", Via(gateway));
     }
     fields
 }
@@ -130,7 +130,7 @@ pub(crate) fn length(fields: &mut Headers, method: &str, status: u16, exact: Opt
     }
     fields.remove("content-length");
     if let Some(exact) = exact.filter(|_| has_body(method, status)) {
-        fields.push("content-length", exact.to_string());
+        fields.push_fmt("content-length", exact);
     }
 }
 

@@ -1,5 +1,7 @@
 //! A request as its target gets it: everything written anew from parsed values.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, HeaderValue, Request, Uri, header};
 use moorgate_contract::{
     failure::{Code, Failure},
@@ -8,24 +10,24 @@ use moorgate_contract::{
 use moorgate_wire::http1::{Framing, Headers, Method, encode_request};
 
 /// A request on its way.
-pub(crate) struct Outgoing {
+pub(crate) struct Outgoing<'a> {
     pub(crate) method: Method,
     /// How its body is framed toward the target.
     pub(crate) framing: Framing,
-    path: String,
-    host: String,
+    path: &'a str,
+    host: Cow<'a, str>,
     headers: Headers,
 }
 
-impl Outgoing {
+impl<'a> Outgoing<'a> {
     /// A request for `path` with its query. Of `headers`, Host and those that frame are written anew.
     ///
     /// # Errors
     /// [`Code::Malformed`] for what can't be written, which those who parsed it already keep out.
     pub(crate) fn new(
         method: &str,
-        path: &str,
-        host: &str,
+        path: &'a str,
+        host: impl Into<Cow<'a, str>>,
         mut headers: Headers,
         framing: Framing,
     ) -> Result<Self, Failure> {
@@ -34,26 +36,27 @@ impl Outgoing {
         if !one_word(path) {
             return Err(unwritable("the path"));
         }
-        if !one_word(host) {
+        let host = host.into();
+        if !one_word(&host) {
             return Err(unwritable("the host"));
         }
         headers.retain(|name| !matches!(name, "host" | "content-length" | "transfer-encoding"));
         match framing {
             Framing::None => {}
-            Framing::Length(length) => headers.push("content-length", length.to_string()),
+            Framing::Length(length) => headers.push_fmt("content-length", length),
             Framing::Chunked => headers.push("transfer-encoding", "chunked"),
         }
-        Ok(Self { method, framing, path: path.to_owned(), host: host.to_owned(), headers })
+        Ok(Self { method, framing, path, host, headers })
     }
 
     /// Asks for this host from now on.
     pub(crate) fn aim(&mut self, host: String) {
-        self.host = host;
+        self.host = host.into();
     }
 
     /// Its head over HTTP/1.1.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        encode_request(&self.method, &self.path, &self.host, &self.headers)
+        encode_request(&self.method, self.path, &self.host, &self.headers)
     }
 
     /// Whether it may be sent again when nobody knows whether it was acted upon (RFC 9110 §9.2.2).
@@ -67,7 +70,7 @@ impl Outgoing {
     /// As [`Outgoing::new`].
     pub(crate) fn http2<B>(&self, url: &OriginUrl, body: B) -> Result<Request<B>, Failure> {
         let scheme = if url.scheme == OriginScheme::Http { "http" } else { "https" };
-        let uri = Uri::builder().scheme(scheme).authority(self.host.as_str()).path_and_query(self.path.as_str());
+        let uri = Uri::builder().scheme(scheme).authority(&*self.host).path_and_query(self.path);
         let mut request = Request::new(body);
         *request.method_mut() = self.method.as_str().parse().map_err(|_| unwritable("the method"))?;
         *request.uri_mut() = uri.build().map_err(|_| unwritable("the path"))?;

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -125,7 +125,7 @@ impl Receiving {
     pub(super) fn trailers(&mut self) -> Headers {
         match self {
             Self::Http1(reading) => reading.decoder.take_trailers(),
-            Self::Http2(stream) => std::mem::take(&mut stream.trailers),
+            Self::Http2(stream) => mem::take(&mut stream.trailers),
         }
     }
 }
@@ -215,7 +215,12 @@ impl Reading {
                 }
             }
             let decoded = self.decoder.decode(&self.buffer).map_err(Broke::malformed)?;
-            let mut piece = self.buffer.split_to(decoded.consumed);
+            // The last part of a buffer takes the buffer along.
+            let mut piece = if decoded.consumed == self.buffer.len() {
+                mem::take(&mut self.buffer)
+            } else {
+                self.buffer.split_to(decoded.consumed)
+            };
             piece.truncate(decoded.data.end);
             piece.advance(decoded.data.start.min(piece.len()));
             if !piece.is_empty() {

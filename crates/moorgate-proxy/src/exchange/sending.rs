@@ -1,6 +1,10 @@
 //! The way up, toward the target.
 
-use std::{io, mem, sync::Arc};
+use std::{
+    io::{self, Cursor},
+    mem,
+    sync::Arc,
+};
 
 use bytes::{Buf, Bytes};
 use moorgate_contract::flow::Meter;
@@ -15,7 +19,7 @@ use super::link::Link;
 /// A request on its way to its target.
 pub(super) enum Sending {
     /// Written as it comes. `ahead` is the head, until something goes with it.
-    Http1 { writer: WriteHalf<Link>, ahead: Bytes, chunked: bool },
+    Http1 { writer: WriteHalf<Link>, ahead: Cursor<Vec<u8>>, chunked: bool },
     /// Its head is with hyper already, which takes the body piece by piece. `None` is its end.
     Http2 { pieces: mpsc::Sender<Option<Bytes>>, meter: Arc<Meter> },
 }
@@ -32,9 +36,9 @@ impl From<io::Error> for Unwanted {
 
 impl Sending {
     /// Begins with this head, which goes with what comes next.
-    pub(super) fn head(&mut self, head: Bytes) {
+    pub(super) fn head(&mut self, head: Vec<u8>) {
         if let Self::Http1 { ahead, .. } = self {
-            *ahead = head;
+            *ahead = Cursor::new(head);
         }
     }
 

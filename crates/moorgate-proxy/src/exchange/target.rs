@@ -1,6 +1,7 @@
 //! The target's side of an exchange: where the request goes, and a connection that may serve the next one too.
 
 use std::{
+    io::Cursor,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -183,7 +184,7 @@ impl Kept {
     /// `again`: what another connection gave back of it.
     pub(super) fn begin(
         self,
-        outgoing: &Outgoing,
+        outgoing: &Outgoing<'_>,
         meter: &Arc<Meter>,
         again: Option<(Sending, Body)>,
     ) -> Result<Begun, Failure> {
@@ -191,7 +192,7 @@ impl Kept {
         let (sending, receiving) = match speaks {
             Speaks::Http1 { reader, writer } => {
                 let chunked = outgoing.framing == Framing::Chunked;
-                let sending = Sending::Http1 { writer, ahead: bytes::Bytes::new(), chunked };
+                let sending = Sending::Http1 { writer, ahead: Cursor::default(), chunked };
                 (sending, Receiving::Http1(Reading::new(reader)))
             }
             Speaks::Http2(sender) => {
@@ -242,7 +243,8 @@ impl Toward<'_> {
                 {
                     return Ok(kept);
                 }
-                self.open(visit, entered, flow).await
+                // Boxed: its state is large, and often of no use.
+                Box::pin(self.open(visit, entered, flow)).await
             }
             Self::Origin(ask) => ask.ready(entered, flow).await,
         }
@@ -279,7 +281,7 @@ impl Toward<'_> {
     }
 
     /// Writes into the request what depends on which origin gets it.
-    pub(super) fn aim(self, outgoing: &mut Outgoing, url: Option<&OriginUrl>) {
+    pub(super) fn aim(self, outgoing: &mut Outgoing<'_>, url: Option<&OriginUrl>) {
         if let (Self::Origin(ask), Some(url)) = (self, url) {
             ask.aim(outgoing, url);
         }

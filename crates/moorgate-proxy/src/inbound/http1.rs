@@ -1,6 +1,6 @@
 //! Requests of an inbound client over HTTP/1, one after the other: on the plain listener, or inside TLS that ended here.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, time::Instant};
+use std::{future::poll_fn, mem, pin::Pin, sync::Arc, time::Instant};
 
 use moorgate_contract::{
     exposure::{Carried, Exposure},
@@ -36,7 +36,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
         let mut flow = visit.open_flow(since);
         let limit = visit.gateway.limits.head;
         let peeked = timeout(limit.saturating_sub(since.elapsed()), peek_request(&mut client)).await;
-        let head = match peeked.unwrap_or_else(|_| Err(Some(too_slow("the request's head", limit)))) {
+        let mut head = match peeked.unwrap_or_else(|_| Err(Some(too_slow("the request's head", limit)))) {
             Ok(head) => head,
             Err(None) => return left(flow, &client),
             Err(Some(failure)) => {
@@ -46,7 +46,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
                 return say_no(client, flow, &failure, false).await;
             }
         };
-        client = match one(&visit, client, flow, &head, secured.as_ref()).await {
+        client = match one(&visit, client, flow, &mut head, secured.as_ref()).await {
             Some(client) => client,
             None => return,
         };
@@ -68,7 +68,7 @@ async fn one<S: ClientStream>(
     visit: &Arc<Visit>,
     client: Client<S>,
     mut flow: OpenFlow,
-    head: &RequestHead,
+    head: &mut RequestHead,
     secured: Option<&Secured>,
 ) -> Option<Client<S>> {
     flow.record.kind = Kind::Exchange;
@@ -91,6 +91,7 @@ async fn one<S: ClientStream>(
     let Decided { routed, name, authority, path, served } = &decided;
     let route = &routed.route;
     let websocket = wants_websocket(head);
+    let headers = mem::take(&mut head.headers);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
     let onward = Onward {
         route,
@@ -103,7 +104,7 @@ async fn one<S: ClientStream>(
         websocket,
         grpc: false,
     };
-    let outgoing = match onward.build(head.headers.clone(), head.framing) {
+    let outgoing = match onward.build(headers, head.framing) {
         Ok(outgoing) => outgoing,
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
     };

@@ -11,6 +11,7 @@ use std::{
 
 use moorgate_contract::{
     balance::Pool,
+    decide::Plan,
     failure::{Code, Failure},
     flow::OpenFlow,
     inbound::Routed,
@@ -103,7 +104,7 @@ impl<'a> Ask<'a> {
             let none = || Failure::new(Code::Internal, "a route without an origin");
             return Err(tries.last.take().unwrap_or_else(none));
         };
-        tries.made.push(at);
+        tries.last_at = Some(at);
         self.choose(at, origin, entered, flow);
         Ok(origin)
     }
@@ -120,7 +121,7 @@ impl<'a> Ask<'a> {
 
     fn limit(&self, tries: &Tries) -> Duration {
         let whole = self.visit.gateway.limits.connect;
-        if self.pool.origins().len() == tries.made.len() { whole } else { whole / SHARE_OF_LIMIT }
+        if self.pool.origins().len() == tries.made.len() + 1 { whole } else { whole / SHARE_OF_LIMIT }
     }
 
     /// Takes note of a failure; it is the end when the flow was cut.
@@ -132,6 +133,7 @@ impl<'a> Ask<'a> {
         if tries.since.elapsed() >= self.visit.gateway.limits.connect {
             return Err(failure);
         }
+        tries.made.extend(tries.last_at.take());
         // The last one stands in the flow beside its origin.
         tries.last = Some(failure);
         Ok(())
@@ -184,14 +186,16 @@ pub(super) fn introduction(
 }
 
 struct Tries {
+    /// Places in the pool of those that went wrong.
     made: Vec<usize>,
+    last_at: Option<usize>,
     last: Option<Failure>,
     since: Instant,
 }
 
 impl Tries {
     fn new() -> Self {
-        Self { made: Vec::new(), last: None, since: Instant::now() }
+        Self { made: Vec::new(), last_at: None, last: None, since: Instant::now() }
     }
 }
 
@@ -228,17 +232,29 @@ impl ForExchange<'_> {
                 return Ok(kept);
             }
             let limit = self.ask.limit(&tries);
-            let failure = match visit.connect(&plan, entered, flow, limit).await {
-                Ok(connected) => match self.speak(origin, connected, flow).await {
-                    Ok(kept) => return Ok(kept),
-                    Err(failure) => self.blamed(failure),
-                },
-                Err(failure) => {
-                    self.ask.blame(&failure);
-                    failure
-                }
-            };
-            self.ask.went_wrong(&mut tries, entered, failure)?;
+            // Boxed: its state is most of an exchange's, and most exchanges go over a connection that is there.
+            match Box::pin(self.fresh(origin, &plan, entered, flow, limit)).await {
+                Ok(kept) => return Ok(kept),
+                Err(failure) => self.ask.went_wrong(&mut tries, entered, failure)?,
+            }
+        }
+    }
+
+    /// A new connection to this origin.
+    async fn fresh(
+        &self,
+        origin: &Origin,
+        plan: &Plan,
+        entered: &Entered,
+        flow: &mut OpenFlow,
+        limit: Duration,
+    ) -> Result<Kept, Failure> {
+        match self.ask.visit.connect(plan, entered, flow, limit).await {
+            Ok(connected) => self.speak(origin, connected, flow).await.map_err(|failure| self.blamed(failure)),
+            Err(failure) => {
+                self.ask.blame(&failure);
+                Err(failure)
+            }
         }
     }
 
@@ -285,7 +301,7 @@ impl ForExchange<'_> {
     }
 
     /// Writes into the request what depends on which origin gets it.
-    pub(crate) fn aim(&self, outgoing: &mut Outgoing, url: &OriginUrl) {
+    pub(crate) fn aim(&self, outgoing: &mut Outgoing<'_>, url: &OriginUrl) {
         if self.ask.routed.route.settings.origin_host == HostFor::Origin {
             outgoing.aim(url.authority());
         }

@@ -151,27 +151,30 @@ pub(super) struct Onward<'a> {
     pub(super) grpc: bool,
 }
 
-impl Onward<'_> {
+impl<'a> Onward<'a> {
     /// The request, but for what depends on which origin gets it.
     ///
     /// # Errors
     /// As [`Outgoing::new`].
-    pub(super) fn build(&self, mut headers: Headers, framing: Framing) -> Result<Outgoing, Failure> {
+    pub(super) fn build(&self, mut headers: Headers, framing: Framing) -> Result<Outgoing<'a>, Failure> {
         headers.strip_hop_by_hop();
         strip_claims(&mut headers);
         edit(&mut headers, &self.route.settings.actions.request_headers);
         let ip = self.client.ip().to_canonical();
         let (proto, authority) = (if self.secure { "https" } else { "http" }, self.authority);
         // RFC 7239, and the older fields that most frameworks still read.
-        let forwarded = match ip {
-            IpAddr::V4(ip) => format!("for={ip};host=\"{authority}\";proto={proto}"),
-            IpAddr::V6(ip) => format!("for=\"[{ip}]\";host=\"{authority}\";proto={proto}"),
-        };
-        headers.push("forwarded", forwarded);
-        headers.push("x-forwarded-for", ip.to_string());
+        match ip {
+            IpAddr::V4(ip) => {
+                headers.push_fmt("forwarded", format_args!("for={ip};host=\"{authority}\";proto={proto}"));
+            }
+            IpAddr::V6(ip) => {
+                headers.push_fmt("forwarded", format_args!("for=\"[{ip}]\";host=\"{authority}\";proto={proto}"));
+            }
+        }
+        headers.push_fmt("x-forwarded-for", ip);
         headers.push("x-forwarded-host", authority);
         headers.push("x-forwarded-proto", proto);
-        headers.push("via", Via(self.gateway).to_string());
+        headers.push_fmt("via", Via(self.gateway));
         if self.websocket {
             headers.push("connection", "upgrade");
             headers.push("upgrade", "websocket");

@@ -1,6 +1,6 @@
 //! Header fields in the order in which they came, names in lower case.
 
-use std::{fmt, ops::Range};
+use std::{fmt, io::Write as _, ops::Range};
 
 use super::{is_token, is_token_byte};
 use crate::visible::visible;
@@ -22,6 +22,11 @@ const HOP_BY_HOP: [&str; 10] = [
     "upgrade",
     "expect",
 ];
+
+/// Room for what a proxy adds to a head.
+const ADDED: usize = 8;
+const ADDED_NAMES: usize = 96;
+const ADDED_VALUES: usize = 160;
 
 /// Header fields. No name is other than a token, no value holds a control byte but a tab.
 #[derive(Clone, Default)]
@@ -57,7 +62,8 @@ impl Headers {
             names += field.name.len();
             values += field.value.len();
         }
-        let mut headers = Self::with_capacity(parsed.len(), names, values);
+        // Whoever passes them on adds some.
+        let mut headers = Self::with_capacity(parsed.len() + ADDED, names + ADDED_NAMES, values + ADDED_VALUES);
         for field in parsed {
             headers.push(field.name, field.value);
         }
@@ -108,17 +114,36 @@ impl Headers {
     /// Adds a field at the end. The name is put in lower case; a control byte in the value becomes
     /// a space. A name that is no token (RFC 9110 §5.1) adds nothing, so that nothing can be smuggled in.
     pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let from = self.values.len();
+        self.values.extend_from_slice(trim(value.as_ref()));
+        self.end_push(name, from);
+    }
+
+    /// As [`Headers::push`], of a value that is written for it; white space around it stays.
+    pub fn push_fmt(&mut self, name: &str, value: impl fmt::Display) {
+        let from = self.values.len();
+        // Writing to memory cannot fail.
+        let _ = write!(self.values, "{value}");
+        self.end_push(name, from);
+    }
+
+    /// The value that begins at `from` is written; now it gets its name.
+    fn end_push(&mut self, name: &str, from: usize) {
         if !is_token(name.as_bytes()) {
+            self.values.truncate(from);
             return;
         }
-        let (name_from, value_from) = (self.names.len(), self.values.len());
+        for byte in self.values.get_mut(from..).unwrap_or_default() {
+            if byte.is_ascii_control() && *byte != b'\t' {
+                *byte = b' ';
+            }
+        }
+        let name_from = self.names.len();
         self.names.push_str(name);
         if let Some(name) = self.names.get_mut(name_from..) {
             name.make_ascii_lowercase();
         }
-        let clean = |b: &u8| if b.is_ascii_control() && *b != b'\t' { b' ' } else { *b };
-        self.values.extend(trim(value.as_ref()).iter().map(clean));
-        self.fields.push(Field { name: name_from..self.names.len(), value: value_from..self.values.len() });
+        self.fields.push(Field { name: name_from..self.names.len(), value: from..self.values.len() });
     }
 
     /// Puts one field of this name in the place of all there were.

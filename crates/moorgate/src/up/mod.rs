@@ -39,6 +39,7 @@ use moorgate_net::{
 };
 use moorgate_proxy::{gateway::Gateway, look_after_origins, recorder, serve::serve};
 use nix::sys::resource::{Resource, setrlimit};
+use rustix::process::setpriority_process;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -62,6 +63,9 @@ pub(crate) struct UpArgs {
 
 /// Threads of the control runtime. Traffic has runtimes of its own.
 const CONTROL_THREADS: usize = 2;
+/// How much they, and those of the store that they start, stand back (nice(2)) where a core is busy with traffic: what
+/// they do has time, and a request that waits for them does not.
+const CONTROL_NICE: i32 = 10;
 /// After everything was cut, how long its records may take.
 const AFTER_CUT: Duration = Duration::from_secs(2);
 
@@ -109,7 +113,9 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         make_default_account: config.profile == Profile::Loopback,
         plane,
     };
-    let (control, start) = runtime.block_on(Control::open(settings))?;
+    // On a thread of its runtime, so that the store's threads stand back as well.
+    let opened = runtime.spawn(Control::open(settings));
+    let (control, start) = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))??;
     let state = Arc::new(AtomicU8::new(STARTING));
     let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
     let recording = record::start(&runtime, &config, &control, metrics.clone(), flows)?;
@@ -166,9 +172,17 @@ fn control_runtime() -> Result<Runtime, UpError> {
     Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .on_thread_start(stand_back)
         .enable_all()
         .build()
         .map_err(UpError::Thread)
+}
+
+fn stand_back() {
+    // `None` is this thread (setpriority(2)). Nothing but a latency depends on it.
+    if let Err(error) = setpriority_process(None, CONTROL_NICE) {
+        tracing::debug!(%error, "a thread of control stays as urgent as traffic");
+    }
 }
 
 /// Keys are in memory: a crash must not write them down. One byte rather than none, because a limit of 0 does not hold
