@@ -185,7 +185,7 @@ impl Course<'_> {
             Ok(done) => Ok(done),
             Err(Trouble::Stop(stop)) => Err(stop),
             Err(Trouble::Left) => Err(source.reason().await),
-            Err(Trouble::Again(_)) => Err(toward.blamed(toward.closed()).into()),
+            Err(Trouble::Again(_)) => Err(toward.broke(&Broke::Closed).into()),
         }
     }
 
@@ -234,7 +234,7 @@ impl Course<'_> {
             Told::Switched(answer) => self.switched(answer, sending, receiving, sink).await,
             Told::Broke(Broke::Untaken(body)) => Err(Trouble::Again(Some((sending, body)))),
             Told::Broke(Broke::Closed) if is_used && outgoing.may_be_sent_again() => Err(Trouble::Again(None)),
-            Told::Broke(broke) => Err(toward.broke(broke).into()),
+            Told::Broke(broke) => Err(toward.broke(&broke).into()),
         }
     }
 

@@ -297,7 +297,7 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
                 Some(piece) => piece,
                 None => body.next().await,
             };
-            let Some(data) = piece.map_err(|broke| toward.broke_off(broke))? else { break };
+            let Some(data) = piece.map_err(|broke| toward.broke_off(&broke))? else { break };
             let ahead = mem::take(&mut ahead);
             if chunked {
                 let line = encode_chunk_head(data.len());

@@ -253,7 +253,7 @@ async fn send_body(stream: &mut SendStream<Bytes>, body: &mut Receiving, toward:
             })
             .await?
         };
-        let Some(mut data) = piece.map_err(|broke| toward.broke_off(broke))? else { break };
+        let Some(mut data) = piece.map_err(|broke| toward.broke_off(&broke))? else { break };
         // With the last byte goes the end: a client that counts closes at once, and has not broken off then.
         let last = body.is_over() && !body.has_trailers();
         while !data.is_empty() {

@@ -17,6 +17,7 @@ use hyper::{
     client::conn::{TrySendError, http2::SendRequest},
 };
 use moorgate_contract::{
+    failure::{Code, Failure},
     flow::Meter,
     limits::{HEAD_FIELDS, RESPONSE_HEAD_BYTES},
 };
@@ -39,8 +40,8 @@ const PIECE: usize = 64 * 1024;
 const LARGE: usize = 8 * 1024;
 
 /// The head of a target's response.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     pub(super) headers: Headers,
 }
 
@@ -60,6 +61,27 @@ pub(crate) enum Broke {
 impl Broke {
     fn malformed(why: impl fmt::Display) -> Self {
         Self::Malformed(why.to_string())
+    }
+
+    /// What that says of `target`.
+    pub(crate) fn failure(&self, target: &str) -> Failure {
+        match self {
+            Self::Malformed(why) => Failure::new(
+                Code::ResponseMalformed,
+                format_args!("{target} answered with something that is not HTTP: {why}"),
+            ),
+            Self::TooLong => Failure::new(
+                Code::ResponseMalformed,
+                format_args!(
+                    "{target} answered with a head of more than {} KiB or {HEAD_FIELDS} fields",
+                    RESPONSE_HEAD_BYTES / 1024
+                ),
+            ),
+            Self::Closed | Self::Untaken(_) => Failure::new(
+                Code::ResponseIncomplete,
+                format_args!("{target} closed the connection before its response was whole"),
+            ),
+        }
     }
 }
 
@@ -131,7 +153,7 @@ impl Receiving {
 }
 
 /// A response over HTTP/1.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pub(super) reader: ReadHalf<Link>,
     pub(super) buffer: BytesMut,
     framing: ResponseFraming,
@@ -141,7 +163,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    pub(super) fn new(reader: ReadHalf<Link>) -> Self {
+    pub(crate) fn new(reader: ReadHalf<Link>) -> Self {
         let framing = ResponseFraming::UntilClose;
         let decoder = BodyDecoder::new(Framing::None);
         Self { reader, buffer: BytesMut::new(), framing, decoder, keep_alive: false, ended: false }
@@ -155,7 +177,8 @@ impl Reading {
             && self.buffer.is_empty()
     }
 
-    async fn head(&mut self, method: &Method) -> Result<Answer, Broke> {
+    /// The head of the response to a `method`. May be dropped and asked for again.
+    pub(crate) async fn head(&mut self, method: &Method) -> Result<Answer, Broke> {
         loop {
             let seen = self.buffer.len();
             match read_some(&mut self.reader, HEAD, &mut self.buffer).await {

@@ -14,7 +14,6 @@ use moorgate_contract::{
     account::AccountId,
     failure::{Code, Failure},
     flow::{Meter, OpenFlow},
-    limits::{HEAD_FIELDS, RESPONSE_HEAD_BYTES},
     route::OriginUrl,
 };
 use moorgate_net::{
@@ -333,37 +332,14 @@ impl Toward<'_> {
         }
     }
 
-    /// The failure of a target that closes too early.
-    pub(super) fn closed(&self) -> Failure {
-        let target = self.name();
-        Failure::new(
-            Code::ResponseIncomplete,
-            format_args!("{target} closed the connection before its response was whole"),
-        )
-    }
-
     /// What that says of the target.
-    pub(super) fn broke(self, broke: Broke) -> Failure {
+    pub(super) fn broke(self, broke: &Broke) -> Failure {
         self.blamed(self.broke_off(broke))
     }
 
     /// The same once its response has begun. Not held against the target: a client may know a request that does this, and
     /// must not take origins out by it.
-    pub(crate) fn broke_off(self, broke: Broke) -> Failure {
-        let target = self.name();
-        match broke {
-            Broke::Malformed(why) => Failure::new(
-                Code::ResponseMalformed,
-                format_args!("{target} answered with something that is not HTTP: {why}"),
-            ),
-            Broke::TooLong => Failure::new(
-                Code::ResponseMalformed,
-                format_args!(
-                    "{target} answered with a head of more than {} KiB or {HEAD_FIELDS} fields",
-                    RESPONSE_HEAD_BYTES / 1024
-                ),
-            ),
-            Broke::Closed | Broke::Untaken(_) => self.closed(),
-        }
+    pub(crate) fn broke_off(self, broke: &Broke) -> Failure {
+        broke.failure(&self.name())
     }
 }

@@ -3,10 +3,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use moorgate_contract::{
     account::AccountId,
     failure::{Code, Failure},
@@ -14,14 +10,17 @@ use moorgate_contract::{
     route::{Domain, HostFor, Mode, Origin, OriginUrl, Route, RouteId},
 };
 use moorgate_net::socket::Socket;
-use moorgate_wire::proxy_protocol::Fields;
+use moorgate_wire::{
+    http1::{Headers, Method, encode_request},
+    proxy_protocol::Fields,
+};
 use tokio::{io::AsyncWriteExt as _, sync::Semaphore, time::timeout};
 
 use super::{
     origin::{introduction, link},
     served::Served,
 };
-use crate::gateway::Gateway;
+use crate::{exchange::receiving::Reading, gateway::Gateway};
 
 /// How often it is looked what is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -110,26 +109,23 @@ async fn look(gateway: &Gateway, routed: &Routed, origin: &Origin) -> Result<(),
         stream.write_all(&introduction(version, own, peer, Fields::default())).await.map_err(broken)?;
     }
     let link = link(&served, origin, Socket::from(stream), false, CHECK).await?;
-    let broke = |error: hyper::Error| Failure::new(Code::ResponseIncomplete, error);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(link)).await.map_err(broke)?;
-    // Ends with the sender.
-    tokio::spawn(connection);
-    let status = sender.send_request(request(route, origin, path)?).await.map_err(broke)?.status();
-    if status.is_success() || status.is_redirection() {
+    let (reader, mut writer) = tokio::io::split(link);
+    let get = Method::parse("GET").ok_or_else(|| Failure::new(Code::Internal, "a check without a method"))?;
+    writer.write_all(&request(&get, route, origin, path)).await.map_err(broken)?;
+    writer.flush().await.map_err(broken)?;
+    let status = Reading::new(reader).head(&get).await.map_err(|broke| broke.failure(&origin.url.to_string()))?.status;
+    if (200..400).contains(&status) {
         return Ok(());
     }
     Err(Failure::new(Code::ResponseMalformed, format_args!("{path} was answered with {status}")))
 }
 
-fn request(route: &Route, origin: &Origin, path: &str) -> Result<Request<Empty<&'static [u8]>>, Failure> {
-    let bad = |_| Failure::new(Code::Internal, format_args!("the check of {} can't be written", route.domain));
+fn request(get: &Method, route: &Route, origin: &Origin, path: &str) -> Vec<u8> {
     // As the requests of clients have it.
     let host = match (&route.domain, route.settings.origin_host) {
-        (Domain::Exact(name), HostFor::Client) => HeaderValue::try_from(name.as_str()),
-        _ => HeaderValue::try_from(origin.url.authority()),
+        (Domain::Exact(name), HostFor::Client) => name.to_string(),
+        _ => origin.url.authority(),
     };
-    let host = host.map_err(bad)?;
-    let agent = HeaderValue::from_static("moorgate-check");
-    let build = Request::get(path).header(header::HOST, host).header(header::USER_AGENT, agent);
-    build.body(Empty::new()).map_err(|_| Failure::new(Code::Internal, "a check that can't be written"))
+    let headers = Headers::from_iter([("user-agent", "moorgate-check")]);
+    encode_request(get, path, &host, &headers)
 }

@@ -139,14 +139,17 @@ pub fn may_end_head(buf: &[u8], seen: usize) -> bool {
 }
 
 fn parse(buf: &[u8], bounds: Bounds) -> ResponseStep {
-    if let Some(other) = not_http(buf) {
-        return ResponseStep::Malformed(HeadError::NotHttp(other));
-    }
-    let (start, end) = match scan(buf, bounds) {
-        Ok(Scan::NeedMore) => return ResponseStep::NeedMore,
-        Ok(Scan::TooLong) => return ResponseStep::TooLong,
-        Ok(Scan::Found { start, end }) => (start, end),
+    let found = match scan(buf, bounds) {
+        Ok(found) => found,
         Err(why) => return ResponseStep::Malformed(why),
+    };
+    if !may_be_http(buf) {
+        return ResponseStep::Malformed(HeadError::StatusLine);
+    }
+    let (start, end) = match found {
+        Scan::NeedMore => return ResponseStep::NeedMore,
+        Scan::TooLong => return ResponseStep::TooLong,
+        Scan::Found { start, end } => (start, end),
     };
     match read(buf.get(start..end).unwrap_or_default()) {
         Ok(Some((version, status, headers))) => ResponseStep::Head { consumed: end, version, status, headers },
@@ -155,11 +158,10 @@ fn parse(buf: &[u8], bounds: Bounds) -> ResponseStep {
     }
 }
 
-/// The first byte that no status line has there, so that what speaks something else is not waited for.
-fn not_http(buf: &[u8]) -> Option<u8> {
+/// Whether a status line can begin like this, so that what speaks something else is not waited for.
+fn may_be_http(buf: &[u8]) -> bool {
     let line = buf.strip_prefix(b"\r\n").unwrap_or(buf);
-    let unlike = line.iter().zip(b"HTTP/").find(|(byte, own)| byte != own);
-    unlike.map(|(byte, _)| *byte).filter(|byte| line.len() > 1 || *byte != b'\r')
+    line == b"\r" || line.iter().zip(b"HTTP/").all(|(byte, own)| byte == own)
 }
 
 /// `None` is "too many fields".

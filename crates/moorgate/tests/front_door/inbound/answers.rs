@@ -189,3 +189,54 @@ fn a_client_that_leaves_as_soon_as_it_has_all_was_served() {
     let outcomes: Vec<_> = gateway.flows().iter().map(|flow| flow["outcome"].clone()).collect();
     assert!(outcomes.iter().all(|outcome| outcome == "ok"), "{outcomes:?}");
 }
+
+/// What servers of all ages write.
+const ODD: [&str; 5] = [
+    "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
+    "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;a=b\r\nh\r\n1\r\ni\r\n0\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nX-Ends: with the connection\r\n\r\nhi",
+];
+
+#[test]
+fn an_answer_of_old_ways_is_understood_however_it_comes() {
+    let (gateway, _origin) = with_origin(|mut conn: Conn| {
+        while let Some(request) = conn.request() {
+            let path = request.split(' ').nth(1).unwrap();
+            let (number, pieces) = path[1..].split_once('/').unwrap();
+            let answer = ODD[number.parse::<usize>().unwrap()];
+            for piece in answer.as_bytes().chunks(pieces.parse().unwrap()) {
+                conn.send(piece);
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            if answer.starts_with("HTTP/1.0") {
+                return;
+            }
+        }
+    });
+    let to = format!("{NAME}:443:{}", gateway.address("inbound_tls"));
+    for (number, answer) in ODD.iter().enumerate() {
+        for (version, pieces) in [("--http1.1", 1000), ("--http1.1", 1), ("--http2", 1000), ("--http2", 7)] {
+            let mut curl = tool("curl");
+            curl.args(["-sS", version, "-w", "\n%{http_code}", "--connect-to", &to, "--cacert"]).arg(gateway.ca());
+            let said = run(curl.arg(format!("https://{NAME}/{number}/{pieces}")));
+            assert_eq!(said, "hi\n200", "{version} {answer:?} in pieces of {pieces}");
+        }
+    }
+}
+
+#[test]
+fn what_an_origin_says_behind_its_answer_answers_nobody() {
+    let (gateway, origin) = with_origin(|mut conn: Conn| {
+        while conn.request().is_some() {
+            conn.send([ok("asked for"), ok("not asked for")].concat());
+        }
+    });
+    let mut client = Client::of(&gateway).connect(gateway.address("inbound_tls"), NAME);
+    for _ in 0..3 {
+        let answer = ask(&mut client, get(NAME, "/", ""));
+        assert_eq!((answer.status, &*answer.body), (200, "asked for"));
+    }
+    assert_eq!(origin.seen().peers.len(), 3, "a connection each");
+}
