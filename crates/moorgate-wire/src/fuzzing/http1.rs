@@ -1,14 +1,13 @@
 //! HTTP/1: against httparse, against itself, and cut anywhere.
 
 use crate::http1::{
-    BodyDecoder, BodyError, Framing, HeadStep, Headers, MAX_HEADERS, MAX_TRAILER_BYTES, RequestHead, encode_last_chunk,
-    parse_request, parse_response,
+    BodyDecoder, BodyError, Framing, HeadStep, Headers, MAX_HEADERS, MAX_TRAILER_BYTES, RequestHead, ResponseStep,
+    encode_last_chunk, may_end_head, parse_request, parse_response, parse_target_response,
 };
 
 /// Cuts do not matter; what we accept httparse accepts with the same fields; what we write we read back.
 pub fn http1_request(data: &[u8]) {
-    // Says nothing of responses but that they are read without a panic.
-    let _ = parse_response(data);
+    response(data);
     let whole = parse_request(data);
     let verdict_at = match &whole {
         HeadStep::Head { consumed, .. } => *consumed,
@@ -23,6 +22,22 @@ pub fn http1_request(data: &[u8]) {
         assert!(consumed <= data.len());
         same_as_httparse(data.get(..consumed).unwrap_or_default(), &head);
         reads_back(&head);
+    }
+}
+
+/// Cuts do not matter, and what strict reading takes the other takes too; no head ends where none was expected to.
+fn response(data: &[u8]) {
+    const MOST: usize = 64 * 1024;
+    let (strict, whole) = (parse_response(data), parse_target_response(data, MOST));
+    if matches!(strict, ResponseStep::Head { .. }) {
+        assert_eq!(strict, whole);
+    }
+    let ResponseStep::Head { consumed, .. } = whole else { return };
+    let step = (consumed / 512).max(1);
+    for cut in (0..consumed).step_by(step) {
+        let early = parse_target_response(data.get(..cut).unwrap_or_default(), MOST);
+        assert_eq!(early, ResponseStep::NeedMore, "cut at {cut}");
+        assert!(may_end_head(data.get(..consumed).unwrap_or_default(), cut), "cut at {cut}");
     }
 }
 
