@@ -174,14 +174,14 @@ impl Course<'_> {
                 begun = source.begin() => begun?,
             }
         }
-        let trouble = match self.over(flow, kept, &mut outgoing, None, source, sink).await {
+        let ended = match self.over(flow, kept, &mut outgoing, None, source, sink).await {
             Err(Trouble::Again(body)) => {
                 let kept = Box::pin(toward.open(visit, entered, flow)).await?;
                 Box::pin(self.over(flow, kept, &mut outgoing, body, source, sink)).await
             }
             first => first,
         };
-        match trouble {
+        match ended {
             Ok(done) => Ok(done),
             Err(Trouble::Stop(stop)) => Err(stop),
             Err(Trouble::Left) => Err(source.reason().await),
@@ -206,21 +206,16 @@ impl Course<'_> {
         let told = {
             let head = outgoing.encode();
             let mut up = pin!(pump(source, &mut sending, head, self.progress));
-            let answer = match self.head(outgoing, &mut receiving, sink, up.as_mut()).await {
-                Ok(answer) => Ok(answer),
+            match self.head(outgoing, &mut receiving, sink, up.as_mut()).await {
                 Err(Unanswered::Trouble(trouble)) => return Err(trouble),
-                Err(Unanswered::Broke(broke)) => Err(broke),
-            };
-            match answer {
+                Err(Unanswered::Broke(broke)) => Told::Broke(broke),
                 Ok(answer) => {
                     flow.record.status = Some(answer.status);
-                    if answer.status == 101 {
-                        Told::Switched(answer)
-                    } else {
-                        Told::Answered(self.down(answer, &mut receiving, sink, up.as_mut()).await?)
+                    match answer.status {
+                        101 => Told::Switched(answer),
+                        _ => Told::Answered(self.down(answer, &mut receiving, sink, up.as_mut()).await?),
                     }
                 }
-                Err(broke) => Told::Broke(broke),
             }
         };
         match told {
@@ -336,7 +331,9 @@ impl Course<'_> {
     }
 }
 
+/// What the target said.
 enum Told {
+    /// A whole response; whether the client's connection can go on.
     Answered(bool),
     Switched(Answer),
     Broke(Broke),

@@ -135,7 +135,7 @@ impl Receiving {
         }
     }
 
-    /// Whether something came behind the body.
+    /// Whether something may have come behind the body.
     pub(super) fn has_trailers(&self) -> bool {
         match self {
             Self::Http1(reading) => reading.framing == ResponseFraming::Framed(Framing::Chunked),
