@@ -1,7 +1,8 @@
 //! What every connection of this gateway shares: the snapshot, the registry, the connector, the limits.
 
+mod per_address;
+
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -37,6 +38,8 @@ use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
+
+use per_address::PerAddress;
 
 /// One terminator for each listener that speaks TLS first, so that no ticket crosses over.
 pub struct Terminators {
@@ -245,39 +248,6 @@ enum Standing {
     Guest,
     /// It has authenticated, and counts for its account.
     Known,
-}
-
-/// Connections of each client address.
-struct PerAddress {
-    most: usize,
-    counts: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl PerAddress {
-    fn new(most: usize) -> Self {
-        Self { most, counts: Mutex::default() }
-    }
-
-    /// Counts one more; `false`: there are as many as there may be.
-    fn enter(&self, client: IpAddr) -> bool {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(client).or_default();
-        let fits = *count < self.most;
-        if fits {
-            *count += 1;
-        }
-        fits
-    }
-
-    fn leave(&self, client: IpAddr) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&client);
-            }
-        }
-    }
 }
 
 /// The wall clock, for the contract.
