@@ -26,7 +26,7 @@ use moorgate_wire::http1::{
     BodyDecoder, Framing, Headers, Method, ResponseFraming, ResponseStep, may_end_head, parse_target_response,
     response_framing, response_keeps_alive,
 };
-use tokio::io::{AsyncRead, ReadHalf};
+use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio_util::io::poll_read_buf;
 
 use super::{grpc::Body, link::Link};
@@ -34,6 +34,8 @@ use crate::head::fields;
 
 /// One read's worth of a head.
 const HEAD: usize = 4 * 1024;
+/// So many bytes tell what is no HTTP.
+const BEGINNING: usize = b"HTTP/".len();
 /// The most bytes of one piece of a body.
 const PIECE: usize = 64 * 1024;
 /// From here on a read goes where its bytes stay.
@@ -195,7 +197,8 @@ impl Reading {
     fn parse(&mut self, method: &Method, mut seen: usize) -> Result<Option<Answer>, Broke> {
         loop {
             // What speaks no HTTP is told by its first bytes; after those only an end of the head is news.
-            let is_news = seen == 0 || self.buffer.len() >= RESPONSE_HEAD_BYTES || may_end_head(&self.buffer, seen);
+            let is_news =
+                seen < BEGINNING || self.buffer.len() >= RESPONSE_HEAD_BYTES || may_end_head(&self.buffer, seen);
             if !is_news || self.buffer.is_empty() {
                 return Ok(None);
             }
@@ -277,12 +280,10 @@ impl Reading {
         read
     }
 
-    /// Whether the target has ended the connection, or says something unasked.
-    pub(super) fn is_closed(reader: &mut ReadHalf<Link>) -> bool {
+    /// Ready when the target has ended a connection that waits for a request, or says something unasked.
+    pub(super) fn poll_closed(reader: &mut ReadHalf<Link>, cx: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
-        let mut byte = tokio::io::ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        Pin::new(reader).poll_read(&mut cx, &mut byte).is_ready()
+        Pin::new(reader).poll_read(cx, &mut ReadBuf::new(&mut byte)).map(drop)
     }
 }
 

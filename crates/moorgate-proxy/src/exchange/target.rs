@@ -4,6 +4,7 @@ use std::{
     io::Cursor,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -145,9 +146,15 @@ impl Kept {
 
     /// Whether the target has closed it, or said something that nobody asked for.
     pub(crate) fn is_closed(&mut self) -> bool {
+        self.poll_closed(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Ready when that is so. Of a shared connection nobody is woken.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.speaks {
-            Speaks::Http1 { reader, .. } => Reading::is_closed(reader),
-            Speaks::Http2(sender) => sender.is_closed(),
+            Speaks::Http1 { reader, .. } => Reading::poll_closed(reader, cx),
+            Speaks::Http2(sender) if sender.is_closed() => Poll::Ready(()),
+            Speaks::Http2(_) => Poll::Pending,
         }
     }
 
@@ -158,13 +165,14 @@ impl Kept {
         plan: &moorgate_contract::decide::Plan,
         flow: &mut OpenFlow,
     ) -> Option<Self> {
+        let is_open = !self.is_closed();
         let made = &self.made;
         let fits = made.account == plan.account.id && Some(&made.target) == plan.asked.canonical().as_ref();
         // An egress address that went, or is no longer the account's, is left here too: nothing would come back to it.
         let leaves = visit.may_leave_from(plan, made.egress);
         let admitted = leaves && visit.admit_again(plan, made.address.ip()).is_ok();
         let ready = match &mut self.speaks {
-            Speaks::Http1 { reader, .. } => !Reading::is_closed(reader),
+            Speaks::Http1 { .. } => is_open,
             Speaks::Http2(sender) => sender.ready().await.is_ok(),
         };
         if !fits || !admitted || !ready {

@@ -1,6 +1,12 @@
 //! The HTTP proxy's conversation over HTTP/1: CONNECT and absolute-form, request after request.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    pin::pin,
+    sync::Arc,
+    time::Instant,
+};
 
 use moorgate_contract::{
     decide::Destination,
@@ -17,7 +23,8 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::{
     client::{Client, ClientStream},
-    echo, exchange,
+    echo,
+    exchange::{self, target::Kept},
     gateway::{Decided, Entered, Visit},
     head::{ask, next_request, peek_request},
     inbound::left,
@@ -55,10 +62,29 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
             Some(after) => after,
             None => return,
         };
-        if !next_request(&visit, &mut client).await {
+        let more = {
+            let mut next = pin!(next_request(&visit, &mut client));
+            tokio::select! {
+                biased;
+                more = &mut next => more,
+                () = closed(&mut kept) => {
+                    kept = None;
+                    next.await
+                }
+            }
+        };
+        if !more {
             return;
         }
         since = Instant::now();
+    }
+}
+
+/// Resolves when the destination ends a kept connection, so that it does not wait for our end.
+async fn closed(kept: &mut Option<Kept>) {
+    match kept {
+        Some(kept) => poll_fn(|cx| kept.poll_closed(cx)).await,
+        None => pending().await,
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::{
     io::Read,
+    net::Shutdown,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc::channel,
     },
     thread,
     time::Duration,
@@ -184,6 +186,46 @@ fn an_early_response_is_delivered_and_the_rest_of_the_request_is_no_next_one() {
         sending.join().unwrap();
     }
     assert_eq!(smuggled.seen().peers.len(), 0);
+}
+
+#[test]
+fn a_target_that_ends_a_connection_between_two_requests_sees_it_ended_at_once() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    let (told, ended) = channel();
+    let target = Target::new("127.0.0.1:0", move |mut conn| {
+        conn.request();
+        conn.send(ok("once"));
+        conn.stream.shutdown(Shutdown::Write).unwrap();
+        let _ = told.send(matches!(conn.stream.read(&mut [0]), Ok(0)));
+    });
+    let mut talk = Talk::to(gateway.address(HTTP));
+    for _ in 0..2 {
+        talk.send(get(&credential, &target.address.to_string(), "/", ""));
+        let reply = talk.reply();
+        assert_eq!((reply.status, &*reply.body), (200, "once"));
+        assert!(ended.recv_timeout(Duration::from_secs(10)).unwrap(), "while the client asks for nothing");
+    }
+}
+
+#[test]
+fn what_speaks_no_http_is_told_by_its_first_bytes() {
+    let gateway = Gateway::start();
+    let credential = gateway.credential();
+    for pieces in [&["SSH-2.0-x\r\n"][..], &["H", "i"]] {
+        let target = Target::new("127.0.0.1:0", move |mut conn| {
+            conn.request();
+            for piece in pieces {
+                conn.send(piece);
+                thread::sleep(Duration::from_millis(20));
+            }
+            // It waits for what its own clients would say.
+            conn.request();
+        });
+        let mut talk = Talk::to(gateway.address(HTTP));
+        talk.send(get(&credential, &target.address.to_string(), "/", ""));
+        check_refusal(&talk.reply(), 502, "response_malformed");
+    }
 }
 
 #[test]
