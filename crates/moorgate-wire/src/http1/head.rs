@@ -115,7 +115,7 @@ pub(super) fn chunked(headers: &Headers) -> Result<Framing, HeadError> {
 }
 
 /// One Content-Length of 1 to 18 digits, or none.
-pub(super) fn content_length(headers: &Headers) -> Result<Option<u64>, HeadError> {
+fn content_length(headers: &Headers) -> Result<Option<u64>, HeadError> {
     let mut values = headers.get_all("content-length");
     let Some(value) = values.next() else { return Ok(None) };
     if headers.contains("transfer-encoding") {
@@ -124,9 +124,14 @@ pub(super) fn content_length(headers: &Headers) -> Result<Option<u64>, HeadError
     if values.next().is_some() || value.contains(&b',') {
         return Err(HeadError::TwoLengths);
     }
+    length(value).map(Some)
+}
+
+/// A length of 1 to 18 digits.
+pub(super) fn length(value: &[u8]) -> Result<u64, HeadError> {
     let digits = (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     let number = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    number.filter(|_| digits).map(Some).ok_or(HeadError::Length)
+    number.filter(|_| digits).ok_or(HeadError::Length)
 }
 
 /// Whether the sender is ready for another message on this connection (RFC 9112 §9.3).

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::{
     Framing, HeadError, Headers, MAX_HEADERS, Method, Version,
-    head::{chunked, content_length, keep_alive},
+    head::{chunked, keep_alive, length},
     lines::{Bounds, Scan, check_fields, scan},
 };
 use crate::{basic, host::HostPort};
@@ -203,7 +203,7 @@ pub enum ResponseFraming {
 /// Of both framings it is the chunks that count; the connection must not carry another message then.
 ///
 /// # Errors
-/// As for requests: two lengths, anything but `chunked`.
+/// Two lengths that differ, one that is no number, any coding but `chunked`.
 pub fn response_framing(status: u16, method: &Method, headers: &Headers) -> Result<ResponseFraming, HeadError> {
     let bodiless = method.is_head() || matches!(status, 100..=199 | 204 | 304);
     if bodiless || (method.is_connect() && (200..=299).contains(&status)) {
@@ -212,11 +212,23 @@ pub fn response_framing(status: u16, method: &Method, headers: &Headers) -> Resu
     if headers.contains("transfer-encoding") {
         return chunked(headers).map(ResponseFraming::Framed);
     }
-    Ok(match content_length(headers)? {
+    Ok(match said_length(headers)? {
         Some(0) => ResponseFraming::Framed(Framing::None),
         Some(length) => ResponseFraming::Framed(Framing::Length(length)),
         None => ResponseFraming::UntilClose,
     })
+}
+
+/// The one length that is said, however often (RFC 9112 §6.3): it goes on once.
+fn said_length(headers: &Headers) -> Result<Option<u64>, HeadError> {
+    let mut all = headers.list("content-length");
+    let Some(first) = all.next() else {
+        return if headers.contains("content-length") { Err(HeadError::Length) } else { Ok(None) };
+    };
+    if all.any(|other| other != first) {
+        return Err(HeadError::TwoLengths);
+    }
+    length(first).map(Some)
 }
 
 /// A request's head for a target: `path` with its query, Host first, `headers` as they are, framing included.

@@ -102,6 +102,16 @@ fn a_response_body_ends_where_rfc_9112_says() {
     assert_eq!(framing(304, "GET", &[("content-length", "5")]), Ok(Framed(Framing::None)));
     assert_eq!(framing(200, "CONNECT", &[("content-length", "5")]), Ok(Framed(Framing::None)));
     assert_eq!(framing(407, "CONNECT", &[("content-length", "5")]), Ok(Framed(Framing::Length(5))));
+    assert_eq!(
+        framing(200, "GET", &[("content-length", "5"), ("content-length", "5, 5")]),
+        Ok(Framed(Framing::Length(5)))
+    );
+    for two in [&[("content-length", "5"), ("content-length", "6")][..], &[("content-length", "5, 6")]] {
+        assert_eq!(framing(200, "GET", two), Err(HeadError::TwoLengths));
+    }
+    for none in ["", ",", "+5", "5 5", "0x5", "1234567890123456789"] {
+        assert_eq!(framing(200, "GET", &[("content-length", none)]), Err(HeadError::Length), "{none:?}");
+    }
     let both = Headers::from_iter([("content-length", "5"), ("transfer-encoding", "chunked")]);
     assert_eq!(response_framing(200, &get, &both), Ok(Framed(Framing::Chunked)));
     assert!(!response_keeps_alive(Version::Http11, &both));

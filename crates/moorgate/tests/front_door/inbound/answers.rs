@@ -191,7 +191,8 @@ fn a_client_that_leaves_as_soon_as_it_has_all_was_served() {
 }
 
 /// What servers of all ages write.
-const ODD: [&str; 5] = [
+const ODD: [&str; 6] = [
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
     "HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
     "HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nhi",
     "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
