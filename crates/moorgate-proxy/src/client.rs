@@ -1,6 +1,7 @@
 //! The client's side before it becomes a leg: bare TCP or TLS, and the bytes that were read of it.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -120,12 +121,13 @@ pub(crate) async fn left<R: AsyncRead + Unpin>(
 ) {
     while buffer.len() < most {
         match read_some(reader, READ, buffer).await {
-            Ok(0) if !is_leaving.load(Relaxed) => break,
             Ok(1..) => {}
-            Ok(0) | Err(_) => return,
+            // It has finished its side, and may still wait for the answer. Whoever polls this knows when that changes.
+            Ok(0) => return poll_fn(|_| if is_leaving.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await,
+            Err(_) => return,
         }
     }
-    // It finished its side, or has sent as much as we keep: it may still wait for the answer.
+    // It has sent as much as we keep: it may still wait for the answer.
     std::future::pending().await
 }
 

@@ -136,8 +136,8 @@ async fn an_upload_over_h2_that_breaks_off_or_lies_about_its_length_is_no_whole_
             request = request.header("content-length", length);
         }
         let mut requests = h2.requests.clone().ready().await.unwrap();
-        let (response, mut send) = requests.send_request(request.body(()).unwrap(), false).unwrap();
         let before = target.seen().bytes;
+        let (response, mut send) = requests.send_request(request.body(()).unwrap(), false).unwrap();
         write_h2(&mut send, b"hello").await.unwrap();
         match length {
             Some("3") => {}

@@ -70,6 +70,26 @@ fn a_client_that_leaves_a_silent_stream_in_good_order_is_seen() {
 }
 
 #[test]
+fn a_client_that_left_before_the_stream_began_is_seen_when_it_begins() {
+    let gateway = Gateway::start();
+    let (asked, answering) = mpsc::channel();
+    let origin = Target::new("127.0.0.1:0", move |mut conn| {
+        conn.head();
+        asked.send(()).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        conn.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+        conn.head();
+    });
+    route(&gateway, NAME, "terminate", &[&format!("http://{}", origin.address)], &["--http", "forward"]);
+    let mut plain = tcp(gateway.address("inbound_http"));
+    plain.write_all(get(NAME, "/events", "").as_bytes()).unwrap();
+    answering.recv().unwrap();
+    // Its socket stays open, so that no reset tells of it.
+    plain.shutdown(Shutdown::Write).unwrap();
+    gateway.wait_flow(|flow| flow["outcome"] == "reset_by_client");
+}
+
+#[test]
 fn a_client_that_only_finishes_its_side_still_gets_its_answer() {
     let gateway = Gateway::start();
     let origin = Target::http(|_| {
