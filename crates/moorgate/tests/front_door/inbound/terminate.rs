@@ -365,7 +365,10 @@ fn a_connection_on_which_a_body_is_still_going_up_serves_nobody_else() {
 
 #[test]
 fn an_answer_of_our_own_reaches_a_client_that_sends_a_body_over_h2() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Held, so that nobody else listens there meanwhile.
+    let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let closed = held.local_addr().unwrap().as_socket().unwrap();
     let gateway = with_origin(&format!("http://{closed}"), &["--max-body", "100"]);
     let post = |body: &str, status: &str| {
         for _ in 0..10 {
