@@ -15,7 +15,7 @@ use moorgate_contract::{
     failure::{Code, Failure},
     flow::OpenFlow,
 };
-use moorgate_wire::http1::Framing;
+use moorgate_wire::http1::{Framing, ResponseHead};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     is_stream,
     link::Link,
     outgoing::Outgoing,
-    receiving::{Answer, Broke, Receiving},
+    receiving::{Broke, Receiving},
     sending::{Sending, Unwanted},
     target::{Begun, Kept},
 };
@@ -56,7 +56,7 @@ pub(super) trait Sink: Send {
     /// Passes the response on, whole. `true`: the client's connection can go on.
     fn answer(
         &mut self,
-        answer: Answer,
+        answer: ResponseHead,
         body: &mut Receiving,
         toward: Toward<'_>,
     ) -> impl Future<Output = Result<bool, Stop>> + Send;
@@ -64,7 +64,7 @@ pub(super) trait Sink: Send {
     /// Passes a 101 on, and what came behind it (RFC 9110 §15.2.2).
     fn switch(
         &mut self,
-        answer: Answer,
+        answer: ResponseHead,
         protocol: &'static str,
         behind: Bytes,
         toward: Toward<'_>,
@@ -133,6 +133,8 @@ enum Trouble {
     Stop(Stop),
     /// The client broke off; its source knows why.
     Left,
+    /// No head of a response came.
+    Broke(Broke),
     /// Over another connection it may go well. With what hyper had taken of a body and gave back.
     Again(Option<(Sending, Body)>),
 }
@@ -185,6 +187,7 @@ impl Course<'_> {
             Ok(done) => Ok(done),
             Err(Trouble::Stop(stop)) => Err(stop),
             Err(Trouble::Left) => Err(source.reason().await),
+            Err(Trouble::Broke(broke)) => Err(toward.broke(&broke).into()),
             Err(Trouble::Again(_)) => Err(toward.broke(&Broke::Closed).into()),
         }
     }
@@ -207,29 +210,28 @@ impl Course<'_> {
             let head = outgoing.encode();
             let mut up = pin!(pump(source, &mut sending, head, self.progress));
             match self.head(outgoing, &mut receiving, sink, up.as_mut()).await {
-                Err(Unanswered::Trouble(trouble)) => return Err(trouble),
-                Err(Unanswered::Broke(broke)) => Told::Broke(broke),
                 Ok(answer) => {
                     flow.record.status = Some(answer.status);
                     match answer.status {
-                        101 => Told::Switched(answer),
-                        _ => Told::Answered(self.down(answer, &mut receiving, sink, up.as_mut()).await?),
+                        101 => Ok(Told::Switched(answer)),
+                        _ => Ok(Told::Answered(self.down(answer, &mut receiving, sink, up.as_mut()).await?)),
                     }
                 }
+                Err(trouble) => Err(trouble),
             }
         };
         match told {
-            Told::Answered(keep) => {
+            Ok(Told::Answered(keep)) => {
                 toward.praise();
                 // One that is still to take a body can take no other request.
                 let carries = self.progress.up() == Up::Done || receiving.is_shared();
                 let kept = Kept::again(made, sending, receiving).filter(|_| carries);
                 Ok(Done::Answered { keep, kept: kept.and_then(|kept| toward.keep(kept)) })
             }
-            Told::Switched(answer) => self.switched(answer, sending, receiving, sink).await,
-            Told::Broke(Broke::Untaken(body)) => Err(Trouble::Again(Some((sending, body)))),
-            Told::Broke(Broke::Closed) if is_used && outgoing.may_be_sent_again() => Err(Trouble::Again(None)),
-            Told::Broke(broke) => Err(toward.broke(&broke).into()),
+            Ok(Told::Switched(answer)) => self.switched(answer, sending, receiving, sink).await,
+            Err(Trouble::Broke(Broke::Untaken(body))) => Err(Trouble::Again(Some((sending, body)))),
+            Err(Trouble::Broke(Broke::Closed)) if is_used && outgoing.may_be_sent_again() => Err(Trouble::Again(None)),
+            Err(trouble) => Err(trouble),
         }
     }
 
@@ -240,7 +242,7 @@ impl Course<'_> {
         receiving: &mut Receiving,
         sink: &mut K,
         mut up: Pin<&mut impl Future<Output = Stop>>,
-    ) -> Result<Answer, Unanswered> {
+    ) -> Result<ResponseHead, Trouble> {
         let Self { visit, entered, toward, progress, .. } = *self;
         let (open, limits) = (&entered.open, &visit.gateway.limits);
         let mut answer = pin!(receiving.head(&outgoing.method));
@@ -255,10 +257,10 @@ impl Course<'_> {
                 return Poll::Ready(Err(stop.into()));
             }
             if sink.poll_left(cx).is_ready() {
-                return Poll::Ready(Err(Unanswered::Trouble(Trouble::Left)));
+                return Poll::Ready(Err(Trouble::Left));
             }
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map_err(Unanswered::Broke));
+                return Poll::Ready(answer.map_err(Trouble::Broke));
             }
             if sending && progress.up() != Up::Sending {
                 // From here on it is the target's turn, and its own limit counts.
@@ -284,7 +286,7 @@ impl Course<'_> {
     /// The response, while the rest of the request may still be on its way. `true`: the client's connection can go on.
     async fn down<K: Sink>(
         &self,
-        answer: Answer,
+        answer: ResponseHead,
         receiving: &mut Receiving,
         sink: &mut K,
         mut up: Pin<&mut impl Future<Output = Stop>>,
@@ -313,7 +315,7 @@ impl Course<'_> {
 
     async fn switched<K: Sink>(
         &self,
-        answer: Answer,
+        answer: ResponseHead,
         sending: Sending,
         receiving: Receiving,
         sink: &mut K,
@@ -335,20 +337,7 @@ impl Course<'_> {
 enum Told {
     /// A whole response; whether the client's connection can go on.
     Answered(bool),
-    Switched(Answer),
-    Broke(Broke),
-}
-
-/// Why no head of a response came.
-enum Unanswered {
-    Trouble(Trouble),
-    Broke(Broke),
-}
-
-impl From<Stop> for Unanswered {
-    fn from(stop: Stop) -> Self {
-        Self::Trouble(Trouble::Stop(stop))
-    }
+    Switched(ResponseHead),
 }
 
 /// Sends the request, and watches the client from then on. Resolves when that must end the exchange.

@@ -19,20 +19,19 @@ use moorgate_contract::{
 };
 use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
 use moorgate_tls::TlsLeg;
-use moorgate_wire::http1::{
-    CHUNK_END, Headers, RequestHead, ResponseHead, Scheme, Target, Version, encode_chunk_head, encode_last_chunk,
-};
+use moorgate_wire::http1::{Headers, RequestHead, ResponseHead, Scheme, Target, Version, encode_last_chunk};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     time::timeout,
 };
 
 use super::{
-    Outgoing, Stop, Toward, check_loop,
+    Outgoing, Stop, Toward, body_too_slow, check_loop,
     course::{Course, Done, Progress, Sink, Up},
+    framed::write_piece,
     has_body,
     link::Link,
-    receiving::{Answer, Receiving},
+    receiving::Receiving,
     request,
     target::Kept,
     uplink::Uplink,
@@ -221,7 +220,7 @@ async fn give_up<S: ClientStream>(client: Client<S>, flow: OpenFlow, head: &Requ
             client.stream.abort();
             return flow.end(Outcome::Cut(Ending::ResetByClient));
         }
-        Stop::Cut(Ending::Idle) => Failure::new(Code::BodyTooSlow, "no byte of the body moved within [limits] body"),
+        Stop::Cut(Ending::Idle) => body_too_slow(),
         Stop::Cut(ending) => {
             client.stream.abort();
             return flow.end(Outcome::Cut(ending));
@@ -260,9 +259,9 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
         Poll::Pending
     }
 
-    async fn answer(&mut self, answer: Answer, body: &mut Receiving, toward: Toward<'_>) -> Result<bool, Stop> {
+    async fn answer(&mut self, answer: ResponseHead, body: &mut Receiving, toward: Toward<'_>) -> Result<bool, Stop> {
         let head = self.head;
-        let Answer { status, headers } = answer;
+        let ResponseHead { status, headers } = answer;
         let mut fields = toward.response_fields(headers, self.visit);
         let has_body = has_body(head.method.as_str(), status);
         let length = body.length();
@@ -282,8 +281,7 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
         } else if head.version == Version::Http10 {
             fields.push("connection", "keep-alive");
         }
-        let mut start = ResponseHead::new(status);
-        start.headers = fields;
+        let start = ResponseHead { status, headers: fields };
         self.has_begun = true;
         let writer = &mut *self.writer;
         // The head goes out with the body's first piece where that is here: one write, one record of TLS, one segment.
@@ -298,13 +296,7 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
                 None => body.next().await,
             };
             let Some(data) = piece.map_err(|broke| toward.broke_off(&broke))? else { break };
-            let ahead = mem::take(&mut ahead);
-            if chunked {
-                let line = encode_chunk_head(data.len());
-                write(writer, ahead.chain(Buf::chain(&*line, data)).chain(CHUNK_END)).await?;
-            } else {
-                write(writer, ahead.chain(data)).await?;
-            }
+            write_piece(writer, mem::take(&mut ahead), data, chunked).await.map_err(|_| Stop::Client)?;
         }
         if chunked {
             let trailers = toward.trailers(body.trailers());
@@ -321,17 +313,16 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
 
     async fn switch(
         &mut self,
-        answer: Answer,
+        mut answer: ResponseHead,
         protocol: &'static str,
         behind: Bytes,
         toward: Toward<'_>,
     ) -> Result<(), Stop> {
-        let mut start = ResponseHead::new(answer.status);
-        start.headers = toward.response_fields(answer.headers, self.visit);
-        start.headers.push("connection", "upgrade");
-        start.headers.push("upgrade", protocol);
+        answer.headers = toward.response_fields(answer.headers, self.visit);
+        answer.headers.push("connection", "upgrade");
+        answer.headers.push("upgrade", protocol);
         self.has_begun = true;
-        let first = Bytes::from(start.encode(Version::Http11)).chain(behind);
+        let first = Bytes::from(answer.encode(Version::Http11)).chain(behind);
         within(self.visit.gateway.limits.body, write_out(self.writer, first)).await
     }
 }

@@ -19,15 +19,15 @@ use moorgate_contract::{
 };
 use moorgate_wire::{
     host::Asked,
-    http1::{Framing, Headers},
+    http1::{Framing, Headers, ResponseHead},
 };
 use tokio::time::timeout;
 
 use super::{
-    Outgoing, Stop, Toward, check_loop,
+    Outgoing, Stop, Toward, body_too_slow, check_loop,
     course::{Course, Done, Progress, Sink, Source},
     has_body, length,
-    receiving::{Answer, Receiving},
+    receiving::Receiving,
     request,
 };
 use crate::{
@@ -221,8 +221,8 @@ impl Sink for Downlink<'_> {
         self.respond.poll_reset(cx).map(drop)
     }
 
-    async fn answer(&mut self, answer: Answer, body: &mut Receiving, toward: Toward<'_>) -> Result<bool, Stop> {
-        let Answer { status, headers } = answer;
+    async fn answer(&mut self, answer: ResponseHead, body: &mut Receiving, toward: Toward<'_>) -> Result<bool, Stop> {
+        let ResponseHead { status, headers } = answer;
         let mut head = Response::new(());
         *head.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
         let mut fields = toward.response_fields(headers, self.visit);
@@ -237,7 +237,7 @@ impl Sink for Downlink<'_> {
         Ok(true)
     }
 
-    async fn switch(&mut self, _: Answer, _: &'static str, _: Bytes, _: Toward<'_>) -> Result<(), Stop> {
+    async fn switch(&mut self, _: ResponseHead, _: &'static str, _: Bytes, _: Toward<'_>) -> Result<(), Stop> {
         Err(Failure::new(Code::Internal, "a switch of protocols over h2").into())
     }
 }
@@ -309,10 +309,6 @@ fn give_up(flow: OpenFlow, stop: Stop) -> StreamEnd {
         Stop::Failed(failure) => flow.fail(&failure),
     }
     StreamEnd::Served
-}
-
-fn body_too_slow() -> Failure {
-    Failure::new(Code::BodyTooSlow, "no byte of the body moved within [limits] body")
 }
 
 fn decide(visit: &Visit, parts: &http::request::Parts, flow: &mut OpenFlow) -> Result<(Decided, Entered), Failure> {

@@ -2,13 +2,14 @@
 //! toward the client it is HTTP/1 ([`http1`]) or one stream of h2 ([`http2`]). [`course`] is what both have in common.
 
 mod course;
-pub(crate) mod grpc;
+mod framed;
+mod grpc;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod link;
-pub(crate) mod outgoing;
+mod outgoing;
 pub(crate) mod receiving;
-pub(crate) mod sending;
+mod sending;
 pub(crate) mod target;
 mod uplink;
 
@@ -41,6 +42,11 @@ impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
+}
+
+/// The failure of a body that stands still.
+fn body_too_slow() -> Failure {
+    Failure::new(Code::BodyTooSlow, "no byte of the body moved within [limits] body")
 }
 
 /// The entry that this gateway adds to Via (RFC 9110 §7.6.3), and knows its own requests by.

@@ -23,29 +23,25 @@ use moorgate_contract::{
 };
 use moorgate_net::buffer::{poll_read_some, read_some};
 use moorgate_wire::http1::{
-    BodyDecoder, Framing, Headers, Method, ResponseFraming, ResponseStep, may_end_head, parse_target_response,
-    response_framing, response_keeps_alive,
+    BodyDecoder, Framing, Headers, Method, ResponseFraming, ResponseHead, ResponseStep, may_end_head,
+    parse_target_response, response_framing, response_keeps_alive,
 };
 use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio_util::io::poll_read_buf;
 
-use super::{grpc::Body, link::Link};
+use super::{
+    framed::{PIECE, take_piece},
+    grpc::Body,
+    link::Link,
+};
 use crate::head::fields;
 
 /// One read's worth of a head.
 const HEAD: usize = 4 * 1024;
 /// So many bytes tell what is no HTTP.
 const BEGINNING: usize = b"HTTP/".len();
-/// The most bytes of one piece of a body.
-const PIECE: usize = 64 * 1024;
 /// From here on a read goes where its bytes stay.
 const LARGE: usize = 8 * 1024;
-
-/// The head of a target's response.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(super) headers: Headers,
-}
 
 /// Why no whole response came.
 #[derive(Debug)]
@@ -97,7 +93,7 @@ pub(super) enum Receiving {
 
 impl Receiving {
     /// The head of the response to a `method`. May be dropped and asked for again.
-    pub(super) async fn head(&mut self, method: &Method) -> Result<Answer, Broke> {
+    pub(super) async fn head(&mut self, method: &Method) -> Result<ResponseHead, Broke> {
         match self {
             Self::Http1(reading) => reading.head(method).await,
             Self::Http2(stream) => stream.head().await,
@@ -180,7 +176,7 @@ impl Reading {
     }
 
     /// The head of the response to a `method`. May be dropped and asked for again.
-    pub(crate) async fn head(&mut self, method: &Method) -> Result<Answer, Broke> {
+    pub(crate) async fn head(&mut self, method: &Method) -> Result<ResponseHead, Broke> {
         loop {
             let seen = self.buffer.len();
             match read_some(&mut self.reader, HEAD, &mut self.buffer).await {
@@ -194,7 +190,7 @@ impl Reading {
     }
 
     /// The head of the final response, if it is here. Those that only announce it are dropped (RFC 9110 §15.2).
-    fn parse(&mut self, method: &Method, mut seen: usize) -> Result<Option<Answer>, Broke> {
+    fn parse(&mut self, method: &Method, mut seen: usize) -> Result<Option<ResponseHead>, Broke> {
         loop {
             // What speaks no HTTP is told by its first bytes; after those only an end of the head is news.
             let is_news =
@@ -219,7 +215,7 @@ impl Reading {
                 ResponseFraming::UntilClose => BodyDecoder::new(Framing::Length(u64::MAX)),
             };
             self.keep_alive = response_keeps_alive(version, &headers);
-            return Ok(Some(Answer { status, headers }));
+            return Ok(Some(ResponseHead { status, headers }));
         }
     }
 
@@ -229,7 +225,7 @@ impl Reading {
                 return Poll::Ready(Ok(None));
             }
             // As much as is there makes one piece: one write, and one record of TLS.
-            let waits = !self.ended && self.poll_fill(cx)?.is_pending();
+            let waits = !self.ended && self.poll_fill(cx).is_pending();
             if self.buffer.is_empty() {
                 match (waits, self.framing) {
                     (true, _) => return Poll::Pending,
@@ -240,34 +236,26 @@ impl Reading {
                     (false, ResponseFraming::Framed(_)) => return Poll::Ready(Err(Broke::Closed)),
                 }
             }
-            let decoded = self.decoder.decode(&self.buffer).map_err(Broke::malformed)?;
-            // The last part of a buffer takes the buffer along.
-            let mut piece = if decoded.consumed == self.buffer.len() {
-                mem::take(&mut self.buffer)
-            } else {
-                self.buffer.split_to(decoded.consumed)
-            };
-            piece.truncate(decoded.data.end);
-            piece.advance(decoded.data.start.min(piece.len()));
-            if !piece.is_empty() {
-                return Poll::Ready(Ok(Some(piece.freeze())));
+            let piece = take_piece(&mut self.decoder, &mut self.buffer).map_err(Broke::malformed)?;
+            if piece.is_some() {
+                return Poll::Ready(Ok(piece));
             }
         }
     }
 
     /// Reads what is there, up to a piece, behind what is here. Ready: it read, or no more is wanted.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broke>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let here = self.buffer.len();
         let left = self.decoder.left().map(|left| usize::try_from(left).unwrap_or(usize::MAX));
         // Of chunks, what is here may be all there is.
         let wanted = left.map_or(if here == 0 { PIECE } else { 0 }, |left| left.min(PIECE)).saturating_sub(here);
         let read = match wanted {
-            0 => return Poll::Ready(Ok(())),
+            0 => return Poll::Ready(()),
             1..LARGE => poll_read_some(cx, &mut self.reader, wanted, &mut self.buffer),
             _ => self.poll_read_large(cx, wanted),
         };
         self.ended = matches!(ready!(read), Ok(0) | Err(_));
-        Poll::Ready(Ok(()))
+        Poll::Ready(())
     }
 
     /// Reads without a copy. What turns out to be little takes the room of little: it may wait for a slow client.
@@ -305,7 +293,7 @@ impl Stream {
         Self { sender, response: Some(response), body: None, trailers: Headers::new(), meter }
     }
 
-    async fn head(&mut self) -> Result<Answer, Broke> {
+    async fn head(&mut self) -> Result<ResponseHead, Broke> {
         let Some(response) = &mut self.response else { return Err(Broke::Closed) };
         let response = response.await;
         self.response = None;
@@ -324,7 +312,7 @@ impl Stream {
             return Err(Broke::TooLong);
         }
         self.body = Some(body);
-        Ok(Answer { status: parts.status.as_u16(), headers: fields(&parts.headers) })
+        Ok(ResponseHead { status: parts.status.as_u16(), headers: fields(&parts.headers) })
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Broke> {

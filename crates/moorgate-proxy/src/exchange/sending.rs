@@ -8,13 +8,13 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use moorgate_contract::flow::Meter;
-use moorgate_wire::http1::{CHUNK_END, LAST_CHUNK, encode_chunk_head};
+use moorgate_wire::http1::LAST_CHUNK;
 use tokio::{
     io::{AsyncWriteExt as _, WriteHalf},
     sync::mpsc,
 };
 
-use super::link::Link;
+use super::{framed::write_piece, link::Link};
 
 /// A request on its way to its target.
 pub(super) enum Sending {
@@ -62,13 +62,7 @@ impl Sending {
     pub(super) async fn piece(&mut self, piece: Bytes) -> Result<(), Unwanted> {
         match self {
             Self::Http1 { writer, ahead, chunked } => {
-                let ahead = mem::take(ahead);
-                if *chunked {
-                    let line = encode_chunk_head(piece.len());
-                    writer.write_all_buf(&mut ahead.chain(Buf::chain(&*line, piece)).chain(CHUNK_END)).await?;
-                } else {
-                    writer.write_all_buf(&mut ahead.chain(piece)).await?;
-                }
+                write_piece(writer, mem::take(ahead), piece, *chunked).await?;
                 Ok(writer.flush().await?)
             }
             Self::Http2 { pieces, meter } => {

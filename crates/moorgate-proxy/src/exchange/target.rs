@@ -55,6 +55,7 @@ pub(crate) enum Toward<'a> {
 }
 
 /// Whom a connection was made for, and where it leads.
+#[derive(Clone)]
 pub(crate) struct Made {
     pub(crate) account: AccountId,
     pub(crate) target: HostPort,
@@ -132,16 +133,7 @@ impl Kept {
     /// Another handle on a shared connection.
     pub(crate) fn share(&self) -> Option<Self> {
         let Speaks::Http2(sender) = &self.speaks else { return None };
-        let Made { account, target, url, address, egress, meter } = &self.made;
-        let made = Made {
-            account: *account,
-            target: target.clone(),
-            url: url.clone(),
-            address: *address,
-            egress: *egress,
-            meter: meter.clone(),
-        };
-        Some(Self { made, speaks: Speaks::Http2(sender.clone()), used: true })
+        Some(Self { made: self.made.clone(), speaks: Speaks::Http2(sender.clone()), used: true })
     }
 
     /// Whether the target has closed it, or said something that nobody asked for.
@@ -165,14 +157,13 @@ impl Kept {
         plan: &moorgate_contract::decide::Plan,
         flow: &mut OpenFlow,
     ) -> Option<Self> {
-        let is_open = !self.is_closed();
         let made = &self.made;
         let fits = made.account == plan.account.id && Some(&made.target) == plan.asked.canonical().as_ref();
         // An egress address that went, or is no longer the account's, is left here too: nothing would come back to it.
         let leaves = visit.may_leave_from(plan, made.egress);
         let admitted = leaves && visit.admit_again(plan, made.address.ip()).is_ok();
         let ready = match &mut self.speaks {
-            Speaks::Http1 { .. } => is_open,
+            Speaks::Http1 { .. } => !self.is_closed(),
             Speaks::Http2(sender) => sender.ready().await.is_ok(),
         };
         if !fits || !admitted || !ready {

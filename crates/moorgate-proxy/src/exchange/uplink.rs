@@ -11,11 +11,12 @@ use moorgate_net::buffer::read_some;
 use moorgate_wire::http1::{BodyDecoder, BodyError, Framing};
 use tokio::io::AsyncRead;
 
-use super::{Stop, course::Source};
+use super::{
+    Stop,
+    course::Source,
+    framed::{PIECE, take_piece},
+};
 use crate::{client::left, inbound::too_large};
-
-/// The most bytes of one piece.
-const PIECE: usize = 64 * 1024;
 
 /// The client's side of the body.
 pub(super) struct Uplink<R> {
@@ -57,25 +58,18 @@ impl<R: AsyncRead + Unpin + Send> Source for Uplink<R> {
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, Stop> {
-        while !self.decoder.is_done() {
-            let most = self.buffer.len().min(PIECE);
-            let window = self.buffer.get(..most).unwrap_or_default();
-            let decoded = self.decoder.decode(window).map_err(broken_framing)?;
-            if decoded.consumed == 0 && !decoded.done {
-                self.read().await?;
-                continue;
+        loop {
+            if let Some(piece) = take_piece(&mut self.decoder, &mut self.buffer).map_err(broken_framing)? {
+                if let Some(room) = &mut self.room {
+                    *room = room.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
+                }
+                return Ok(Some(piece));
             }
-            let mut piece = self.buffer.split_to(decoded.consumed);
-            piece.truncate(decoded.data.end);
-            piece.advance(decoded.data.start.min(piece.len()));
-            if let Some(room) = &mut self.room {
-                *room = room.checked_sub(piece.len() as u64).ok_or_else(too_large)?;
+            if self.decoder.is_done() {
+                return Ok(None);
             }
-            if !piece.is_empty() {
-                return Ok(Some(piece.freeze()));
-            }
+            self.read().await?;
         }
-        Ok(None)
     }
 
     async fn left(&mut self, is_leaving: &AtomicBool) -> Stop {

@@ -110,22 +110,22 @@ async fn look(gateway: &Gateway, routed: &Routed, origin: &Origin) -> Result<(),
     }
     let link = link(&served, origin, Socket::from(stream), false, CHECK).await?;
     let (reader, mut writer) = tokio::io::split(link);
-    let get = Method::parse("GET").ok_or_else(|| Failure::new(Code::Internal, "a check without a method"))?;
-    writer.write_all(&request(&get, route, origin, path)).await.map_err(broken)?;
+    writer.write_all(&request(route, origin, path)).await.map_err(broken)?;
     writer.flush().await.map_err(broken)?;
-    let status = Reading::new(reader).head(&get).await.map_err(|broke| broke.failure(&origin.url.to_string()))?.status;
+    let status =
+        Reading::new(reader).head(&Method::GET).await.map_err(|broke| broke.failure(&origin.url.to_string()))?.status;
     if (200..400).contains(&status) {
         return Ok(());
     }
     Err(Failure::new(Code::ResponseMalformed, format_args!("{path} was answered with {status}")))
 }
 
-fn request(get: &Method, route: &Route, origin: &Origin, path: &str) -> Vec<u8> {
+fn request(route: &Route, origin: &Origin, path: &str) -> Vec<u8> {
     // As the requests of clients have it.
     let host = match (&route.domain, route.settings.origin_host) {
         (Domain::Exact(name), HostFor::Client) => name.to_string(),
         _ => origin.url.authority(),
     };
     let headers = Headers::from_iter([("user-agent", "moorgate-check")]);
-    encode_request(get, path, &host, &headers)
+    encode_request(&Method::GET, path, &host, &headers)
 }

@@ -52,6 +52,9 @@ pub struct Method(Cow<'static, str>);
 const COMMON: [&str; 8] = ["GET", "POST", "CONNECT", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
 impl Method {
+    /// GET.
+    pub const GET: Self = Self(Cow::Borrowed("GET"));
+
     /// `None` for what is no token or too long.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(common) = COMMON.iter().find(|common| **common == text) {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{basic, host::HostPort};
 
-/// The head of a response of ours.
+/// The head of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseHead {
     /// Three digits.
