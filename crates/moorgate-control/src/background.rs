@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use sqlx::postgres::PgListener;
 use tokio::{
     task::AbortHandle,
     time::{sleep, timeout},
@@ -14,7 +15,8 @@ use crate::{
     Control,
     control::{Inner, Signals, now},
     error::chain,
-    limits::{LONGEST_SLEEP, RETRY, SEAL_DELAY},
+    limits::{HEARTBEAT, LONGEST_SLEEP, POLL, RETRY, SEAL_DELAY},
+    store::CHANNEL,
 };
 
 /// Starts the background work. It holds no [`Control`] while it waits, and ends with the last one.
@@ -23,8 +25,12 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
     vec![
         tokio::spawn(seal(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(reap(weak.clone(), signals.clone())).abort_handle(),
-        tokio::spawn(mend(weak, signals)).abort_handle(),
+        tokio::spawn(mend(weak.clone(), signals.clone())).abort_handle(),
+        tokio::spawn(beat(weak)).abort_handle(),
     ]
+    .into_iter()
+    .chain(inner.store_url.server().map(|url| tokio::spawn(listen(url.to_owned(), signals)).abort_handle()))
+    .collect()
 }
 
 async fn seal(inner: Weak<Inner>, signals: Arc<Signals>) {
@@ -44,7 +50,7 @@ async fn reap(inner: Weak<Inner>, signals: Arc<Signals>) {
         let Some(next) = inner.upgrade().map(|inner| next_ending(&inner)) else { return };
         // Woken or not: look again.
         let _ = timeout(next, signals.reap.notified()).await;
-        let Some(control) = inner.upgrade().map(|inner| Control { inner }) else { return };
+        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
         if let Err(error) = control.reap(now()).await {
             drop(control);
             tracing::debug!(
@@ -64,16 +70,45 @@ fn next_ending(inner: &Inner) -> Duration {
 }
 
 async fn mend(inner: Weak<Inner>, signals: Arc<Signals>) {
+    let shared = inner.upgrade().is_some_and(|inner| inner.store_url.server().is_some());
+    // Also unasked: a file that was removed shows only when someone looks, and so does what other gateways have written.
+    let unasked = if shared { POLL } else { LONGEST_SLEEP };
     loop {
-        // Also unasked: a store that was removed shows only when someone looks.
-        let _ = timeout(LONGEST_SLEEP, signals.mend.notified()).await;
+        let _ = timeout(unasked, signals.mend.notified()).await;
         loop {
             let Some(inner) = inner.upgrade() else { return };
-            if inner.mend().await {
+            if inner.refresh().await {
                 break;
             }
             drop(inner);
             sleep(RETRY).await;
         }
+    }
+}
+
+/// Tells the other gateways that this one lives.
+async fn beat(inner: Weak<Inner>) {
+    loop {
+        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+        if let Err(error) = control.beat().await {
+            tracing::debug!(error = chain(&error), "the other gateways don't hear of this one now");
+        }
+        drop(control);
+        sleep(HEARTBEAT).await;
+    }
+}
+
+/// Hears of what other gateways have written. A hint: whoever hears nothing looks by itself.
+async fn listen(url: String, signals: Arc<Signals>) {
+    loop {
+        if let Ok(mut listener) = PgListener::connect(&url).await
+            && listener.listen(CHANNEL).await.is_ok()
+        {
+            // An error is a connection that was lost, and with it what was said meanwhile.
+            while listener.try_recv().await.is_ok_and(|heard| heard.is_some()) {
+                signals.mend.notify_one();
+            }
+        }
+        sleep(RETRY).await;
     }
 }

@@ -14,7 +14,7 @@ use moorgate_contract::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::views::Scope;
+use crate::{store::Head, views::Scope};
 
 /// An account as it is stored. Policy and egress stay text here: a row that can't be read must not take others with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,18 @@ pub(crate) struct AccountRow {
     pub(crate) policy_cuts: u64,
     /// Addresses with commas between; empty: the gateway's first two.
     pub(crate) egress: String,
+    /// By name; `None`: no quotas.
+    #[serde(default)]
+    pub(crate) tier: Option<String>,
+}
+
+/// A tier as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TierRow {
+    pub(crate) name: String,
+    /// JSON of the contract's quotas.
+    pub(crate) quotas: String,
+    pub(crate) created: Timestamp,
 }
 
 /// A credential as it is stored.
@@ -36,6 +48,16 @@ pub(crate) struct CredentialRow {
     pub(crate) account: AccountId,
     pub(crate) username: String,
     pub(crate) created: Timestamp,
+    #[serde(default)]
+    pub(crate) expires: Option<Timestamp>,
+    /// CIDRs with commas between; empty: from anywhere.
+    #[serde(default)]
+    pub(crate) clients: String,
+    /// JSON of a policy, as an account's; `None`: the account's alone.
+    #[serde(default)]
+    pub(crate) policy: Option<String>,
+    #[serde(default)]
+    pub(crate) policy_cuts: u64,
     /// Oldest first.
     pub(crate) secrets: Vec<Secret>,
 }
@@ -86,6 +108,14 @@ impl fmt::Debug for CertificateRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rows {
     pub(crate) version: u64,
+    /// The store's own key, sealed under the master key; `None`: the master key itself is that.
+    #[serde(default)]
+    pub(crate) key: Option<Vec<u8>>,
+    /// The end of the audit log.
+    #[serde(default)]
+    pub(crate) head: Head,
+    #[serde(default)]
+    pub(crate) tiers: Vec<TierRow>,
     pub(crate) accounts: Vec<AccountRow>,
     pub(crate) credentials: Vec<CredentialRow>,
     pub(crate) tokens: Vec<TokenRow>,
@@ -99,6 +129,8 @@ pub(crate) struct Rows {
 /// One change of the rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
+    PutTier(TierRow),
+    RemoveTier(String),
     PutAccount(AccountRow),
     RemoveAccount(AccountId),
     PutCredential(CredentialRow),
@@ -124,6 +156,9 @@ pub(crate) struct Ending {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     version: u64,
+    key: Option<Vec<u8>>,
+    head: Head,
+    tiers: BTreeMap<String, TierRow>,
     accounts: BTreeMap<AccountId, AccountRow>,
     names: HashMap<String, AccountId>,
     credentials: BTreeMap<AccountId, BTreeMap<String, CredentialRow>>,
@@ -176,13 +211,14 @@ impl<R> ByDomain<R> {
 
 impl Book {
     pub(crate) fn new(rows: Rows) -> Self {
-        let mut book = Self { version: rows.version, ..Self::default() };
+        let mut book = Self { version: rows.version, key: rows.key, head: rows.head, ..Self::default() };
+        let tiers = rows.tiers.into_iter().map(Edit::PutTier);
         let accounts = rows.accounts.into_iter().map(Edit::PutAccount);
         let credentials = rows.credentials.into_iter().map(Edit::PutCredential);
         let tokens = rows.tokens.into_iter().map(Edit::PutToken);
         let routes = rows.routes.into_iter().map(Edit::PutRoute);
         let certificates = rows.certificates.into_iter().map(Edit::PutCertificate);
-        let all = accounts.chain(credentials).chain(tokens).chain(routes).chain(certificates);
+        let all = tiers.chain(accounts).chain(credentials).chain(tokens).chain(routes).chain(certificates);
         all.for_each(|edit| book.apply(edit));
         book
     }
@@ -190,6 +226,9 @@ impl Book {
     pub(crate) fn rows(&self) -> Rows {
         Rows {
             version: self.version,
+            key: self.key.clone(),
+            head: self.head.clone(),
+            tiers: self.tiers.values().cloned().collect(),
             accounts: self.accounts.values().cloned().collect(),
             credentials: self.credentials().cloned().collect(),
             tokens: self.tokens.values().cloned().collect(),
@@ -202,12 +241,28 @@ impl Book {
         self.version
     }
 
-    pub(crate) fn set_version(&mut self, version: u64) {
-        self.version = version;
+    /// The store's own key, sealed anew.
+    pub(crate) fn set_key(&mut self, key: Vec<u8>) {
+        self.key = Some(key);
+    }
+
+    /// The end of the audit log, as far as this gateway has seen it.
+    pub(crate) fn audit_head(&self) -> Head {
+        self.head.clone()
+    }
+
+    pub(crate) fn set_version(&mut self, version: u64, head: Head) {
+        (self.version, self.head) = (version, head);
     }
 
     pub(crate) fn apply(&mut self, edit: Edit) {
         match edit {
+            Edit::PutTier(row) => {
+                self.tiers.insert(row.name.clone(), row);
+            }
+            Edit::RemoveTier(name) => {
+                self.tiers.remove(&name);
+            }
             Edit::PutAccount(row) => {
                 self.names.insert(row.name.clone(), row.id);
                 self.accounts.insert(row.id, row);
@@ -267,6 +322,15 @@ impl Book {
         for secret in &row.secrets {
             self.endings.remove(&secret.id);
         }
+    }
+
+    pub(crate) fn tier(&self, name: &str) -> Option<&TierRow> {
+        self.tiers.get(name)
+    }
+
+    /// By name.
+    pub(crate) fn tiers(&self) -> impl ExactSizeIterator<Item = &TierRow> {
+        self.tiers.values()
     }
 
     pub(crate) fn account(&self, name: &str) -> Option<&AccountRow> {

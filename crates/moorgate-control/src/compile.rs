@@ -11,7 +11,7 @@ use moorgate_contract::{
     policy::Policy,
     snapshot::{Site, Snapshot},
 };
-use moorgate_keys::MasterKey;
+use moorgate_keys::StoreKey;
 use thiserror::Error;
 
 use crate::book::{AccountRow, Book, CredentialRow, Edit};
@@ -39,12 +39,12 @@ pub(crate) struct Compiler {
     pepper: Pepper,
     egress: Vec<IpAddr>,
     /// Opens the keys of certificates.
-    master_key: Arc<MasterKey>,
+    store_key: Arc<StoreKey>,
 }
 
 impl Compiler {
-    pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>, master_key: Arc<MasterKey>) -> Self {
-        Self { site, pepper, egress, master_key }
+    pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>, store_key: Arc<StoreKey>) -> Self {
+        Self { site, pepper, egress, store_key }
     }
 
     pub(crate) fn pepper(&self) -> &Pepper {
@@ -108,6 +108,7 @@ impl Compiler {
             Edit::PutCredential(row) => snapshot.put_credential(credential(row)),
             Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
             Edit::PutToken(_) | Edit::RemoveToken(_) => {}
+            Edit::PutTier(_) | Edit::RemoveTier(_) => {}
             Edit::PutRoute(row) => self.put_route(snapshot, row, book.certificate(&row.domain)),
             Edit::RemoveRoute(domain) => routes::remove_route(snapshot, domain),
             Edit::PutCertificate(row) => {

@@ -5,7 +5,7 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 use moorgate_keys::{KeyError, KeyId, SealError};
 use thiserror::Error;
 
-pub use crate::invalid::Invalid;
+pub use crate::{invalid::Invalid, location::Location};
 
 /// The result of what an operator does.
 pub type Result<T, E = ControlError> = std::result::Result<T, E>;
@@ -54,12 +54,11 @@ pub enum ControlError {
     },
     /// The store, or its sealed copy, was made under another master key. Nothing was changed.
     #[error(
-        "{} was made under master key {wants}, and this one is {have}: start with the master key it was made under",
-        path.display()
+        "{location} was made under master key {wants}, and this one is {have}: start with the master key it was made under"
     )]
     WrongMasterKey {
-        /// The file.
-        path: PathBuf,
+        /// The store or file.
+        location: Location,
         /// The key it was made under.
         wants: KeyId,
         /// The key we have.
@@ -67,12 +66,11 @@ pub enum ControlError {
     },
     /// The store was written by a newer version. Nothing was changed.
     #[error(
-        "{} was written by a newer Moorgate (schema {found}, this one knows up to {known}): start that version, or restore a backup made before the update",
-        path.display()
+        "{location} was written by a newer Moorgate (schema {found}, this one knows up to {known}): start that version, or restore a backup made before the update"
     )]
     NewerSchema {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        location: Location,
         /// The schema it has.
         found: i64,
         /// The newest schema that we know.
@@ -85,11 +83,18 @@ pub enum ControlError {
         path: PathBuf,
     },
     /// A kind of store that this version doesn't have.
-    #[error("[store] url {url:?} is no store this version has; write \"sqlite\"")]
+    #[error(
+        "[store] url {url:?} is no store this version has; write \"sqlite\" or \"postgres://USER:PASSWORD@HOST/DATABASE\""
+    )]
     UnsupportedStore {
         /// As configured, without anything that could be a password.
         url: String,
     },
+    /// A URL that no database can be reached by.
+    #[error(
+        "[store] url can't be read; write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE, other characters as %xx"
+    )]
+    UnreadableStoreUrl,
     /// A file of the data directory could not be had.
     #[error("cannot use a file of the data directory")]
     File(#[source] KeyError),
@@ -131,20 +136,44 @@ pub enum What {
     Route,
     /// A certificate.
     Certificate,
+    /// A tier.
+    Tier,
+    /// A gateway, with the store that it shares.
+    Gateway,
 }
 
 impl What {
+    const ALL: [Self; 7] =
+        [Self::Account, Self::Credential, Self::Token, Self::Route, Self::Certificate, Self::Tier, Self::Gateway];
+
+    /// In a word, as in the audit log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Credential => "credential",
+            Self::Token => "token",
+            Self::Route => "route",
+            Self::Certificate => "certificate",
+            Self::Tier => "tier",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.name() == name)
+    }
+
     fn article(self) -> &'static str {
         match self {
             Self::Account => "an",
-            Self::Credential | Self::Token | Self::Route | Self::Certificate => "a",
+            _ => "a",
         }
     }
 
     fn instead(self) -> &'static str {
         match self {
             Self::Route => "change it with `moorgate route set`, if it is yours",
-            Self::Account | Self::Credential | Self::Token | Self::Certificate => "choose another name",
+            _ => "choose another name",
         }
     }
 
@@ -155,19 +184,15 @@ impl What {
             Self::Token => "moorgate token list",
             Self::Route => "moorgate route list",
             Self::Certificate => "moorgate cert list",
+            Self::Tier => "moorgate tier list",
+            Self::Gateway => "moorgate gateway list",
         }
     }
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Account => "account",
-            Self::Credential => "credential",
-            Self::Token => "token",
-            Self::Route => "route",
-            Self::Certificate => "certificate",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -175,20 +200,20 @@ impl fmt::Display for What {
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The database said no.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {location}")]
     Database {
         /// What was tried.
         action: &'static str,
-        /// On which file.
-        path: PathBuf,
+        /// On which store.
+        location: Location,
         /// What the database said.
         source: sqlx::Error,
     },
     /// The schema could not be brought up to date.
-    #[error("cannot bring the schema of {} up to date", path.display())]
+    #[error("cannot bring the schema of {location} up to date")]
     Migration {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        location: Location,
         /// What the database said.
         source: sqlx::migrate::MigrateError,
     },
@@ -203,25 +228,32 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The file fails the database's own check.
-    #[error("{} is damaged: restore a backup", path.display())]
+    #[error("{location} is damaged: restore a backup")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        location: Location,
     },
     /// The file is gone or empty, yet a sealed copy shows that there was something in it.
     #[error(
-        "{} is gone or empty, but the sealed copy beside it is not: restore a backup; to begin anew, remove snapshot.sealed too",
-        path.display()
+        "{location} is gone or empty, but the sealed copy in the data directory is not: restore a backup; to begin anew, remove snapshot.sealed too"
     )]
     Gone {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        location: Location,
     },
     /// The file that was opened is not the file that is there now.
-    #[error("{} was removed or replaced while the gateway ran", path.display())]
+    #[error("{location} was removed or replaced while the gateway ran")]
     Replaced {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        location: Location,
+    },
+    /// What was stored can't be read with the keys we have.
+    #[error("the key that {location} was written with can't be opened ({problem})")]
+    Key {
+        /// The store.
+        location: Location,
+        /// Why not.
+        problem: SealError,
     },
     /// It did not answer in time.
     #[error("the store did not answer within {} s", limit.as_secs())]

@@ -22,9 +22,11 @@ use tokio::{sync::Mutex, time::timeout};
 use crate::{
     error::{StoreError, chain},
     limits::{FLOWS_KEPT, MAX_FLOWS_READ, RETRY, STORE_TIME},
+    location::Location,
     store::{
         Opening,
-        sqlite::{options, prepare, schema},
+        file::{options, prepare},
+        schema,
     },
 };
 
@@ -298,7 +300,7 @@ impl FlowStore {
         let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(STORE_TIME);
         let pool = pool.connect_with(options).await.map_err(self.database("open"))?;
         let migrated = schema::migrator(schema::FLOWS).run(&pool).await;
-        migrated.map_err(|source| StoreError::Migration { path: self.path.clone(), source })?;
+        migrated.map_err(|source| StoreError::Migration { location: self.path.as_path().into(), source })?;
         Ok(pool)
     }
 
@@ -317,8 +319,8 @@ impl FlowStore {
     }
 
     fn database(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + use<> {
-        let path = self.path.clone();
-        move |source| StoreError::Database { action, path: path.clone(), source }
+        let location = Location::from(self.path.as_path());
+        move |source| StoreError::Database { action, location: location.clone(), source }
     }
 }
 

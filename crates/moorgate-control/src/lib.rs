@@ -9,6 +9,7 @@
 
 mod background;
 mod book;
+mod call;
 mod compile;
 mod control;
 mod error;
@@ -16,22 +17,26 @@ mod explain;
 mod flows;
 mod invalid;
 mod limits;
+mod location;
 mod names;
 mod route_change;
 mod route_views;
 mod sealed;
 mod secret;
 mod settings;
+mod shown;
 mod store;
 #[cfg(test)]
 mod testing;
 mod views;
 
-pub use control::Control;
-pub use error::{ControlError, Invalid, Result, SealedProblem, StoreError, What};
+pub use call::Call;
+pub use control::{AuditFilter, Control};
+pub use error::{ControlError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use flows::FlowFilter;
 pub use limits::{
-    FLOWS_KEPT, MAX_ACCOUNTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS, MAX_OVERLAP, MAX_ROUTES, MAX_TOKENS,
+    FLOWS_KEPT, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS, MAX_OVERLAP, MAX_ROUTES,
+    MAX_TOKENS,
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use route_views::{
@@ -39,8 +44,8 @@ pub use route_views::{
     RouteChange, RouteExplanation, RouteState, RouteView, ShownCertificate, StandingView,
 };
 pub use secret::{Password, Token};
-pub use settings::{Plane, Settings, Start};
+pub use settings::{Itself, Plane, Settings, Start};
 pub use views::{
-    AccountChange, AccountView, Caller, CredentialView, EgressView, ExplainStep, Explanation, NewCredential, NewToken,
-    RefusalView, Scope, Status, TokenView,
+    AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialView, EgressView, ExplainStep, Explanation,
+    GatewayHealth, GatewayView, NewCredential, NewToken, RefusalView, Scope, Status, TokenView, Who,
 };

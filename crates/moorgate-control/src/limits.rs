@@ -24,9 +24,23 @@ pub(crate) const MAX_CERTIFICATE_BYTES: usize = 128 * 1024;
 pub const FLOWS_KEPT: u64 = 100_000;
 /// The most flows that one call reads.
 pub const MAX_FLOWS_READ: usize = 1_000;
+/// The most entries of the audit log that one call reads.
+pub const MAX_AUDIT_READ: u32 = 1_000;
+/// Entries of the audit log that are verified at once.
+pub(crate) const AUDIT_BATCH: u32 = 1_000;
 
 /// How long one write or one reading of the store may take, waiting for its turn included.
 pub(crate) const STORE_TIME: Duration = Duration::from_secs(10);
+/// How long the end of a transaction that came to nothing may take.
+pub(crate) const ROLLBACK_TIME: Duration = Duration::from_secs(1);
+/// How long a start with a sealed copy waits for the store before it serves that.
+pub(crate) const COLD_START_TIME: Duration = Duration::from_millis(1_500);
+/// Between two looks at what other gateways have written.
+pub(crate) const POLL: Duration = Duration::from_millis(500);
+/// Between two signs of life in the list of gateways.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Changes that are read one by one; more, and everything is read.
+pub(crate) const MAX_EDITS: usize = 1_000;
 /// How long SQLite waits for another process that holds the file.
 pub(crate) const BUSY_TIME: Duration = Duration::from_secs(5);
 /// How long an `open` waits for the process before it to let go of the data directory.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use moorgate_keys::{KeyError, MasterKey, SealError, file, open, seal};
+use moorgate_keys::{KeyError, MasterKey, MasterKeys, SealError, file, seal};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -51,12 +51,12 @@ pub(crate) enum WriteProblem {
 }
 
 /// Reads the copy.
-pub(crate) fn read(data_dir: &Path, key: &MasterKey) -> Result<Rows, SealedProblem> {
+pub(crate) fn read(data_dir: &Path, keys: &MasterKeys) -> Result<Rows, SealedProblem> {
     let sealed = fs::read(path(data_dir)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => SealedProblem::Missing,
         _ => SealedProblem::Io(error),
     })?;
-    let plain = open(key, PURPOSE, &sealed).map_err(SealedProblem::Seal)?;
+    let plain = keys.open(PURPOSE, &sealed).map_err(SealedProblem::Seal)?;
     match serde_json::from_slice::<Copy<Rows>>(&plain) {
         Ok(Copy { format: FORMAT, rows }) => Ok(rows),
         _ => Err(SealedProblem::Format),

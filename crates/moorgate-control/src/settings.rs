@@ -1,13 +1,20 @@
 //! What a control plane is opened with, and what it says of its start.
 
-use std::{net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use moorgate_contract::{
     egress::Presence,
     failure::Failure,
     snapshot::{Site, Snapshot},
 };
-use moorgate_keys::MasterKey;
+use moorgate_keys::MasterKeys;
 use moorgate_wire::name::DomainName;
 
 use crate::views::{NewCredential, NewToken};
@@ -16,10 +23,12 @@ use crate::views::{NewCredential, NewToken};
 pub struct Settings {
     /// Where store and sealed copy live. Made (0700) when it is missing.
     pub data_dir: PathBuf,
-    /// `[store] url`; `sqlite` is the one this version has.
+    /// `[store] url`: `sqlite`, or `postgres://…` for several gateways.
     pub store_url: String,
-    /// Seals the copy; pepper of every hash in the store.
-    pub master_key: MasterKey,
+    /// Seal the copy and the store's own key.
+    pub master_keys: MasterKeys,
+    /// This gateway.
+    pub gateway: Itself,
     /// What the gateway's file says of traffic.
     pub site: Arc<Site>,
     /// `[egress] addresses` in the operator's order; may be empty.
@@ -28,6 +37,17 @@ pub struct Settings {
     pub make_default_account: bool,
     /// What serves the snapshots.
     pub plane: Arc<dyn Plane>,
+}
+
+/// A gateway, as the others on its store see it.
+#[derive(Clone, Debug, Default)]
+pub struct Itself {
+    /// Its name: unique among the gateways of a store, and the same after a restart.
+    pub name: String,
+    /// Its version.
+    pub release: String,
+    /// Where its listeners are bound, by their names.
+    pub addresses: BTreeMap<String, Vec<SocketAddr>>,
 }
 
 /// What control asks of the data plane.

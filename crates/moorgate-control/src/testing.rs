@@ -4,7 +4,10 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,11 +22,11 @@ use moorgate_contract::{
     snapshot::{Site, Snapshot},
     time::Timestamp,
 };
-use moorgate_keys::{LocalCa, MasterKey};
+use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
 
-use crate::{Control, NewCredential, Plane, Result, RouteChange, Settings, Start, control::now};
+use crate::{Control, Itself, NewCredential, Plane, Result, RouteChange, Settings, Start, control::now};
 
 #[derive(Default)]
 pub(crate) struct Double {
@@ -75,17 +78,33 @@ impl Plane for Double {
 /// A data directory, and what a gateway on it is configured with.
 pub(crate) struct House {
     pub(crate) dir: TempDir,
+    pub(crate) name: String,
     pub(crate) plane: Arc<Double>,
     pub(crate) egress: Vec<IpAddr>,
-    pub(crate) key: u8,
+    /// The master keys, the one in use first.
+    pub(crate) keys: Vec<u8>,
+    pub(crate) store_url: String,
     pub(crate) default: bool,
     pub(crate) site: Site,
 }
 
+/// The PostgreSQL server on which the stores of this run are made; none: they are SQLite's.
+pub(crate) const SERVER: &str = "TEST_STORE_SERVER";
+
 impl House {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        Self { dir, plane: Arc::default(), egress: vec![], key: 1, default: true, site: Site::default() }
+        let store_url = std::env::var(SERVER).map_or_else(|_| "sqlite".to_owned(), |server| new_database(&server));
+        Self {
+            dir,
+            name: "gateway".to_owned(),
+            plane: Arc::default(),
+            egress: vec![],
+            keys: vec![1],
+            store_url,
+            default: true,
+            site: Site::default(),
+        }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -99,14 +118,28 @@ impl House {
     pub(crate) async fn open_at(&self, data_dir: &Path) -> Result<(Control, Start)> {
         Control::open(Settings {
             data_dir: data_dir.to_owned(),
-            store_url: "sqlite".to_owned(),
-            master_key: MasterKey::parse(&format!("{:02x}", self.key).repeat(32)).unwrap(),
+            store_url: self.store_url.clone(),
+            master_keys: master_keys(&self.keys),
+            gateway: Itself { name: self.name.clone(), ..Itself::default() },
             site: Arc::new(self.site.clone()),
             egress: self.egress.clone(),
             make_default_account: self.default,
             plane: self.plane.clone(),
         })
         .await
+    }
+
+    /// Whether the store is a file.
+    pub(crate) fn is_file(&self) -> bool {
+        self.store_url == "sqlite"
+    }
+
+    /// What a gateway finds that is started when kill -9 has ended this one now. With a store that is not in a file it
+    /// finds that alone.
+    pub(crate) fn after_kill(&self) -> Self {
+        let dir = if self.is_file() { self.image() } else { TempDir::new().unwrap() };
+        let (store_url, keys) = (self.store_url.clone(), self.keys.clone());
+        Self { dir, keys, store_url, default: self.default, ..Self::new() }
     }
 
     /// Everything as kill -9 would leave it now.
@@ -123,6 +156,22 @@ impl House {
     pub(crate) async fn sealed(&self) {
         until(|| self.path("snapshot.sealed").exists()).await;
     }
+}
+
+fn new_database(server: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("store_{}", COUNT.fetch_add(1, Relaxed));
+    test_postgres::sql(&format!("{server}/postgres"), &format!("CREATE DATABASE {name} TEMPLATE template0"));
+    format!("{server}/{name}")
+}
+
+/// The first is in use.
+pub(crate) fn master_keys(keys: &[u8]) -> MasterKeys {
+    MasterKeys { current: master_key(keys[0]), previous: keys.get(1).map(|key| master_key(*key)) }
+}
+
+pub(crate) fn master_key(key: u8) -> MasterKey {
+    MasterKey::parse(&format!("{key:02x}").repeat(32)).unwrap()
 }
 
 /// A certificate for `names` of a CA of its own, and its key.

@@ -1,11 +1,19 @@
 //! What callers are shown. These are the API's JSON; times are microseconds since the Unix epoch.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use moorgate_contract::{failure::Code, time::Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::secret::{Password, Token};
+use crate::{
+    control::hex,
+    secret::{Password, Token},
+    store::Head,
+};
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,4 +186,113 @@ pub struct Status {
     pub credentials: usize,
     /// Flows that could not be kept since the start.
     pub flows_lost: u64,
+}
+
+/// A gateway on this store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayView {
+    /// Its name.
+    pub name: String,
+    /// Whether it is the one that answers.
+    pub is_this: bool,
+    /// Its version.
+    pub release: String,
+    /// Where its listeners are bound, by their names.
+    pub addresses: BTreeMap<String, Vec<SocketAddr>>,
+    /// When it started, by its clock.
+    pub started: Timestamp,
+    /// Its last sign of life, by the store's clock.
+    pub seen: Timestamp,
+    /// How it is.
+    pub health: GatewayHealth,
+    /// The version of the snapshot that it serves.
+    pub applied: u64,
+}
+
+/// How a gateway is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayHealth {
+    /// It lives.
+    Up,
+    /// It has ended in good order.
+    Stopped,
+    /// It has given no sign of life for a while.
+    Lost,
+}
+
+/// An entry of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Which gateway was asked.
+    pub gateway: String,
+    /// Who asked.
+    pub who: Who,
+    /// The address it was asked from.
+    pub client: Option<IpAddr>,
+    /// What was done, in a word.
+    pub action: String,
+    /// To what kind of thing.
+    pub kind: String,
+    /// To which.
+    pub name: String,
+    /// Whose it is.
+    pub account: Option<String>,
+    /// How it was, without secrets; `None`: it was not there.
+    pub before: Option<Value>,
+    /// How it is.
+    pub after: Option<Value>,
+    /// The entry's hash, hexadecimal: it covers this entry and all before it.
+    pub hash: String,
+}
+
+/// Who had something changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub enum Who {
+    /// The gateway, by itself.
+    Gateway,
+    /// An operator.
+    Operator {
+        /// The token's id.
+        token: String,
+    },
+    /// An account.
+    Account {
+        /// Its name.
+        account: String,
+        /// The token's id.
+        token: String,
+    },
+}
+
+impl Who {
+    pub(crate) fn of(token: Option<String>, account: Option<String>) -> Self {
+        match (token, account) {
+            (None, _) => Self::Gateway,
+            (Some(token), None) => Self::Operator { token },
+            (Some(token), Some(account)) => Self::Account { account, token },
+        }
+    }
+}
+
+/// Whether the audit log is untouched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerdict {
+    /// How many entries are what was written, from the first on.
+    pub entries: u64,
+    /// The hash of the last of them, hexadecimal. Noted elsewhere, it proves later that nothing up to there was changed.
+    pub head: String,
+    /// What is wrong, in words; `None`: nothing.
+    pub problem: Option<String>,
+}
+
+impl AuditVerdict {
+    pub(crate) fn new(head: &Head, problem: Option<String>) -> Self {
+        Self { entries: head.seq, head: hex(&head.hash), problem }
+    }
 }

@@ -10,12 +10,14 @@ mod error;
 pub mod file;
 pub mod master;
 pub mod seal;
+mod store_key;
 
 pub use ca::{CertifiedChain, LocalCa, SubjectName};
 pub use chain::{Facts, Uploaded};
 pub use error::KeyError;
 pub use master::{KeyId, MasterKey};
-pub use seal::{SealError, open, seal};
+pub use seal::{MasterKeys, SealError, open, seal};
+pub use store_key::StoreKey;
 
 /// `N` bytes from the system's generator, for values whose randomness protects something.
 fn random<const N: usize>() -> Result<[u8; N], KeyError> {

@@ -38,6 +38,20 @@ impl fmt::Debug for MasterKey {
 }
 
 impl MasterKey {
+    pub(crate) const LEN: usize = LEN;
+
+    pub(crate) fn random() -> Result<Self, KeyError> {
+        Ok(Self(Zeroizing::new(random()?)))
+    }
+
+    pub(crate) fn from_bytes(bytes: Zeroizing<[u8; LEN]>) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; LEN] {
+        &self.0
+    }
+
     /// Reads a key file: 64 hexadecimal digits; white space around them does not matter.
     ///
     /// A file that group or others may read is refused ([`KeyError::LooseFile`]); below `$CREDENTIALS_DIRECTORY` the
@@ -56,7 +70,7 @@ impl MasterKey {
     /// Makes a new key and its file (mode 0600). A file that is there already is never overwritten: that is an error of
     /// kind [`io::ErrorKind::AlreadyExists`].
     pub fn create(path: &Path) -> Result<Self, KeyError> {
-        let key = Self(Zeroizing::new(random()?));
+        let key = Self::random()?;
         let mut text = Zeroizing::new(String::with_capacity(2 * LEN + 1));
         // Writing into a String cannot fail.
         let _ = writeln!(text, "{}", Hex(&*key.0));

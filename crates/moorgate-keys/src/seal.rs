@@ -66,6 +66,28 @@ pub fn open(key: &MasterKey, purpose: &str, blob: &[u8]) -> Result<Zeroizing<Vec
     Ok(opened)
 }
 
+/// The master key in use, and the one before it for as long as something may be sealed under that.
+#[derive(Debug)]
+pub struct MasterKeys {
+    /// Seals, and opens.
+    pub current: MasterKey,
+    /// Opens.
+    pub previous: Option<MasterKey>,
+}
+
+impl MasterKeys {
+    /// Both, the one in use first.
+    pub fn iter(&self) -> impl Iterator<Item = &MasterKey> {
+        [&self.current].into_iter().chain(&self.previous)
+    }
+
+    /// Opens what [`seal`] made with either of them. The error is the one that the key in use gives.
+    pub fn open(&self, purpose: &str, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let with_previous = || open(self.previous.as_ref()?, purpose, blob).ok();
+        open(&self.current, purpose, blob).or_else(|error| with_previous().ok_or(error))
+    }
+}
+
 struct Head {
     version: u8,
     key: KeyId,

@@ -55,7 +55,7 @@ impl Compiler {
     /// What a row says, ready to be shown.
     pub(super) fn certificate(&self, row: &CertificateRow) -> Result<Certificate, UnusableCertificate> {
         let domain = row.domain.parse::<Domain>()?;
-        let key = open(&self.master_key, PURPOSE, &row.key)?;
+        let key = open(self.store_key.key(), PURPOSE, &row.key)?;
         let read = Uploaded::stored(row.chain.as_bytes(), key)?;
         Ok(Certificate {
             domain,
@@ -76,8 +76,8 @@ fn is_same(old: &Certificate, new: &Certificate) -> bool {
 }
 
 /// How a key stands in a row.
-pub(crate) fn seal_key(master_key: &MasterKey, key: &[u8]) -> Result<Vec<u8>, SealError> {
-    seal(master_key, PURPOSE, key)
+pub(crate) fn seal_key(store_key: &MasterKey, key: &[u8]) -> Result<Vec<u8>, SealError> {
+    seal(store_key, PURPOSE, key)
 }
 
 pub(super) fn remove_certificate(snapshot: &mut Snapshot, domain: &str) {

@@ -6,12 +6,11 @@ use moorgate_contract::{account::AccountId, egress::Pair, policy::Policy, time::
 
 use super::{Control, Inner, now};
 use crate::{
-    book::{AccountRow, Book, Edit},
+    book::{AccountRow, Book},
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::MAX_ACCOUNTS,
     names::check_account_name,
-    store::Tx,
     views::{AccountChange, AccountView},
 };
 
@@ -26,10 +25,8 @@ impl Control {
         let operation = async move |mut session: super::Session| {
             let inner = session.inner.clone();
             inner.refuse_new_account(&name)?;
-            let mut tx = session.begin().await?;
-            let row = insert(&mut tx, &name, now()).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutAccount(row)]);
+            session.add_account(new_row(&name, now())).await?;
+            session.commit().await?;
             inner.account_view(&name)
         };
         self.write(operation).await
@@ -62,12 +59,10 @@ impl Control {
         let name = name.to_owned();
         let operation = async move |mut session: super::Session| {
             let inner = session.inner.clone();
-            let mut row = inner.account_row(&name)?;
-            row.egress = compile::egress_text(&egress);
-            let mut tx = session.begin().await?;
-            tx.update_account(&row).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutAccount(row)]);
+            let old = inner.account_row(&name)?;
+            let row = AccountRow { egress: compile::egress_text(&egress), ..old.clone() };
+            session.set_account(&old, row).await?;
+            session.commit().await?;
             inner.account_view(&name)
         };
         self.write(operation).await
@@ -80,12 +75,9 @@ impl Control {
     pub async fn remove_account(&self, name: &str) -> Result<()> {
         let name = name.to_owned();
         let operation = async move |mut session: super::Session| {
-            let id = session.inner.account_row(&name)?.id;
-            let mut tx = session.begin().await?;
-            tx.delete_account(id).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::RemoveAccount(id)]);
-            Ok(())
+            let row = session.inner.account_row(&name)?;
+            session.remove_account(&row).await?;
+            session.commit().await
         };
         self.write(operation).await
     }
@@ -100,6 +92,11 @@ impl Inner {
     pub(crate) fn account_id(&self, name: &str) -> Result<AccountId> {
         let not_found = || ControlError::not_found(What::Account, name);
         self.book().account(name).map(|row| row.id).ok_or_else(not_found)
+    }
+
+    /// The name of an account, for the audit log.
+    pub(crate) fn account_name(&self, id: AccountId) -> String {
+        self.book().account_by_id(id).map(|row| row.name.clone()).unwrap_or_default()
     }
 
     fn refuse_new_account(&self, name: &str) -> Result<()> {
@@ -134,18 +131,17 @@ impl Inner {
     }
 }
 
-/// Stores a new account.
-pub(super) async fn insert(tx: &mut Tx<'_>, name: &str, created: Timestamp) -> Result<AccountRow> {
-    let mut row = AccountRow {
+/// A new account, which has yet to get its id.
+pub(super) fn new_row(name: &str, created: Timestamp) -> AccountRow {
+    AccountRow {
         id: AccountId(0),
         name: name.to_owned(),
         created,
         policy: super::policy::text(&Policy::default()),
         policy_cuts: 0,
         egress: String::new(),
-    };
-    row.id = tx.insert_account(&row).await?;
-    Ok(row)
+        tier: None,
+    }
 }
 
 fn check_egress(own: &[IpAddr], configured: &[IpAddr]) -> Result<(), Invalid> {

@@ -12,7 +12,7 @@ use super::{
     routes::{missing, stored_domain},
 };
 use crate::{
-    book::{Book, CertificateRow, Edit},
+    book::{Book, CertificateRow},
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CERTIFICATE_BYTES, MAX_ROUTES},
@@ -43,16 +43,15 @@ impl Control {
             let names = crate::error::short(&read.facts().names.join(", "));
             return Err(Invalid::CertificateOfOthers { domain, names }.into());
         }
-        let sealed = compile::seal_key(&self.inner.master_key, read.key_der()).map_err(ControlError::Seal)?;
+        let sealed = compile::seal_key(self.inner.store_key.key(), read.key_der()).map_err(ControlError::Seal)?;
         let (account, chain) = (account.map(str::to_owned), read.chain_pem());
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let account = inner.owner_of_certificate(account.as_deref(), &domain)?;
             let row = CertificateRow { account, domain: domain.clone(), chain, key: sealed, created: now() };
-            let mut tx = session.begin().await?;
-            tx.put_certificate(&row).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutCertificate(row)]);
+            let old = inner.book().certificate(&domain).cloned();
+            session.put_certificate(&inner.account_name(account), old.as_ref(), row).await?;
+            session.commit().await?;
             inner.certificate_view(&domain)
         };
         self.write(operation).await
@@ -87,14 +86,10 @@ impl Control {
         let domain = domain.to_owned();
         let operation = async move |mut session: Session| {
             let stored = stored_domain(&domain);
-            if session.inner.book().certificate(&stored).is_none() {
-                return Err(missing(What::Certificate, &domain));
-            }
-            let mut tx = session.begin().await?;
-            tx.delete_certificate(&stored).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::RemoveCertificate(stored)]);
-            Ok(())
+            let inner = session.inner.clone();
+            let row = inner.book().certificate(&stored).cloned().ok_or_else(|| missing(What::Certificate, &domain))?;
+            session.remove_certificate(&inner.account_name(row.account), &row).await?;
+            session.commit().await
         };
         self.write(operation).await
     }

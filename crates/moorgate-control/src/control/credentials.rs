@@ -1,19 +1,18 @@
 //! Credentials: proxy usernames and their passwords.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use moorgate_contract::{
-    account::{AccountId, Pepper, Secret},
+    account::{AccountId, CredentialId, Pepper, SecretHash},
     time::Timestamp,
 };
 
 use super::{Control, Inner, Session, now};
 use crate::{
-    book::{CredentialRow, Edit},
+    book::CredentialRow,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CREDENTIALS, MAX_OVERLAP},
     secret::{Password, random_username},
-    store::Tx,
     views::{CredentialView, NewCredential},
 };
 
@@ -26,14 +25,13 @@ impl Control {
         let account = account.to_owned();
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
-            let account = inner.account_id(&account)?;
-            if inner.book().count_credentials(account) >= MAX_CREDENTIALS {
+            let account = inner.account_row(&account)?;
+            if inner.book().count_credentials(account.id) >= MAX_CREDENTIALS {
                 return Err(Invalid::TooMany { what: What::Credential, limit: MAX_CREDENTIALS }.into());
             }
-            let mut tx = session.begin().await?;
-            let (row, new) = insert(&mut tx, inner.compiler.pepper(), account, now()).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutCredential(row)]);
+            let (row, hash, new) = new_row(inner.compiler.pepper(), account.id, now())?;
+            session.add_credential(&account.name, row, hash).await?;
+            session.commit().await?;
             Ok(new)
         };
         self.write(operation).await
@@ -63,23 +61,12 @@ impl Control {
         let (account, username) = (account.to_owned(), username.to_owned());
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
-            let mut row = inner.credential_row(&account, &username)?;
+            let old = inner.credential_row(&account, &username)?;
             let password = Password::random()?;
             let hash = inner.compiler.pepper().hash(&username, password.reveal().as_bytes());
-            let mut tx = session.begin().await?;
-            let mut kept = if overlap.is_zero() { None } else { row.secrets.pop() };
-            for old in &row.secrets {
-                tx.delete_secret(old.id).await?;
-            }
-            if let Some(old) = &mut kept {
-                let until = now().after(overlap);
-                tx.end_secret(old.id, until).await?;
-                old.until = Some(until);
-            }
-            let id = tx.insert_secret(row.id, hash).await?;
-            row.secrets = kept.into_iter().chain([Secret { id, hash, until: None }]).collect();
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutCredential(row)]);
+            let until = (!overlap.is_zero()).then(|| now().after(overlap));
+            session.rotate_credential(&account, &old, hash, until).await?;
+            session.commit().await?;
             Ok(NewCredential { username, password })
         };
         self.write(operation).await
@@ -93,11 +80,8 @@ impl Control {
         let (account, username) = (account.to_owned(), username.to_owned());
         let operation = async move |mut session: Session| {
             let row = session.inner.credential_row(&account, &username)?;
-            let mut tx = session.begin().await?;
-            tx.delete_credential(row.id).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::RemoveCredential(row.account, username)]);
-            Ok(())
+            session.remove_credential(&account, &row).await?;
+            session.commit().await
         };
         self.write(operation).await
     }
@@ -109,14 +93,11 @@ impl Control {
         }
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
-            let (gone, edits) = inner.ended(now);
-            let mut tx = session.begin().await?;
-            for id in gone {
-                tx.delete_secret(id).await?;
+            for row in inner.ended(now) {
+                let account = inner.account_name(row.account);
+                session.forget_ended(&account, &row, now).await?;
             }
-            let version = tx.commit().await?;
-            session.publish(version, edits);
-            Ok(())
+            session.commit().await
         };
         self.write(operation).await
     }
@@ -129,32 +110,35 @@ impl Inner {
         self.book().credential(account, username).cloned().ok_or_else(not_found)
     }
 
-    fn ended(&self, now: Timestamp) -> (Vec<moorgate_contract::account::SecretId>, Vec<Edit>) {
+    /// Credentials with passwords that have ended.
+    fn ended(&self, now: Timestamp) -> Vec<CredentialRow> {
         let book = self.book();
-        let due: Vec<_> = book.endings().filter(|(_, ending)| ending.until <= now).collect();
-        let rows = due.iter().filter_map(|(_, ending)| book.credential(ending.account, &ending.username));
-        let edits = rows.map(|row| {
-            let mut row = row.clone();
-            row.secrets.retain(|secret| secret.is_valid(now));
-            Edit::PutCredential(row)
-        });
-        (due.iter().map(|(id, _)| *id).collect(), edits.collect())
+        let due = book.endings().filter(|(_, ending)| ending.until <= now);
+        let due: BTreeSet<_> = due.map(|(_, ending)| (ending.account, ending.username.as_str())).collect();
+        due.into_iter().filter_map(|(account, username)| book.credential(account, username)).cloned().collect()
     }
 }
 
-/// Stores a new credential with its first password.
-pub(super) async fn insert(
-    tx: &mut Tx<'_>,
+/// A new credential, which has yet to get its id, with its first password.
+pub(super) fn new_row(
     pepper: &Pepper,
     account: AccountId,
     created: Timestamp,
-) -> Result<(CredentialRow, NewCredential)> {
+) -> Result<(CredentialRow, SecretHash, NewCredential)> {
     let (username, password) = (random_username()?, Password::random()?);
     let hash = pepper.hash(&username, password.reveal().as_bytes());
-    let id = tx.insert_credential(account, &username, created).await?;
-    let secrets = vec![Secret { id: tx.insert_secret(id, hash).await?, hash, until: None }];
-    let row = CredentialRow { id, account, username: username.clone(), created, secrets };
-    Ok((row, NewCredential { username, password }))
+    let row = CredentialRow {
+        id: CredentialId(0),
+        account,
+        username: username.clone(),
+        created,
+        expires: None,
+        clients: String::new(),
+        policy: None,
+        policy_cuts: 0,
+        secrets: Vec::new(),
+    };
+    Ok((row, hash, NewCredential { username, password }))
 }
 
 fn view(row: &CredentialRow, now: Timestamp) -> CredentialView {

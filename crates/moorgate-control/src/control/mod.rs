@@ -4,14 +4,14 @@ use std::{
     fmt,
     fs::File,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
 use moorgate_contract::{account::Pepper, flow::Flow, snapshot::Snapshot, time::Timestamp};
-use moorgate_keys::MasterKey;
+use moorgate_keys::{MasterKeys, StoreKey};
 use tokio::{
     sync::{Notify, broadcast},
     task::AbortHandle,
@@ -19,24 +19,32 @@ use tokio::{
 
 use crate::{
     book::{Book, Edit},
+    call::Call,
     compile::Compiler,
-    error::{ControlError, StoreError},
+    error::ControlError,
     flows::FlowStore,
     sealed,
-    settings::Plane,
+    settings::{Itself, Plane},
+    store::{Head, StoreUrl},
     views::{EgressView, Status},
 };
 
 mod accounts;
+mod audit;
 mod certificates;
+mod changes;
 mod credentials;
 mod flows;
+mod gateways;
 mod open;
 mod policy;
 pub(crate) mod routes;
 mod session;
+mod side;
 mod tokens;
 
+pub use audit::AuditFilter;
+pub(crate) use audit::hex;
 pub(crate) use session::{Session, Writer};
 
 /// What an operator can do. Cheap to clone; every clone is the same control plane.
@@ -46,6 +54,8 @@ pub(crate) use session::{Session, Writer};
 #[derive(Clone)]
 pub struct Control {
     pub(crate) inner: Arc<Inner>,
+    /// On whose behalf.
+    call: Arc<Call>,
 }
 
 impl fmt::Debug for Control {
@@ -56,10 +66,21 @@ impl fmt::Debug for Control {
 
 pub(crate) struct Inner {
     pub(crate) data_dir: PathBuf,
-    pub(crate) master_key: Arc<MasterKey>,
+    pub(crate) store_url: StoreUrl,
+    pub(crate) master_keys: MasterKeys,
+    store_key: Arc<StoreKey>,
+    /// This gateway, as the others on its store see it.
+    pub(crate) gateway: Itself,
+    /// Random: which start of that gateway this is.
+    id: String,
+    started: Timestamp,
+    seen: Mutex<gateways::Seen>,
+    side: side::Side,
     pub(crate) plane: Arc<dyn Plane>,
     pub(crate) compiler: Compiler,
     token_pepper: Pepper,
+    /// Of the audit log's hashes.
+    chain: Pepper,
     book: RwLock<Book>,
     current: ArcSwap<Snapshot>,
     writer: Arc<tokio::sync::Mutex<Writer>>,
@@ -93,6 +114,16 @@ impl Drop for Inner {
 }
 
 impl Control {
+    /// The same control plane, asked on somebody's behalf: what the audit log says of the changes made through it.
+    pub fn on_behalf(&self, call: Call) -> Self {
+        Self { inner: self.inner.clone(), call: Arc::new(call) }
+    }
+
+    /// The control plane as the gateway itself asks it.
+    pub(crate) fn by_itself(inner: Arc<Inner>) -> Self {
+        Self { inner, call: Arc::default() }
+    }
+
     /// The snapshot that is served.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.current.load_full()
@@ -129,14 +160,16 @@ impl Control {
     /// Later writes fail with [`ControlError::StoreDown`]; what is in memory can still be read.
     pub async fn close(&self) {
         self.inner.stop_tasks();
+        self.part().await;
         let mut writer = self.inner.writer.clone().lock_owned().await;
         let store = writer.close();
         self.inner.clone().seal().await;
         self.inner.flows.close().await;
-        if let Some(store) = store
-            && let Err(error) = store.close().await
-        {
-            tracing::error!(error = crate::error::chain(&error), "the store was not closed well");
+        let side = self.inner.side.lock().await.take();
+        for store in side.into_iter().chain(store) {
+            if let Err(error) = store.close().await {
+                tracing::error!(error = crate::error::chain(&error), "the store was not closed well");
+            }
         }
         *lock(&self.inner.lock) = None;
     }
@@ -177,14 +210,14 @@ impl Inner {
     }
 
     /// Serves what was just committed. Called under the writer's lock, so versions are published in order.
-    fn publish(&self, version: u64, edits: Vec<Edit>) {
+    fn publish(&self, version: u64, head: Head, edits: Vec<Edit>) {
         let mut snapshot = Snapshot::clone(&self.current.load());
         let mut book = self.book_mut();
         for edit in edits {
             self.compiler.edit(&mut snapshot, &edit, &book);
             book.apply(edit);
         }
-        book.set_version(version);
+        book.set_version(version, head);
         drop(book);
         snapshot.version = version;
         self.serve(snapshot);
@@ -210,7 +243,7 @@ impl Inner {
         let write = move || {
             let _turn = lock(&self.sealing);
             let rows = self.book().rows();
-            let written = sealed::write(&self.data_dir, &self.master_key, &rows);
+            let written = sealed::write(&self.data_dir, &self.master_keys.current, &rows);
             if let Err(error) = &written {
                 let path = sealed::path(&self.data_dir);
                 tracing::error!(path = %path.display(), error = crate::error::chain(error), "no sealed copy: a restart needs the store");
@@ -223,14 +256,6 @@ impl Inner {
     fn stop_tasks(&self) {
         lock(&self.tasks).drain(..).for_each(|task| task.abort());
     }
-
-    fn store_path(&self) -> PathBuf {
-        store_path(&self.data_dir)
-    }
-}
-
-fn store_path(data_dir: &Path) -> PathBuf {
-    crate::store::sqlite::path(data_dir)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -239,12 +264,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
-}
-
-impl From<StoreError> for ControlError {
-    fn from(error: StoreError) -> Self {
-        Self::StoreDown(error)
-    }
 }
 
 #[cfg(test)]

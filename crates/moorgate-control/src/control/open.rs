@@ -9,29 +9,32 @@ use std::{
 
 use arc_swap::ArcSwap;
 use moorgate_contract::account::Pepper;
-use moorgate_keys::{MasterKey, SealError, file};
+use moorgate_keys::{MasterKeys, SealError, StoreKey, file};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep, timeout},
 };
 
-use super::{Control, Inner, Signals, Writer, accounts, credentials, now, store_path, tokens};
+use super::{Control, Inner, Signals, Writer, accounts, changes, credentials, now, tokens};
 use crate::{
     background,
     book::{Book, Rows},
     compile::Compiler,
     error::{ControlError, Result, SealedProblem, StoreError, chain},
     flows::FlowStore,
-    limits::{FOLLOW_BUFFER, LOCK_TIME, RETRY, STORE_TIME},
+    limits::{COLD_START_TIME, FOLLOW_BUFFER, LOCK_TIME, RETRY, STORE_TIME},
+    location::Location,
     sealed,
+    secret::random_token_id,
     settings::{Settings, Start},
-    store::{Opening, Store},
+    store::{Author, Opening, Store, StoreUrl, Tx},
     views::{NewCredential, NewToken, Scope},
 };
 
 const DEFAULT_ACCOUNT: &str = "default";
 const CREDENTIAL_PEPPER: &str = "credential pepper";
 const TOKEN_PEPPER: &str = "token pepper";
+const AUDIT_CHAIN: &str = "audit chain";
 
 /// What a first start makes.
 struct Made {
@@ -49,31 +52,37 @@ impl Control {
     /// [`ControlError::WrongMasterKey`], [`ControlError::NewerSchema`] and [`ControlError::InUse`], before anything was
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
-        if settings.store_url != "sqlite" {
-            // What follows the scheme may hold a password.
-            let url = settings.store_url.split(':').next().unwrap_or_default();
-            return Err(ControlError::UnsupportedStore { url: crate::error::short(url) });
-        }
-        let Settings { data_dir, master_key, site, egress, plane, .. } = settings;
-        let master_key = Arc::new(master_key);
+        let Settings { data_dir, store_url, master_keys, site, egress, plane, gateway, make_default_account } =
+            settings;
+        let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
-        let pepper = Pepper::new(*master_key.derive(CREDENTIAL_PEPPER));
-        let compiler = Compiler::new(site, pepper, egress, master_key.clone());
-        let token_pepper = Pepper::new(*master_key.derive(TOKEN_PEPPER));
-
-        let first = FirstStart {
-            peppers: (compiler.pepper(), &token_pepper),
-            account: settings.make_default_account.then_some(DEFAULT_ACCOUNT),
+        let opening = Beginning {
+            data_dir: &data_dir,
+            store_url: &store_url,
+            keys: &master_keys,
+            gateway: &gateway.name,
+            account: make_default_account.then_some(DEFAULT_ACCOUNT),
         };
-        let Opened { rows, store, made, trouble } = store_or_copy(&data_dir, &master_key, first).await?;
+        let Opened { rows, store, store_key, made, trouble } = opening.store_or_copy().await?;
 
+        let store_key = Arc::new(store_key);
+        let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
+        let compiler = Compiler::new(site, pepper, egress, store_key.clone());
         let inner = Arc::new(Inner {
             flows: FlowStore::new(&data_dir),
             data_dir,
-            master_key,
+            store_url,
+            master_keys,
+            gateway,
+            id: random_token_id()?,
+            started: now(),
+            seen: Mutex::default(),
+            side: Arc::default(),
             plane,
-            token_pepper,
+            token_pepper: Pepper::new(*store_key.key().derive(TOKEN_PEPPER)),
+            chain: Pepper::new(*store_key.key().derive(AUDIT_CHAIN)),
+            store_key,
             book: RwLock::default(),
             current: ArcSwap::from_pointee(compiler.empty()),
             compiler,
@@ -92,7 +101,7 @@ impl Control {
             inner.signals.mend.notify_one();
         }
         *super::lock(&inner.tasks) = background::spawn(&inner);
-        let control = Self { inner };
+        let control = Self::by_itself(inner);
         let status = control.status();
         let start = Start {
             first: made.is_some(),
@@ -112,77 +121,136 @@ struct Opened {
     rows: Rows,
     /// `None`: the rows come from the sealed copy, because of the trouble.
     store: Option<Store>,
+    store_key: StoreKey,
     made: Option<Made>,
     trouble: Option<String>,
 }
 
-async fn store_or_copy(data_dir: &Path, key: &MasterKey, first: FirstStart<'_>) -> Result<Opened> {
-    let opening = async {
-        let mut store = open_store(data_dir, key).await?;
-        let made = if store.is_new() { Some(first.make(&mut store, key).await?) } else { None };
-        let rows = load(&mut store, data_dir, key).await?;
-        Ok(Opened { rows, store: Some(store), made, trouble: None })
-    };
-    let too_slow = StoreError::TooSlow { limit: STORE_TIME };
-    match timeout(STORE_TIME, opening).await.unwrap_or(Err(too_slow.into())) {
-        Err(ControlError::StoreDown(source)) => {
-            let trouble = Some(chain(&source));
-            Ok(Opened { rows: unseal(data_dir, key, source)?, store: None, made: None, trouble })
-        }
-        opened => opened,
-    }
-}
-
-async fn open_store(data_dir: &Path, key: &MasterKey) -> Result<Store> {
-    // Where there is a sealed copy there was a store: making an empty one in its place would lock everybody out.
-    let opening = if sealed::exists(data_dir) { Opening::MustExist } else { Opening::MayCreate };
-    Store::open(&store_path(data_dir), key.key_id(), opening).await
-}
-
-/// What a first start is to make, and with what.
-struct FirstStart<'a> {
-    /// Of credentials and of tokens.
-    peppers: (&'a Pepper, &'a Pepper),
+/// What a start begins with.
+struct Beginning<'a> {
+    data_dir: &'a Path,
+    store_url: &'a StoreUrl,
+    keys: &'a MasterKeys,
+    gateway: &'a str,
+    /// What a first start is to make.
     account: Option<&'static str>,
 }
 
-impl FirstStart<'_> {
-    /// One transaction: a start that is killed half-way has not been the first.
-    async fn make(&self, store: &mut Store, key: &MasterKey) -> Result<Made> {
-        let (at, (pepper, token_pepper)) = (now(), self.peppers);
+impl Beginning<'_> {
+    async fn store_or_copy(&self) -> Result<Opened> {
+        let has_copy = sealed::exists(self.data_dir);
+        // Where there is a copy to serve, nobody is to wait for a store that is down.
+        let limit = if has_copy { COLD_START_TIME } else { STORE_TIME };
+        // Where there is a sealed copy there was a store: making an empty one in its place would lock everybody out.
+        let opening = if has_copy { Opening::MustExist } else { Opening::MayCreate };
+        match timeout(limit, self.open_store(opening)).await.unwrap_or(Err(StoreError::TooSlow { limit }.into())) {
+            Err(ControlError::StoreDown(source)) => {
+                let trouble = Some(chain(&source));
+                let rows = self.unseal(source)?;
+                let store_key = self.store_key(rows.key.as_deref(), &sealed::path(self.data_dir).as_path().into())?;
+                Ok(Opened { rows, store: None, store_key, made: None, trouble })
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_store(&self, opening: Opening) -> Result<Opened> {
+        let store = Store::open(self.store_url, self.keys, opening).await?;
         let mut tx = store.begin().await?;
-        tx.initialise(key.key_id()).await?;
+        if tx.is_new() {
+            return self.make(tx).await;
+        }
+        let mut rows = tx.load().await?;
+        let store_key = self.store_key(rows.key.as_deref(), &self.store_url.location())?;
+        let chain = Pepper::new(*store_key.key().derive(AUDIT_CHAIN));
+        let sealed = self.sealed_version();
+        let mut entries = Vec::new();
+        if rows.key.is_none() {
+            let master = &self.keys.current;
+            let key = store_key.seal(master).map_err(ControlError::Seal)?;
+            tx.set_key(master.key_id(), &key).await?;
+            rows.key = Some(key);
+            entries.push(changes::sealed_key(master.key_id()));
+        }
+        if sealed > rows.version {
+            // Versions must go on growing, or two different snapshots would bear the same one.
+            tracing::warn!(
+                stored = rows.version,
+                sealed,
+                "the store is older than its sealed copy: a backup was restored"
+            );
+            tx.raise_version(sealed);
+            entries.push(changes::restored(rows.version, sealed));
+        }
+        let store = if entries.is_empty() {
+            tx.rollback().await?
+        } else {
+            let (store, version, head) = tx.commit(entries, &self.author(), &chain).await?;
+            (rows.version, rows.head) = (version, head);
+            store
+        };
+        Ok(Opened { rows, store: Some(store), store_key, made: None, trouble: None })
+    }
+
+    /// A first start, in one transaction: one that is killed half-way has not been the first.
+    async fn make(&self, mut tx: Tx) -> Result<Opened> {
+        let (at, store_key) = (now(), StoreKey::random().map_err(ControlError::File)?);
+        let master = &self.keys.current;
+        tx.initialise(master.key_id(), &store_key.seal(master).map_err(ControlError::Seal)?).await?;
+        let mut entries = vec![changes::sealed_key(master.key_id())];
         let mut account = None;
         if let Some(name) = self.account {
-            let row = accounts::insert(&mut tx, name, at).await?;
-            let (_, credential) = credentials::insert(&mut tx, pepper, row.id, at).await?;
-            account = Some((name.to_owned(), credential));
+            let mut row = accounts::new_row(name, at);
+            row.id = tx.insert_account(&row).await?;
+            entries.push(changes::added_account(&row));
+            let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
+            let (mut credential, hash, new) = credentials::new_row(&pepper, row.id, at)?;
+            credential.id = tx.insert_credential(&credential).await?;
+            tx.insert_secret(credential.id, hash).await?;
+            entries.push(changes::added_credential(name, &credential));
+            account = Some((name.to_owned(), new));
         }
-        let (_, token) = tokens::insert(&mut tx, token_pepper, None, Scope::Write, at).await?;
-        tx.commit().await?;
-        Ok(Made { account, token })
+        let token_pepper = Pepper::new(*store_key.key().derive(TOKEN_PEPPER));
+        let (row, token) = tokens::new_row(&token_pepper, None, Scope::Write, at)?;
+        tx.insert_token(&row).await?;
+        entries.push(changes::added_token(None, &row));
+        let chain = Pepper::new(*store_key.key().derive(AUDIT_CHAIN));
+        let (store, ..) = tx.commit(entries, &self.author(), &chain).await?;
+        let mut tx = store.begin().await?;
+        let rows = tx.load().await?;
+        let (store, made) = (tx.rollback().await?, Made { account, token });
+        Ok(Opened { rows, store: Some(store), store_key, made: Some(made), trouble: None })
     }
-}
 
-async fn load(store: &mut Store, data_dir: &Path, key: &MasterKey) -> Result<Rows> {
-    let rows = store.load().await?;
-    let sealed = sealed::read(data_dir, key).map_or(0, |rows| rows.version);
-    if sealed <= rows.version {
-        return Ok(rows);
+    fn author(&self) -> Author {
+        Author { at: now(), gateway: self.gateway.to_owned(), token: None, owner: None, client: None }
     }
-    // Versions must go on growing, or two different snapshots would bear the same one.
-    tracing::warn!(stored = rows.version, sealed, "the store is older than its sealed copy: a backup was restored");
-    store.raise_version(sealed).await?;
-    Ok(store.load().await?)
-}
 
-fn unseal(data_dir: &Path, key: &MasterKey, source: StoreError) -> Result<Rows> {
-    sealed::read(data_dir, key).map_err(|problem| match problem {
-        SealedProblem::Seal(SealError::WrongKey { wants, have }) => {
-            ControlError::WrongMasterKey { path: sealed::path(data_dir), wants, have }
-        }
-        sealed => ControlError::Unstartable { source, sealed },
-    })
+    /// The version of the sealed copy; 0 when there is none that can be read.
+    fn sealed_version(&self) -> u64 {
+        sealed::read(self.data_dir, self.keys).map_or(0, |rows| rows.version)
+    }
+
+    /// The store's own key, opened with whichever master key it is sealed under.
+    fn store_key(&self, sealed: Option<&[u8]>, location: &Location) -> Result<StoreKey> {
+        let Some(sealed) = sealed else { return Ok(StoreKey::of_master(&self.keys.current)) };
+        StoreKey::open(self.keys, sealed).map_err(|problem| match problem {
+            SealError::WrongKey { wants, have } => {
+                ControlError::WrongMasterKey { location: location.clone(), wants, have }
+            }
+            problem => StoreError::Key { location: location.clone(), problem }.into(),
+        })
+    }
+
+    fn unseal(&self, source: StoreError) -> Result<Rows> {
+        sealed::read(self.data_dir, self.keys).map_err(|problem| match problem {
+            SealedProblem::Seal(SealError::WrongKey { wants, have }) => {
+                let location = sealed::path(self.data_dir).as_path().into();
+                ControlError::WrongMasterKey { location, wants, have }
+            }
+            sealed => ControlError::Unstartable { source, sealed },
+        })
+    }
 }
 
 /// Two processes with one store would each serve what the other doesn't know.

@@ -4,7 +4,7 @@ use moorgate_contract::policy::{MAX_RULES, Policy};
 
 use super::{Control, Session};
 use crate::{
-    book::Edit,
+    book::AccountRow,
     compile,
     error::{ControlError, Invalid, Result},
 };
@@ -30,14 +30,11 @@ impl Control {
         }
         let account = account.to_owned();
         let operation = async move |mut session: Session| {
-            let mut row = session.inner.account_row(&account)?;
-            row.policy = text(&policy);
-            row.policy_cuts += u64::from(cut);
-            let mut tx = session.begin().await?;
-            tx.update_account(&row).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutAccount(row)]);
-            Ok(())
+            let old = session.inner.account_row(&account)?;
+            let policy_cuts = old.policy_cuts + u64::from(cut);
+            let row = AccountRow { policy: text(&policy), policy_cuts, ..old.clone() };
+            session.set_account(&old, row).await?;
+            session.commit().await
         };
         self.write(operation).await
     }

@@ -14,7 +14,7 @@ use moorgate_wire::host::Host;
 
 use super::{Control, Inner, Session, now};
 use crate::{
-    book::{Book, Edit, RouteRow},
+    book::{Book, RouteRow},
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_ROUTES, MAX_SETTINGS_BYTES},
@@ -43,7 +43,7 @@ impl Control {
             let inner = session.inner.clone();
             let (account, domain) = (inner.owner(account.as_deref())?, domain.to_string());
             inner.refuse_new_route(account, &domain)?;
-            let mut row = RouteRow {
+            let row = RouteRow {
                 id: RouteId(0),
                 account,
                 domain: domain.clone(),
@@ -51,10 +51,8 @@ impl Control {
                 settings,
                 created: now(),
             };
-            let mut tx = session.begin().await?;
-            row.id = tx.insert_route(&row).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutRoute(row)]);
+            session.add_route(&inner.account_name(account), row).await?;
+            session.commit().await?;
             inner.route_view(&domain)
         };
         self.write(operation).await
@@ -89,15 +87,14 @@ impl Control {
         let domain = domain.to_owned();
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
-            let mut row = inner.route_row(&domain)?;
+            let row = inner.route_row(&domain)?;
             // What can't be read is not served either: it is set anew from the beginning.
             let old = compile::settings(&row).unwrap_or_default();
             let mode = compile::mode(&row.mode).unwrap_or(Mode::Terminate);
-            row.settings = inner.changed(old, change, mode)?;
-            let mut tx = session.begin().await?;
-            tx.update_route(&row).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutRoute(row)]);
+            let settings = inner.changed(old, change, mode)?;
+            let account = inner.account_name(row.account);
+            session.set_route(&account, &row, RouteRow { settings, ..row.clone() }).await?;
+            session.commit().await?;
             inner.route_view(&domain)
         };
         self.write(operation).await
@@ -111,11 +108,9 @@ impl Control {
         let domain = domain.to_owned();
         let operation = async move |mut session: Session| {
             let row = session.inner.route_row(&domain)?;
-            let mut tx = session.begin().await?;
-            tx.delete_route(row.id).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::RemoveRoute(row.domain)]);
-            Ok(())
+            let account = session.inner.account_name(row.account);
+            session.remove_route(&account, &row).await?;
+            session.commit().await
         };
         self.write(operation).await
     }

@@ -8,11 +8,10 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Control, Session, now};
 use crate::{
-    book::{Book, Edit, TokenRow},
+    book::{Book, TokenRow},
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_BEARER, MAX_TOKENS},
     secret::{Token, random_token_id},
-    store::Tx,
     views::{Caller, NewToken, Scope, TokenView},
 };
 
@@ -28,14 +27,13 @@ impl Control {
         let account = account.map(str::to_owned);
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
-            let account = account.map(|account| inner.account_id(&account)).transpose()?;
-            if inner.book().tokens().filter(|row| row.account == account).count() >= MAX_TOKENS {
+            let id = account.as_deref().map(|account| inner.account_id(account)).transpose()?;
+            if inner.book().tokens().filter(|row| row.account == id).count() >= MAX_TOKENS {
                 return Err(Invalid::TooMany { what: What::Token, limit: MAX_TOKENS }.into());
             }
-            let mut tx = session.begin().await?;
-            let (row, new) = insert(&mut tx, &inner.token_pepper, account, scope, now()).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::PutToken(row)]);
+            let (row, new) = new_row(&inner.token_pepper, id, scope, now())?;
+            session.add_token(account.as_deref(), row).await?;
+            session.commit().await?;
             Ok(new)
         };
         self.write(operation).await
@@ -71,14 +69,11 @@ impl Control {
     pub async fn revoke_token(&self, id: &str) -> Result<()> {
         let id = id.to_owned();
         let operation = async move |mut session: Session| {
-            if session.inner.book().token(&id).is_none() {
-                return Err(ControlError::not_found(What::Token, &id));
-            }
-            let mut tx = session.begin().await?;
-            tx.delete_token(&id).await?;
-            let version = tx.commit().await?;
-            session.publish(version, vec![Edit::RemoveToken(id)]);
-            Ok(())
+            let inner = session.inner.clone();
+            let row = inner.book().token(&id).cloned().ok_or_else(|| ControlError::not_found(What::Token, &id))?;
+            let account = row.account.map(|account| inner.account_name(account));
+            session.remove_token(account.as_deref(), &row).await?;
+            session.commit().await
         };
         self.write(operation).await
     }
@@ -102,9 +97,8 @@ impl Control {
     }
 }
 
-/// Stores a new token.
-pub(super) async fn insert(
-    tx: &mut Tx<'_>,
+/// A new token.
+pub(super) fn new_row(
     pepper: &Pepper,
     account: Option<AccountId>,
     scope: Scope,
@@ -112,9 +106,7 @@ pub(super) async fn insert(
 ) -> Result<(TokenRow, NewToken)> {
     let (id, token) = (random_token_id()?, Token::random()?);
     let hash = pepper.hash(DOMAIN, token.reveal().as_bytes());
-    let row = TokenRow { id: id.clone(), account, scope, hash, created };
-    tx.insert_token(&row).await?;
-    Ok((row, NewToken { id, token }))
+    Ok((TokenRow { id: id.clone(), account, scope, hash, created }, NewToken { id, token }))
 }
 
 fn view(book: &Book, row: &TokenRow) -> TokenView {

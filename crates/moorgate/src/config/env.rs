@@ -20,7 +20,7 @@ pub(super) fn read(env: &dyn Fn(&str) -> Option<String>) -> Result<HashMap<Key, 
                 return Err(ConfigError::Later { place: Place::Env { variable }, key: key.dotted().into() });
             }
             (Kind::List, plain) => plain,
-            (Kind::Plain | Kind::Later, plain) => plain.filter(|value| !value.trim().is_empty()),
+            (Kind::Plain | Kind::Hidden | Kind::Later, plain) => plain.filter(|value| !value.trim().is_empty()),
         };
         if let Some(value) = value {
             found.insert(*key, Given { place: Place::Env { variable }, value: Value::Variable(value) });

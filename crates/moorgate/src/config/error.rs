@@ -84,8 +84,14 @@ pub(crate) enum Wanted {
     #[error("stdout, off or a file's path with a slash in it, such as /var/log/moorgate/flows.log")]
     Flows,
     /// The only store there is.
-    #[error("sqlite")]
+    #[error("sqlite or postgres://USER:PASSWORD@HOST/DATABASE")]
     Store,
+    /// A master key.
+    #[error("64 hexadecimal digits")]
+    MasterKey,
+    /// A gateway's name.
+    #[error("a name of letters, digits, hyphens and dots, such as gateway-1")]
+    GatewayName,
 }
 
 /// Why the settings can't be used. One line each, with what to do.
@@ -126,14 +132,6 @@ pub(crate) enum ConfigError {
         place: Place,
         /// The key.
         key: Box<str>,
-    },
-    /// PostgreSQL is a later version's. The URL may hold a password, so it is not shown.
-    #[error(
-        "{place}: a PostgreSQL store is not supported by this version; write store.url = \"sqlite\" or leave it out"
-    )]
-    Postgres {
-        /// Where.
-        place: Place,
     },
     /// A value that the key can't have.
     #[error("{place}: {key} is {}, but must be {wanted}", visible(&**value))]

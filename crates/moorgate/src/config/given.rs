@@ -11,7 +11,7 @@ use moorgate_contract::guard::Guard;
 use moorgate_wire::host::Host;
 
 use super::{
-    FlowLog, LogFormat,
+    FlowLog, LogFormat, Secret,
     error::{Place, Wanted},
 };
 
@@ -116,11 +116,20 @@ pub(super) fn optional_path(value: &Value) -> Result<Option<PathBuf>, Bad> {
 }
 
 pub(super) fn store(value: &Value) -> Result<Box<str>, Bad> {
-    value.one(Wanted::Store, |text| (text == "sqlite").then(|| text.into()))
+    let is_url = |text: &str| text.starts_with("postgres://") || text.starts_with("postgresql://");
+    value.one(Wanted::Store, |text| (text == "sqlite" || is_url(text)).then(|| text.into()))
 }
 
-pub(super) fn is_postgres(value: &Value) -> bool {
-    value.text().is_some_and(|text| text.starts_with("postgres"))
+pub(super) fn master_key(value: &Value) -> Result<Option<Secret>, Bad> {
+    let is_key = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    value.one(Wanted::MasterKey, |text| is_key(text).then(|| Some(Secret(text.to_owned().into()))))
+}
+
+/// `[a-z0-9-]`, such as a host's name.
+pub(super) fn gateway_name(value: &Value) -> Result<Option<Box<str>>, Bad> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let is_name = |text: &str| (1..=63).contains(&text.len()) && text.bytes().all(good);
+    value.one(Wanted::GatewayName, |text| is_name(text).then(|| Some(text.into())))
 }
 
 pub(super) fn listen(value: &Value) -> Result<SocketAddr, Bad> {

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     List,
     /// Read; in the environment also as `…_FILE`, the name of a file that holds the value.
     Secret,
+    /// A secret whose file is a key of its own.
+    Hidden,
     /// A later version's: refused, unless it says "none".
     Later,
 }
@@ -60,7 +62,9 @@ const fn later(section: &'static str, name: &'static str) -> Key {
 pub(crate) const KEYS: &[Key] = &[
     key("", "data_dir"),
     Key { section: "store", name: "url", kind: Kind::Secret },
+    Key { section: "secrets", name: "master_key", kind: Kind::Hidden },
     key("secrets", "master_key_file"),
+    key("secrets", "previous_master_key_file"),
     list("inbound", "http"),
     list("inbound", "tls"),
     list("inbound", "trust_proxy_protocol_from"),
@@ -97,7 +101,7 @@ pub(crate) const KEYS: &[Key] = &[
     later("metrics", "listen"),
     key("log", "format"),
     key("log", "flows"),
-    later("cluster", "name"),
+    key("cluster", "name"),
     later("cluster", "peer"),
 ];
 

@@ -10,7 +10,7 @@ mod keys;
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -18,6 +18,7 @@ use std::{
 use ipnet::IpNet;
 use moorgate_contract::{guard::Guard, limits::Limits, listener::Listener};
 use moorgate_wire::{host::Host, name::DomainName};
+use zeroize::Zeroizing;
 
 pub(crate) use error::ConfigError;
 use error::Place;
@@ -60,17 +61,27 @@ pub(crate) enum FlowLog {
     File(PathBuf),
 }
 
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) Zeroizing<String>);
+
 /// A gateway's settings, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Config {
     /// Which defaults held.
     pub(crate) profile: Profile,
     /// Absolute.
     pub(crate) data_dir: PathBuf,
-    /// `sqlite`, the one store of this version.
+    /// `sqlite` or a PostgreSQL's URL, which may hold a password.
     pub(crate) store_url: Box<str>,
+    /// The master key itself; before its file.
+    pub(crate) master_key: Option<Secret>,
     /// `None`: `data_dir/master.key`, made when missing.
     pub(crate) master_key_file: Option<PathBuf>,
+    /// Of the master key before this one, until everything is sealed anew.
+    pub(crate) previous_master_key_file: Option<PathBuf>,
+    /// What this gateway is called among those on its store; `None`: after the host and the data directory.
+    pub(crate) gateway_name: Option<Box<str>>,
     /// Each list may be empty: then that listener is not opened. Port 0 is the kernel's choice.
     pub(crate) inbound_http: Vec<SocketAddr>,
     /// As [`Config::inbound_http`].
@@ -102,6 +113,15 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Where flows are written.
     pub(crate) log_flows: FlowLog,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("profile", &self.profile)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -214,7 +234,7 @@ impl Settings {
             place: given.place.clone(),
             key: key.dotted().into(),
             // A mistyped secret is still one.
-            value: if key.kind == Kind::Secret { "…".into() } else { value.into() },
+            value: if matches!(key.kind, Kind::Secret | Kind::Hidden) { "…".into() } else { value.into() },
             wanted,
         })
     }
@@ -247,8 +267,11 @@ impl Settings {
         let config = Config {
             profile: self.profile,
             data_dir: self.data_dir(data_dir, env)?,
-            store_url: self.store()?,
+            store_url: self.get("store", "url", "sqlite".into(), given::store)?,
+            master_key: self.get("secrets", "master_key", None, given::master_key)?,
             master_key_file: self.master_key_file(env)?,
+            previous_master_key_file: self.get("secrets", "previous_master_key_file", None, given::optional_path)?,
+            gateway_name: self.get("cluster", "name", None, given::gateway_name)?,
             inbound_http: self.listener("inbound", "http", 80, 8080)?,
             inbound_tls: self.listener("inbound", "tls", 443, 8443)?,
             load_balancers: self.list("inbound", "trust_proxy_protocol_from", Vec::new(), given::cidrs)?,
@@ -280,15 +303,6 @@ impl Settings {
         };
         // Fails only for an empty path or without a working directory; then the path says it best itself.
         Ok(std::path::absolute(&path).unwrap_or(path))
-    }
-
-    fn store(&self) -> Result<Box<str>, ConfigError> {
-        match self.given("store", "url") {
-            Some((_, given)) if given::is_postgres(&given.value) => {
-                Err(ConfigError::Postgres { place: given.place.clone() })
-            }
-            _ => self.get("store", "url", "sqlite".into(), given::store),
-        }
     }
 
     fn master_key_file(&self, env: &dyn Fn(&str) -> Option<String>) -> Result<Option<PathBuf>, ConfigError> {

@@ -263,18 +263,21 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
             "[log]\nflows = \"sdtout\"",
             "line 2: log.flows is \"sdtout\", but must be stdout, off or a file's path with a slash in it, such as /var/log/moorgate/flows.log",
         ),
-        ("[store]\nurl = \"mysql://a:secret@b\"", "line 2: store.url is …, but must be sqlite"),
         (
-            "[store]\nurl = \"postgres://a:secret@b\"",
-            "line 2: a PostgreSQL store is not supported by this version; write store.url = \"sqlite\" or leave it out",
+            "[store]\nurl = \"mysql://a:secret@b\"",
+            "line 2: store.url is …, but must be sqlite or postgres://USER:PASSWORD@HOST/DATABASE",
         ),
+        ("[secrets]\nmaster_key = \"5ecret\"", "line 2: secrets.master_key is …, but must be 64 hexadecimal digits"),
         (
             "[console]\nlisten = \"0.0.0.0:7070\"",
             "line 2: console.listen is 0.0.0.0:7070, but the console speaks plain HTTP and so opens on loopback only in this version; \
              write 127.0.0.1:7070 and reach it through an SSH tunnel",
         ),
         ("[dns]\nzone = \"edge.example.com\"", "line 2: dns.zone is not supported by this version; leave it out"),
-        ("[cluster]\nname = \"a\"", "line 2: cluster.name is not supported by this version; leave it out"),
+        (
+            "[cluster]\nname = \"a b\"",
+            "line 2: cluster.name is \"a b\", but must be a name of letters, digits, hyphens and dots, such as gateway-1",
+        ),
         ("[cluster]\nanything = \"a\"", "line 2: cluster.anything is not supported by this version; leave it out"),
         (
             "[inbound]\ntrust_proxy_protocol_from = [\"lb.example.com\"]",
@@ -310,7 +313,7 @@ fn each_key_is_read_from_its_own_variable() {
         let variable = key.variable();
         let error = read("", &[(variable.as_str(), "\u{1b}[31mno such value")]).map(|_| ());
         // Any text is a path.
-        let any_text = matches!(key.name, "data_dir" | "master_key_file");
+        let any_text = matches!(key.name, "data_dir" | "master_key_file" | "previous_master_key_file");
         assert_eq!(error.is_ok(), any_text, "{variable}: {error:?}");
         assert!(error.err().is_none_or(|error| error.contains(&variable) && !error.contains('\u{1b}')), "{variable}");
     }

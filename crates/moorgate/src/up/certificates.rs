@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use moorgate_contract::decide::ECHO;
-use moorgate_keys::{LocalCa, MasterKey, SubjectName, file, open, seal};
+use moorgate_keys::{LocalCa, MasterKeys, SubjectName, file, open, seal};
 use moorgate_proxy::gateway::Terminators;
 use moorgate_tls::{CertSource, LocalIssuer, Terminator};
 
@@ -26,8 +26,8 @@ pub(super) struct Certificates {
 
 impl Certificates {
     /// Reads the CA (or makes it) and issues this start's certificates.
-    pub(super) fn open(config: &Config, addresses: &Addresses, key: &MasterKey) -> Result<Self, UpError> {
-        let ca = Arc::new(open_ca(&config.data_dir, key)?);
+    pub(super) fn open(config: &Config, addresses: &Addresses, keys: &MasterKeys) -> Result<Self, UpError> {
+        let ca = Arc::new(open_ca(&config.data_dir, keys)?);
         let names = names(config, addresses);
         let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
         let proxy = CertSource::new(&ca.issue(&names)?)?;
@@ -62,24 +62,29 @@ impl Certificates {
     }
 }
 
-fn open_ca(data_dir: &Path, key: &MasterKey) -> Result<LocalCa, UpError> {
+fn open_ca(data_dir: &Path, keys: &MasterKeys) -> Result<LocalCa, UpError> {
     let (cert_path, key_path) = (data_dir.join("ca.pem"), data_dir.join(CA_KEY));
-    if key_path.exists() {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| UpError::File { action: "read", path: path.to_owned(), source })
-        };
-        let sealed = read(&key_path)?;
-        let private = open(key, CA_PURPOSE, &sealed).map_err(|source| UpError::Sealed { path: key_path, source })?;
-        let certificate = read(&cert_path)?;
-        return Ok(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?);
+    let seal_error = |source| UpError::Sealed { path: key_path.clone(), source };
+    let current = &keys.current;
+    if !key_path.exists() {
+        let ca = LocalCa::create("Moorgate local CA")?;
+        let sealed = seal(current, CA_PURPOSE, &ca.key_der()).map_err(seal_error)?;
+        // The certificate first: a key without it would be refused at the next start.
+        file::write_public(&cert_path, ca.cert_pem().as_bytes())?;
+        file::write_private(&key_path, &sealed)?;
+        return Ok(ca);
     }
-    let ca = LocalCa::create("Moorgate local CA")?;
-    let sealed =
-        seal(key, CA_PURPOSE, &ca.key_der()).map_err(|source| UpError::Sealed { path: key_path.clone(), source })?;
-    // The certificate first: a key without it would be refused at the next start.
-    file::write_public(&cert_path, ca.cert_pem().as_bytes())?;
-    file::write_private(&key_path, &sealed)?;
-    Ok(ca)
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| UpError::File { action: "read", path: path.to_owned(), source })
+    };
+    let sealed = read(&key_path)?;
+    let private = keys.open(CA_PURPOSE, &sealed).map_err(seal_error)?;
+    if open(current, CA_PURPOSE, &sealed).is_err() {
+        // From here on the master key in use opens it.
+        file::write_private(&key_path, &seal(current, CA_PURPOSE, &private).map_err(seal_error)?)?;
+    }
+    let certificate = read(&cert_path)?;
+    Ok(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?)
 }
 
 /// The hostname, `localhost`, and every address that a listener is bound to.

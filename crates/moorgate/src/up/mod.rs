@@ -9,6 +9,7 @@ mod plane;
 mod record;
 
 use std::{
+    os::unix::ffi::OsStrExt,
     path::PathBuf,
     sync::{
         Arc,
@@ -29,8 +30,8 @@ use moorgate_contract::{
     listener::Listener,
     snapshot::{Site, Snapshot},
 };
-use moorgate_control::{Control, Settings};
-use moorgate_keys::{MasterKey, file::private_dir};
+use moorgate_control::{Control, Itself, Settings};
+use moorgate_keys::{MasterKey, MasterKeys, file::private_dir};
 use moorgate_net::{
     connect::Connector,
     presence::PresenceWatch,
@@ -38,7 +39,10 @@ use moorgate_net::{
     workers::{self, Workers},
 };
 use moorgate_proxy::{gateway::Gateway, look_after_origins, recorder, serve::serve};
-use nix::sys::resource::{Resource, setrlimit};
+use nix::{
+    sys::resource::{Resource, setrlimit},
+    unistd::gethostname,
+};
 use rustix::process::setpriority_process;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -86,13 +90,14 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     // Whatever is taken or forbidden fails here, before anything is created.
     let bound = Bound::bind(&config, workers).map_err(|error| error.of_running(&config.data_dir))?;
     private_dir(&config.data_dir)?;
-    let master_key = load_master_key(&config)?;
-    let certificates = Certificates::open(&config, &bound.addresses, &master_key)?;
+    let master_keys = load_master_keys(&config)?;
+    let certificates = Certificates::open(&config, &bound.addresses, &master_keys)?;
 
     let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
     let site = Arc::new(site(&config, &bound.addresses));
     let (sink, flows, dropped) = recorder::queue();
-    let pepper = Pepper::new(*master_key.derive("credential pepper"));
+    // Nobody is in it: no password is ever hashed with this one.
+    let pepper = Pepper::new([0; 32]);
     let gateway = Arc::new(Gateway::new(
         Arc::new(Snapshot::empty(site.clone(), pepper)),
         connector(&config, &presence)?,
@@ -107,7 +112,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let settings = Settings {
         data_dir: config.data_dir.clone(),
         store_url: config.store_url.to_string(),
-        master_key,
+        master_keys,
+        gateway: itself(&config, &bound.addresses),
         site,
         egress: config.egress.clone(),
         make_default_account: config.profile == Profile::Loopback,
@@ -193,11 +199,41 @@ fn forbid_core_dumps() {
     }
 }
 
-fn load_master_key(config: &Config) -> Result<MasterKey, UpError> {
-    Ok(match &config.master_key_file {
-        Some(file) => MasterKey::load(file)?,
-        None => MasterKey::load_or_create(&config.data_dir.join("master.key"))?.0,
-    })
+/// The master key, and the one before, if that is named.
+fn load_master_keys(config: &Config) -> Result<MasterKeys, UpError> {
+    let current = match (&config.master_key, &config.master_key_file) {
+        (Some(key), _) => MasterKey::parse(&key.0)?,
+        (None, Some(file)) => MasterKey::load(file)?,
+        (None, None) => MasterKey::load_or_create(&config.data_dir.join("master.key"))?.0,
+    };
+    let previous = config.previous_master_key_file.as_deref().map(MasterKey::load).transpose()?;
+    Ok(MasterKeys { current, previous })
+}
+
+/// What other gateways on the store are told of this one.
+fn itself(config: &Config, addresses: &Addresses) -> Itself {
+    let listeners =
+        Listener::ALL.into_iter().map(|listener| (listener.name().to_owned(), addresses.of(listener).collect()));
+    let bound = listeners.filter(|(_, bound): &(_, Vec<_>)| !bound.is_empty());
+    Itself {
+        name: config.gateway_name.as_deref().map_or_else(|| default_name(config), str::to_owned),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        addresses: bound.chain([("console".to_owned(), vec![addresses.console])]).collect(),
+    }
+}
+
+/// After the host, and after the data directory: two gateways of one host differ in that, and a restart does not change it.
+fn default_name(config: &Config) -> String {
+    let host = gethostname()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || "-.".contains(*c))
+        .collect::<String>();
+    let path = config.data_dir.as_os_str().as_bytes();
+    // FNV-1a: short, and the same in every version.
+    let hash = path.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    format!("{}-{:04x}", if host.is_empty() { "gateway" } else { &host }, hash & 0xffff)
 }
 
 fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {

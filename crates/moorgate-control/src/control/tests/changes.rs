@@ -53,10 +53,8 @@ async fn what_was_acknowledged_survives_a_kill() {
     control.add_account("acme").await.unwrap();
     let credential = control.add_credential("acme").await.unwrap();
     control.set_policy("acme", deny("evil.example"), true).await.unwrap();
-    let image = house.image();
-
-    let elsewhere = House::new();
-    let (control, start) = elsewhere.open_at(image.path()).await.unwrap();
+    let elsewhere = house.after_kill();
+    let (control, start) = elsewhere.open().await.unwrap();
     assert_eq!((start.first, start.accounts), (false, 2));
     assert!(elsewhere.plane.knows(&credential, NOW).is_some());
     assert_eq!(control.policy("acme").await.unwrap(), deny("evil.example"));
@@ -280,29 +278,6 @@ async fn what_can_grow_has_a_limit() {
     assert!(matches!(error, ControlError::Invalid(Invalid::TooMany { .. })), "{error}");
 }
 
-#[tokio::test]
-async fn no_secret_stands_in_a_file_and_no_file_is_readable_by_others() {
-    let house = House::new();
-    let (control, start) = house.open().await.unwrap();
-    let (_, credential) = start.created_account.unwrap();
-    let token = start.operator_token.unwrap();
-    house.sealed().await;
-    let image = house.image();
-    let mut seen = 0;
-    for file in std::fs::read_dir(image.path()).unwrap() {
-        let path = file.unwrap().path();
-        let bytes = std::fs::read(&path).unwrap();
-        for secret in [credential.password.reveal(), token.token.reveal()] {
-            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{path:?}");
-        }
-        let mode = std::fs::metadata(house.path(path.file_name().unwrap().to_str().unwrap())).unwrap().permissions();
-        seen += usize::from(!bytes.is_empty());
-        assert!(bytes.is_empty() || mode.mode() & 0o077 == 0, "{path:?}");
-    }
-    assert!(seen >= 3, "store, its log and the sealed copy");
-    assert!(!format!("{control:?}").contains(credential.password.reveal()));
-}
-
 /// What the API's handlers and the binary rely on.
 #[test]
 fn every_call_may_be_made_from_any_task() {
@@ -310,4 +285,33 @@ fn every_call_may_be_made_from_any_task() {
     fn is_shared<T: Send + Sync + Clone>() {}
     is_send(crate::Control::open);
     is_shared::<crate::Control>();
+}
+
+/// What only a store in a file is asked.
+mod file {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_secret_stands_in_a_file_and_no_file_is_readable_by_others() {
+        let house = House::new();
+        let (control, start) = house.open().await.unwrap();
+        let (_, credential) = start.created_account.unwrap();
+        let token = start.operator_token.unwrap();
+        house.sealed().await;
+        let image = house.image();
+        let mut seen = 0;
+        for file in std::fs::read_dir(image.path()).unwrap() {
+            let path = file.unwrap().path();
+            let bytes = std::fs::read(&path).unwrap();
+            for secret in [credential.password.reveal(), token.token.reveal()] {
+                assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{path:?}");
+            }
+            let mode =
+                std::fs::metadata(house.path(path.file_name().unwrap().to_str().unwrap())).unwrap().permissions();
+            seen += usize::from(!bytes.is_empty());
+            assert!(bytes.is_empty() || mode.mode() & 0o077 == 0, "{path:?}");
+        }
+        assert!(seen >= 3, "store, its log and the sealed copy");
+        assert!(!format!("{control:?}").contains(credential.password.reveal()));
+    }
 }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use moorgate_contract::{
+    account::{AccountId, Pepper},
     balance::EJECT_AFTER,
     guard::Guard,
     listener::Listener,
@@ -12,11 +13,13 @@ use moorgate_contract::{
 };
 use moorgate_keys::{MasterKey, open, seal};
 use serde_json::{Value, json};
+use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::trouble::{STORE, sql};
 use crate::{
     Control, ControlError, Invalid, RouteChange, RouteState, RouteView, StandingView,
-    testing::{House, change, until},
+    store::schema,
+    testing::{House, change, master_key, until},
 };
 
 const URL: &str = "http://192.0.2.7:3000";
@@ -58,10 +61,9 @@ async fn a_route_is_served_when_the_call_returns_and_survives_a_restart() {
     );
     assert!(!serde_json::to_string(&changed).unwrap().contains("s3cret"));
     assert_eq!(served(&house, "app.example.com").unwrap().id, route.id, "it is the same route");
-    let image = house.image();
 
-    let elsewhere = House::new();
-    let (control, _) = elsewhere.open_at(image.path()).await.unwrap();
+    let elsewhere = house.after_kill();
+    let (control, _) = elsewhere.open().await.unwrap();
     assert_eq!(control.route("app.example.com").await.unwrap(), changed);
     let snapshot = elsewhere.plane.served();
     let user = &served(&elsewhere, "app.example.com").unwrap().settings.actions.basic_auth[0];
@@ -206,52 +208,6 @@ async fn the_route_of_an_account_that_is_not_served_says_so() {
 }
 
 #[tokio::test]
-async fn the_sealed_copy_serves_routes_while_the_store_is_down() {
-    let house = House::new();
-    let (control, _) = house.open().await.unwrap();
-    add(&control, "a.example.com").await;
-    control.close().await;
-    drop(control);
-    fs::write(house.path(STORE), "this is no database, whatever its name says".repeat(100)).unwrap();
-    let (control, start) = house.open().await.unwrap();
-    assert!(start.degraded.is_some() && served(&house, "a.example.com").is_some());
-    assert_eq!(control.route("a.example.com").await.unwrap().state, RouteState::Active);
-    assert!(matches!(control.remove_route("a.example.com").await, Err(ControlError::StoreDown(_))));
-}
-
-#[tokio::test]
-async fn a_sealed_copy_from_before_there_were_routes_still_serves() {
-    let house = House::new();
-    let (control, start) = house.open().await.unwrap();
-    add(&control, "a.example.com").await;
-    control.close().await;
-    drop(control);
-    fs::remove_file(house.path(STORE)).unwrap();
-    let (key, path) = (MasterKey::parse(&"01".repeat(32)).unwrap(), house.path("snapshot.sealed"));
-    let plain = open(&key, "snapshot", &fs::read(&path).unwrap()).unwrap();
-    let mut copy: Value = serde_json::from_slice(&plain).unwrap();
-    let rows = copy["rows"].as_object_mut().unwrap();
-    assert!(rows.remove("routes").is_some() && rows.remove("certificates").is_some());
-    fs::write(&path, seal(&key, "snapshot", copy.to_string().as_bytes()).unwrap()).unwrap();
-
-    let (control, again) = house.open().await.unwrap();
-    assert!(again.degraded.is_some() && control.list_routes(None).await.is_empty());
-    assert!(house.plane.knows(&start.created_account.unwrap().1, Duration::ZERO).is_some());
-}
-
-#[tokio::test]
-async fn a_store_from_before_there_were_routes_is_brought_up_to_date() {
-    let house = House::new();
-    let (control, _) = house.open().await.unwrap();
-    control.close().await;
-    drop(control);
-    sql(&house, "DROP TABLE route; DROP TABLE certificate; DELETE FROM _sqlx_migrations WHERE version = 2").await;
-    let (control, start) = house.open().await.unwrap();
-    assert_eq!((start.degraded, start.accounts), (None, 1));
-    add(&control, "a.example.com").await;
-}
-
-#[tokio::test]
 async fn a_hundred_thousand_routes_are_loaded_and_changed_in_seconds() {
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
@@ -259,10 +215,11 @@ async fn a_hundred_thousand_routes_are_loaded_and_changed_in_seconds() {
     drop(control);
     let settings = r#"{"origins":[{"url":"http://192.0.2.7:3000"},{"url":"http://192.0.2.8:3000","weight":3}]}"#;
     let many = format!(
-        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 99999) INSERT INTO route \
-         (account, domain, mode, settings, created) SELECT 1, 'h' || n || '.example.com', 'terminate', '{settings}', 1 FROM n"
+        "INSERT INTO route (account, domain, mode, settings, created) \
+         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 99999) \
+         SELECT 1, 'h' || n || '.example.com', 'terminate', '{settings}', 1 FROM n"
     );
-    sql(&house, many.leak()).await;
+    sql(&house, &many).await;
     let begun = Instant::now();
     let (control, start) = house.open().await.unwrap();
     assert_eq!((start.degraded, house.plane.served().routes().count()), (None, 99_999));
@@ -294,21 +251,103 @@ async fn settings_that_are_too_long_together_are_refused() {
     assert!(matches!(error, ControlError::Invalid(Invalid::SettingsTooLong { .. })), "{error}");
 }
 
-#[tokio::test]
-async fn what_is_served_as_before_keeps_what_traffic_built_from_it() {
-    let house = House::new();
-    let (control, _) = house.open().await.unwrap();
-    add(&control, "a.example.com").await;
-    let built = served(&house, "a.example.com").unwrap().attached.get_or_make(|| 7_u32);
-    control.set_route("a.example.com", RouteChange::default()).await.unwrap();
-    add(&control, "b.example.com").await;
-    // Trouble with the store reads everything again.
-    fs::rename(house.path(STORE), house.path("away")).unwrap();
-    assert!(control.add_account("acme").await.is_err());
-    fs::rename(house.path("away"), house.path(STORE)).unwrap();
-    until(|| control.status().store_ok).await;
-    let route = house.plane.served().route_of(&"a.example.com".parse::<Domain>().unwrap()).unwrap().clone();
-    assert!(std::sync::Arc::ptr_eq(&built, &route.attached.get_or_make(|| 8_u32)));
-    control.set_route("a.example.com", to("http://192.0.2.9:1")).await.unwrap();
-    assert_eq!(*served(&house, "a.example.com").unwrap().attached.get_or_make(|| 8_u32), 8);
+/// What only a store in a file is asked.
+mod file {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_sealed_copy_serves_routes_while_the_store_is_down() {
+        let house = House::new();
+        let (control, _) = house.open().await.unwrap();
+        add(&control, "a.example.com").await;
+        control.close().await;
+        drop(control);
+        fs::write(house.path(STORE), "this is no database, whatever its name says".repeat(100)).unwrap();
+        let (control, start) = house.open().await.unwrap();
+        assert!(start.degraded.is_some() && served(&house, "a.example.com").is_some());
+        assert_eq!(control.route("a.example.com").await.unwrap().state, RouteState::Active);
+        assert!(matches!(control.remove_route("a.example.com").await, Err(ControlError::StoreDown(_))));
+    }
+
+    #[tokio::test]
+    async fn a_sealed_copy_from_before_there_were_routes_still_serves() {
+        let house = House::new();
+        let (control, start) = house.open().await.unwrap();
+        add(&control, "a.example.com").await;
+        control.close().await;
+        drop(control);
+        fs::remove_file(house.path(STORE)).unwrap();
+        let (key, path) = (MasterKey::parse(&"01".repeat(32)).unwrap(), house.path("snapshot.sealed"));
+        let plain = open(&key, "snapshot", &fs::read(&path).unwrap()).unwrap();
+        let mut copy: Value = serde_json::from_slice(&plain).unwrap();
+        let rows = copy["rows"].as_object_mut().unwrap();
+        assert!(rows.remove("routes").is_some() && rows.remove("certificates").is_some());
+        fs::write(&path, seal(&key, "snapshot", copy.to_string().as_bytes()).unwrap()).unwrap();
+
+        let (control, again) = house.open().await.unwrap();
+        assert!(again.degraded.is_some() && control.list_routes(None).await.is_empty());
+        assert!(house.plane.knows(&start.created_account.unwrap().1, Duration::ZERO).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_store_of_an_older_schema_is_brought_up_to_date_and_lets_in_whom_it_did() {
+        for known in [1, 2] {
+            let house = House::new();
+            let (control, start) = house.open().await.unwrap();
+            let credential = start.created_account.unwrap().1;
+            let row = control.inner.book().credential(AccountId(1), &credential.username).cloned().unwrap();
+            control.close().await;
+            drop(control);
+            for file in [STORE, "snapshot.sealed"] {
+                fs::remove_file(house.path(file)).unwrap();
+            }
+            // Hashes were made under the master key itself then.
+            let key = master_key(1);
+            let pepper = Pepper::new(*key.derive("credential pepper"));
+            let hash = pepper.hash(&row.username, credential.password.reveal().as_bytes());
+            older(&house, known).await;
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let (id, hash, username) = (hex(&key.key_id().0), hex(&hash.0), row.username);
+            let rows = format!(
+                "INSERT INTO gateway VALUES (1, x'{id}', 7); INSERT INTO account VALUES (1, 'default', 1, '[]', 0, '');
+                 INSERT INTO credential VALUES (1, 1, '{username}', 1); INSERT INTO secret VALUES (1, 1, x'{hash}', NULL)"
+            );
+            sql(&house, &rows).await;
+
+            let (control, start) = house.open().await.unwrap();
+            assert_eq!((start.first, start.degraded, start.accounts), (false, None, 1));
+            assert!(start.snapshot_version > 7 && house.plane.knows(&credential, Duration::ZERO).is_some());
+            add(&control, "a.example.com").await;
+            control.close().await;
+            let (_control, _) = house.open().await.unwrap();
+            assert!(house.plane.knows(&credential, Duration::ZERO).is_some());
+        }
+    }
+
+    /// A store as the version left it that knew so many steps of the schema.
+    async fn older(house: &House, known: usize) {
+        let options = SqliteConnectOptions::new().filename(house.path(STORE)).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        schema::migrator(&schema::SQLITE[..known]).run_direct(None, &mut connection, false).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_served_as_before_keeps_what_traffic_built_from_it() {
+        let house = House::new();
+        let (control, _) = house.open().await.unwrap();
+        add(&control, "a.example.com").await;
+        let built = served(&house, "a.example.com").unwrap().attached.get_or_make(|| 7_u32);
+        control.set_route("a.example.com", RouteChange::default()).await.unwrap();
+        add(&control, "b.example.com").await;
+        // Trouble with the store reads everything again.
+        fs::rename(house.path(STORE), house.path("away")).unwrap();
+        assert!(control.add_account("acme").await.is_err());
+        fs::rename(house.path("away"), house.path(STORE)).unwrap();
+        until(|| control.status().store_ok).await;
+        let route = house.plane.served().route_of(&"a.example.com".parse::<Domain>().unwrap()).unwrap().clone();
+        assert!(std::sync::Arc::ptr_eq(&built, &route.attached.get_or_make(|| 8_u32)));
+        control.set_route("a.example.com", to("http://192.0.2.9:1")).await.unwrap();
+        assert_eq!(*served(&house, "a.example.com").unwrap().attached.get_or_make(|| 8_u32), 8);
+    }
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use moorgate_contract::failure::Code;
-use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
     AccountChange, ControlError,
@@ -16,9 +16,13 @@ pub(super) const STORE: &str = "moorgate.sqlite";
 const NOW: Duration = Duration::ZERO;
 
 /// Damages the store as nothing of ours would.
-pub(super) async fn sql(house: &House, statement: &'static str) {
+pub(super) async fn sql(house: &House, statement: &str) {
+    if !house.is_file() {
+        test_postgres::sql(&house.store_url, statement);
+        return;
+    }
     let mut connection = SqliteConnectOptions::new().filename(house.path(STORE)).connect().await.unwrap();
-    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
 
@@ -29,13 +33,13 @@ async fn another_master_key_is_refused_and_nothing_changes() {
     control.close().await;
     let before = (fs::read(house.path(STORE)).unwrap(), fs::read(house.path("snapshot.sealed")).unwrap());
 
-    house.key = 2;
+    house.keys = vec![2];
     let error = house.open().await.unwrap_err();
     assert!(matches!(error, ControlError::WrongMasterKey { .. }), "{error}");
     assert!(error.to_string().contains("start with the master key it was made under"));
     assert_eq!(before, (fs::read(house.path(STORE)).unwrap(), fs::read(house.path("snapshot.sealed")).unwrap()));
 
-    house.key = 1;
+    house.keys = vec![1];
     house.open().await.unwrap();
     assert!(house.plane.knows(&start.created_account.unwrap().1, NOW).is_some());
 }
@@ -190,7 +194,7 @@ async fn the_sealed_copy_is_at_most_a_second_behind() {
     house.sealed().await;
     control.add_account("acme").await.unwrap();
     let changed = Instant::now();
-    let copy = || crate::sealed::read(house.dir.path(), &control.inner.master_key).unwrap();
+    let copy = || crate::sealed::read(house.dir.path(), &crate::testing::master_keys(&[1])).unwrap();
     until(|| copy().version == control.status().snapshot_version).await;
     assert!(changed.elapsed() < Duration::from_secs(1), "{:?}", changed.elapsed());
     assert!(copy().accounts.iter().any(|account| account.name == "acme"));

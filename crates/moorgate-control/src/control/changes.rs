@@ -1,0 +1,253 @@
+//! What a [`Session`] can change: each change is written, becomes an edit of what is served, and an entry of the audit log
+//! with what was before and what is after.
+
+use moorgate_contract::{
+    account::{Secret, SecretHash, SecretId},
+    time::Timestamp,
+};
+use moorgate_keys::KeyId;
+use serde_json::{Value, json};
+
+use super::Session;
+use crate::{
+    book::{AccountRow, CertificateRow, CredentialRow, Edit, RouteRow, TierRow, TokenRow},
+    error::{Result, What},
+    shown,
+    store::{Change, Entry},
+};
+
+impl Session {
+    /// Adds an account; its id is given here.
+    pub(crate) async fn add_account(&mut self, mut row: AccountRow) -> Result<AccountRow> {
+        row.id = self.tx()?.insert_account(&row).await?;
+        self.note(added_account(&row), Edit::PutAccount(row.clone()));
+        Ok(row)
+    }
+
+    /// Changes an account.
+    pub(crate) async fn set_account(&mut self, old: &AccountRow, row: AccountRow) -> Result<()> {
+        self.tx()?.update_account(&row).await?;
+        let entry = entry(What::Account, row.id.0, "set", &row.name).of(&row.name);
+        self.note(entry.before(shown::account(old)).after(shown::account(&row)), Edit::PutAccount(row));
+        Ok(())
+    }
+
+    /// Removes an account with all that is its own.
+    pub(crate) async fn remove_account(&mut self, row: &AccountRow) -> Result<()> {
+        self.tx()?.delete_account(row.id).await?;
+        let entry = entry(What::Account, row.id.0, "remove", &row.name).of(&row.name);
+        self.note(entry.before(shown::account(row)), Edit::RemoveAccount(row.id));
+        Ok(())
+    }
+
+    /// Adds a credential with its first password.
+    pub(crate) async fn add_credential(
+        &mut self,
+        account: &str,
+        mut row: CredentialRow,
+        hash: SecretHash,
+    ) -> Result<CredentialRow> {
+        row.id = self.tx()?.insert_credential(&row).await?;
+        let id = self.tx()?.insert_secret(row.id, hash).await?;
+        row.secrets = vec![Secret { id, hash, until: None }];
+        self.note(added_credential(account, &row), Edit::PutCredential(row.clone()));
+        Ok(row)
+    }
+
+    /// Gives a credential another password. Of those before only the newest is kept, until `until`; `None`: not even
+    /// that.
+    pub(crate) async fn rotate_credential(
+        &mut self,
+        account: &str,
+        old: &CredentialRow,
+        hash: SecretHash,
+        until: Option<Timestamp>,
+    ) -> Result<()> {
+        let mut row = old.clone();
+        let mut kept = row.secrets.pop().filter(|_| until.is_some());
+        let gone: Vec<SecretId> = old.secrets.iter().map(|secret| secret.id).collect();
+        for id in gone.into_iter().filter(|id| kept.as_ref().is_none_or(|kept| kept.id != *id)) {
+            self.tx()?.delete_secret(id).await?;
+        }
+        if let (Some(kept), Some(until)) = (&mut kept, until) {
+            self.tx()?.end_secret(kept.id, until).await?;
+            kept.until = Some(until);
+        }
+        let id = self.tx()?.insert_secret(row.id, hash).await?;
+        row.secrets = kept.into_iter().chain([Secret { id, hash, until: None }]).collect();
+        let entry = of_credential(account, &row, "rotate");
+        let entry = entry.before(shown::credential(old)).after(shown::credential(&row));
+        self.note(entry, Edit::PutCredential(row));
+        Ok(())
+    }
+
+    /// Changes a credential, its passwords aside.
+    pub(crate) async fn set_credential(
+        &mut self,
+        account: &str,
+        old: &CredentialRow,
+        row: CredentialRow,
+    ) -> Result<()> {
+        self.tx()?.update_credential(&row).await?;
+        let entry = of_credential(account, &row, "set");
+        self.note(entry.before(shown::credential(old)).after(shown::credential(&row)), Edit::PutCredential(row));
+        Ok(())
+    }
+
+    /// Forgets passwords of a credential that have ended.
+    pub(crate) async fn forget_ended(&mut self, account: &str, old: &CredentialRow, now: Timestamp) -> Result<()> {
+        let mut row = old.clone();
+        row.secrets.retain(|secret| secret.is_valid(now));
+        for ended in old.secrets.iter().filter(|secret| !secret.is_valid(now)) {
+            self.tx()?.delete_secret(ended.id).await?;
+        }
+        let entry = of_credential(account, &row, "end overlap");
+        self.note(entry.before(shown::credential(old)).after(shown::credential(&row)), Edit::PutCredential(row));
+        Ok(())
+    }
+
+    /// Removes a credential.
+    pub(crate) async fn remove_credential(&mut self, account: &str, row: &CredentialRow) -> Result<()> {
+        self.tx()?.delete_credential(row.id).await?;
+        let entry = of_credential(account, row, "revoke").before(shown::credential(row));
+        self.note(entry, Edit::RemoveCredential(row.account, row.username.clone()));
+        Ok(())
+    }
+
+    /// Adds a token.
+    pub(crate) async fn add_token(&mut self, account: Option<&str>, row: TokenRow) -> Result<()> {
+        self.tx()?.insert_token(&row).await?;
+        self.note(added_token(account, &row), Edit::PutToken(row));
+        Ok(())
+    }
+
+    /// Removes a token.
+    pub(crate) async fn remove_token(&mut self, account: Option<&str>, row: &TokenRow) -> Result<()> {
+        self.tx()?.delete_token(&row.id).await?;
+        let entry = entry(What::Token, &row.id, "revoke", &row.id).of_some(account);
+        self.note(entry.before(shown::token(row)), Edit::RemoveToken(row.id.clone()));
+        Ok(())
+    }
+
+    /// Adds a route; its id is given here.
+    pub(crate) async fn add_route(&mut self, account: &str, mut row: RouteRow) -> Result<()> {
+        row.id = self.tx()?.insert_route(&row).await?;
+        let entry = entry(What::Route, &row.domain, "add", &row.domain).of(account);
+        self.note(entry.after(shown::route(&row)), Edit::PutRoute(row));
+        Ok(())
+    }
+
+    /// Changes a route.
+    pub(crate) async fn set_route(&mut self, account: &str, old: &RouteRow, row: RouteRow) -> Result<()> {
+        self.tx()?.update_route(&row).await?;
+        let entry = entry(What::Route, &row.domain, "set", &row.domain).of(account);
+        self.note(entry.before(shown::route(old)).after(shown::route(&row)), Edit::PutRoute(row));
+        Ok(())
+    }
+
+    /// Removes a route.
+    pub(crate) async fn remove_route(&mut self, account: &str, row: &RouteRow) -> Result<()> {
+        self.tx()?.delete_route(row.id).await?;
+        let entry = entry(What::Route, &row.domain, "remove", &row.domain).of(account);
+        self.note(entry.before(shown::route(row)), Edit::RemoveRoute(row.domain.clone()));
+        Ok(())
+    }
+
+    /// Adds or replaces a certificate.
+    pub(crate) async fn put_certificate(
+        &mut self,
+        account: &str,
+        old: Option<&CertificateRow>,
+        row: CertificateRow,
+    ) -> Result<()> {
+        self.tx()?.put_certificate(&row).await?;
+        let mut entry = entry(What::Certificate, &row.domain, "add", &row.domain).of(account);
+        if let Some(old) = old {
+            entry = entry.before(shown::certificate(old));
+        }
+        self.note(entry.after(shown::certificate(&row)), Edit::PutCertificate(row));
+        Ok(())
+    }
+
+    /// Removes a certificate.
+    pub(crate) async fn remove_certificate(&mut self, account: &str, row: &CertificateRow) -> Result<()> {
+        self.tx()?.delete_certificate(&row.domain).await?;
+        let entry = entry(What::Certificate, &row.domain, "remove", &row.domain).of(account);
+        self.note(entry.before(shown::certificate(row)), Edit::RemoveCertificate(row.domain.clone()));
+        Ok(())
+    }
+
+    /// Adds or changes a tier.
+    pub(crate) async fn put_tier(&mut self, old: Option<&TierRow>, row: TierRow) -> Result<()> {
+        self.tx()?.put_tier(&row).await?;
+        let mut entry = entry(What::Tier, &row.name, if old.is_some() { "set" } else { "add" }, &row.name);
+        if let Some(old) = old {
+            entry = entry.before(shown::tier(old));
+        }
+        self.note(entry.after(shown::tier(&row)), Edit::PutTier(row));
+        Ok(())
+    }
+
+    /// Removes a tier that no account has.
+    pub(crate) async fn remove_tier(&mut self, row: &TierRow) -> Result<()> {
+        self.tx()?.delete_tier(&row.name).await?;
+        let entry = entry(What::Tier, &row.name, "remove", &row.name).before(shown::tier(row));
+        self.note(entry, Edit::RemoveTier(row.name.clone()));
+        Ok(())
+    }
+
+    fn note(&mut self, entry: Entry, edit: Edit) {
+        self.entries.push(entry);
+        self.edits.push(edit);
+    }
+}
+
+/// A store's own key was sealed under this master key.
+pub(super) fn sealed_key(master: KeyId) -> Entry {
+    entry(What::Gateway, "store", "seal key", "store").after(json!({ "master_key": master.to_string() }))
+}
+
+pub(super) fn added_account(row: &AccountRow) -> Entry {
+    entry(What::Account, row.id.0, "add", &row.name).of(&row.name).after(shown::account(row))
+}
+
+pub(super) fn added_credential(account: &str, row: &CredentialRow) -> Entry {
+    of_credential(account, row, "add").after(shown::credential(row))
+}
+
+pub(super) fn added_token(account: Option<&str>, row: &TokenRow) -> Entry {
+    entry(What::Token, &row.id, "add", &row.id).of_some(account).after(shown::token(row))
+}
+
+/// A backup was put in the store's place.
+pub(super) fn restored(stored: u64, known: u64) -> Entry {
+    let entry = entry(What::Gateway, "store", "restore", "store");
+    entry.before(json!({ "version": known })).after(json!({ "version": stored }))
+}
+
+fn entry(what: What, key: impl ToString, action: &'static str, name: &str) -> Entry {
+    let change = Change { what, key: key.to_string() };
+    Entry { change, action, name: name.to_owned(), account: None, before: None, after: None }
+}
+
+fn of_credential(account: &str, row: &CredentialRow, action: &'static str) -> Entry {
+    entry(What::Credential, format_args!("{}/{}", row.account.0, row.username), action, &row.username).of(account)
+}
+
+impl Entry {
+    fn of(self, account: &str) -> Self {
+        self.of_some(Some(account))
+    }
+
+    fn of_some(self, account: Option<&str>) -> Self {
+        Self { account: account.map(str::to_owned), ..self }
+    }
+
+    fn before(self, value: Value) -> Self {
+        Self { before: Some(value.to_string()), ..self }
+    }
+
+    fn after(self, value: Value) -> Self {
+        Self { after: Some(value.to_string()), ..self }
+    }
+}

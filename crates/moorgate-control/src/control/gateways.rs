@@ -1,0 +1,120 @@
+//! The gateways on this store.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use moorgate_contract::time::Timestamp;
+
+use super::{Control, Inner};
+use crate::{
+    error::{ControlError, Result, What},
+    limits::HEARTBEAT,
+    store::GatewayRow,
+    views::{GatewayHealth, GatewayView},
+};
+
+/// What is known of the gateways, and when by the store's time.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    rows: Vec<GatewayRow>,
+    at: Timestamp,
+}
+
+/// Without a sign of life for so long, a gateway is lost.
+const LOST: Duration = HEARTBEAT.saturating_mul(3);
+
+impl Control {
+    /// Every gateway on this store, by name. While the store is down: as they were last seen.
+    pub async fn list_gateways(&self) -> Vec<GatewayView> {
+        // Whether it could be said or not: what is known is shown.
+        let _ = self.beat().await;
+        let seen = super::lock(&self.inner.seen).clone();
+        seen.rows.iter().map(|row| self.inner.view_gateway(row, seen.at)).collect()
+    }
+
+    /// One gateway.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`].
+    pub async fn gateway(&self, name: &str) -> Result<GatewayView> {
+        let gateways = self.list_gateways().await;
+        let found = gateways.into_iter().find(|gateway| gateway.name == name);
+        found.ok_or_else(|| ControlError::not_found(What::Gateway, name))
+    }
+
+    /// Says that this gateway lives, and takes note of the others.
+    pub(crate) async fn beat(&self) -> Result<()> {
+        let row = self.inner.gateway_row();
+        let own = row.clone();
+        let work = move |mut store: crate::store::Store| async move {
+            let before = store.gateways().await?;
+            let (rows, at) = store.beat(&row).await?;
+            Ok((store, (before, Seen { rows, at })))
+        };
+        let (before, seen) = self.aside(work).await?;
+        let twin = |row: &&GatewayRow| row.name == own.name && row.id != own.id && row.stopped.is_none();
+        if let Some(twin) = before.iter().find(twin)
+            && self.inner.has_beaten()
+            && seen.at.since(twin.seen) < LOST
+        {
+            tracing::error!(
+                name = own.name,
+                "another gateway on this store has the same name; give each its own with [cluster] name"
+            );
+        }
+        *super::lock(&self.inner.seen) = seen;
+        Ok(())
+    }
+
+    /// Says that this gateway has ended in good order.
+    pub(crate) async fn part(&self) {
+        let row = self.inner.gateway_row();
+        // Whoever looks sees it is lost in any case.
+        let _ = self
+            .aside(move |mut store| async move {
+                store.part(&row).await?;
+                Ok((store, ()))
+            })
+            .await;
+    }
+}
+
+impl Inner {
+    fn has_beaten(&self) -> bool {
+        super::lock(&self.seen).rows.iter().any(|row| row.id == self.id)
+    }
+
+    fn gateway_row(&self) -> GatewayRow {
+        GatewayRow {
+            name: self.gateway.name.clone(),
+            id: self.id.clone(),
+            release: self.gateway.release.clone(),
+            // Names and addresses: nothing in them can fail to be JSON.
+            addresses: serde_json::to_string(&self.gateway.addresses).unwrap_or_default(),
+            started: self.started,
+            seen: Timestamp::default(),
+            stopped: None,
+            applied: self.book().version(),
+        }
+    }
+
+    fn view_gateway(&self, row: &GatewayRow, now: Timestamp) -> GatewayView {
+        let is_this = row.id == self.id;
+        let silent = now.since(row.seen);
+        let health = match row.stopped {
+            Some(_) => GatewayHealth::Stopped,
+            None if is_this || silent < LOST => GatewayHealth::Up,
+            None => GatewayHealth::Lost,
+        };
+        let addresses: BTreeMap<String, Vec<SocketAddr>> = serde_json::from_str(&row.addresses).unwrap_or_default();
+        GatewayView {
+            name: row.name.clone(),
+            is_this,
+            release: row.release.clone(),
+            addresses,
+            started: row.started,
+            seen: row.seen,
+            health,
+            applied: if is_this { self.book().version() } else { row.applied },
+        }
+    }
+}

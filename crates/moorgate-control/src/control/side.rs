@@ -1,0 +1,60 @@
+//! The second connection: for what waits for no write and holds none up. The audit log is read by it, and gateways say
+//! there that they live.
+
+use std::sync::Arc;
+
+use tokio::{sync::Mutex, time::timeout};
+
+use super::{Control, Inner};
+use crate::{
+    error::{ControlError, Result, StoreError},
+    limits::STORE_TIME,
+    store::Store,
+};
+
+/// Where it is kept. Opened when it is first wanted, and again after trouble.
+pub(crate) type Side = Arc<Mutex<Option<Store>>>;
+
+impl Control {
+    /// Does some work on the second connection, in a task of its own, so that a caller who goes away leaves it whole.
+    pub(crate) async fn aside<T, F, W>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Store) -> W + Send + 'static,
+        W: Future<Output = Result<(Store, T), StoreError>> + Send + 'static,
+    {
+        let inner = self.inner.clone();
+        let task = tokio::spawn(async move {
+            let too_slow = StoreError::TooSlow { limit: STORE_TIME };
+            timeout(STORE_TIME, inner.aside(work)).await.unwrap_or(Err(too_slow))
+        });
+        Ok(task.await.unwrap_or(Err(StoreError::NotOpen))?)
+    }
+}
+
+impl Inner {
+    async fn aside<T, W>(&self, work: impl FnOnce(Store) -> W) -> Result<T, StoreError>
+    where
+        W: Future<Output = Result<(Store, T), StoreError>>,
+    {
+        let mut side = self.side.lock().await;
+        let store = match side.take() {
+            Some(store) if store.check_file().is_ok() => store,
+            _ if self.is_closed() => return Err(StoreError::NotOpen),
+            _ => Store::beside(&self.store_url).await?,
+        };
+        let (store, done) = work(store).await?;
+        *side = Some(store);
+        Ok(done)
+    }
+
+    fn is_closed(&self) -> bool {
+        super::lock(&self.lock).is_none()
+    }
+}
+
+impl From<StoreError> for ControlError {
+    fn from(error: StoreError) -> Self {
+        Self::StoreDown(error)
+    }
+}

@@ -1,0 +1,210 @@
+//! The same behaviour on PostgreSQL, and what only a store has that several gateways share.
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use test_postgres::Postgres;
+
+use crate::{
+    ControlError, Scope,
+    testing::{House, SERVER, until},
+};
+
+/// Every test of what is stored, once more, on a server: their assertions are the same, whatever is behind them.
+#[test]
+fn postgresql_behaves_as_sqlite_does() {
+    let server = Postgres::start();
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args([
+        "control::tests::changes",
+        "control::tests::routes",
+        "control::tests::certificates",
+        "control::tests::audit",
+        "explain::",
+    ]);
+    tests.args(["--skip", "::file::", "--test-threads", "4"]);
+    let url = server.url("");
+    let done = tests.env("RUST_BACKTRACE", "0").env(SERVER, url.trim_end_matches('/')).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let passed = said.split_once(" passed").and_then(|(before, _)| before.rsplit(' ').next()?.parse::<u32>().ok());
+    assert!(passed.is_some_and(|passed| passed >= 40), "{said}");
+}
+
+/// Two gateways on one store, each with a data directory of its own.
+fn two(server: &Postgres) -> (House, House) {
+    server.sql("postgres", "CREATE DATABASE shared TEMPLATE template0");
+    let house = |name: &str| House { store_url: server.url("shared"), name: name.to_owned(), ..House::new() };
+    (house("one"), house("two"))
+}
+
+/// How long a change at one gateway takes until another serves it.
+const SOON: Duration = Duration::from_secs(1);
+/// The same without a word from the store.
+const LATER: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_change_at_one_gateway_is_served_by_the_other() {
+    let server = Postgres::start();
+    let (first, second) = two(&server);
+    let (one, start) = first.open().await.unwrap();
+    let (two, joined) = second.open().await.unwrap();
+    let default = start.created_account.unwrap().1;
+    assert!(start.first && !joined.first && joined.accounts == 1);
+    assert!(second.plane.knows(&default, Duration::ZERO).is_some(), "hashed under the key that both have");
+
+    let made = one.add_credential("default").await.unwrap();
+    let before = Instant::now();
+    until(|| second.plane.knows(&made, Duration::ZERO).is_some()).await;
+    assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
+    // Its own change is upon what the other has written, known to it or not.
+    let token = two.add_token(Some("default"), Scope::Read).await.unwrap();
+    two.revoke_credential("default", &made.username).await.unwrap();
+    let before = Instant::now();
+    until(|| first.plane.knows(&made, Duration::ZERO).is_none()).await;
+    assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
+    assert!(one.authenticate(token.token.reveal()).await.is_some());
+    two.remove_account("default").await.unwrap();
+    until(|| first.plane.served().accounts().count() == 0).await;
+    assert!(one.authenticate(token.token.reveal()).await.is_none());
+
+    let (a, b) = (one.add_account("acme"), two.add_account("acme"));
+    let (a, b) = tokio::join!(a, b);
+    assert_eq!(usize::from(a.is_ok()) + usize::from(b.is_ok()), 1, "one name is one account's: {a:?} {b:?}");
+    let all: Vec<_> = (0..20).map(|n| (if n % 2 == 0 { &one } else { &two }).clone()).collect();
+    let writes = all.iter().enumerate().map(|(n, control)| {
+        let control = control.clone();
+        tokio::spawn(async move { control.add_account(&format!("a{n}")).await.map(drop) })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap().unwrap();
+    }
+    until(|| first.plane.served().version == second.plane.served().version).await;
+    assert_eq!(first.plane.served().accounts().count(), 21);
+    assert_eq!(one.verify_audit().await.unwrap().problem, None);
+}
+
+#[tokio::test]
+async fn without_a_word_from_the_store_each_gateway_looks_by_itself() {
+    let server = Postgres::start();
+    let (first, second) = two(&server);
+    let (one, _) = first.open().await.unwrap();
+    let (_two, _) = second.open().await.unwrap();
+    // Whoever listens is cut off, again and again.
+    let deaf = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'";
+    for n in 0..3 {
+        server.sql("postgres", deaf);
+        let name = format!("a{n}");
+        one.add_account(&name).await.unwrap();
+        let before = Instant::now();
+        until(|| second.plane.served().account(&name).is_some()).await;
+        assert!(before.elapsed() < LATER, "{:?}", before.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_or_frozen_stops_writes_and_nothing_else() {
+    let mut server = Postgres::start();
+    let (first, second) = two(&server);
+    let (one, start) = first.open().await.unwrap();
+    let (two, _) = second.open().await.unwrap();
+    let credential = start.created_account.unwrap().1;
+    first.sealed().await;
+    second.sealed().await;
+
+    server.kill();
+    let down = one.add_account("acme").await.unwrap_err();
+    assert!(matches!(down, ControlError::StoreDown(_)), "{down}");
+    assert!(first.plane.knows(&credential, Duration::ZERO).is_some() && one.account("default").await.is_ok());
+    // A cold start serves what was sealed, at once.
+    two.close().await;
+    drop(two);
+    let before = Instant::now();
+    let (two, again) = second.open().await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+    assert!(again.degraded.is_some() && second.plane.knows(&credential, Duration::ZERO).is_some());
+    server.run();
+    until(|| one.status().store_ok && two.status().store_ok).await;
+    one.add_account("acme").await.unwrap();
+    until(|| second.plane.served().account("acme").is_some()).await;
+
+    server.freeze();
+    let before = Instant::now();
+    let (frozen, listed) = tokio::join!(one.add_account("more"), one.list_accounts());
+    assert!(matches!(frozen, Err(ControlError::StoreDown(_))) && listed.len() == 2);
+    assert!(before.elapsed() < Duration::from_secs(12), "{:?}", before.elapsed());
+    two.close().await;
+    drop(two);
+    let before = Instant::now();
+    let (two, again) = second.open().await.unwrap();
+    assert!(before.elapsed() < Duration::from_secs(2), "{:?}", before.elapsed());
+    assert!(again.degraded.is_some() && second.plane.knows(&credential, Duration::ZERO).is_some());
+    server.thaw();
+    until(|| one.status().store_ok && two.status().store_ok).await;
+    one.add_account("most").await.unwrap();
+    until(|| second.plane.served().account("most").is_some()).await;
+    assert_eq!(two.verify_audit().await.unwrap().problem, None);
+}
+
+#[tokio::test]
+async fn a_server_that_may_only_be_read_refuses_writes_and_takes_them_again() {
+    let server = Postgres::start();
+    let (first, _) = two(&server);
+    let (one, _) = first.open().await.unwrap();
+    let read_only = |on: &str| {
+        server.sql("postgres", &format!("ALTER DATABASE shared SET default_transaction_read_only = {on}"));
+        server
+            .sql("postgres", "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'shared'");
+    };
+    read_only("on");
+    assert!(matches!(one.add_account("acme").await, Err(ControlError::StoreDown(_))));
+    assert!(one.account("default").await.is_ok());
+    read_only("off");
+    until(|| one.status().store_ok).await;
+    one.add_account("acme").await.unwrap();
+}
+
+#[tokio::test]
+async fn each_gateway_is_listed_with_how_it_is() {
+    use crate::GatewayHealth::{Stopped, Up};
+    let server = Postgres::start();
+    let (first, second) = two(&server);
+    let (one, _) = first.open().await.unwrap();
+    let (two, _) = second.open().await.unwrap();
+    two.list_gateways().await;
+    let listed = one.list_gateways().await;
+    let shown: Vec<_> = listed.iter().map(|is| (&is.name[..], is.is_this, is.health)).collect();
+    assert_eq!(shown, [("one", true, Up), ("two", false, Up)]);
+    assert!(listed.iter().all(|is| is.applied == one.status().snapshot_version));
+    two.close().await;
+    assert_eq!(one.gateway("two").await.unwrap().health, Stopped);
+    assert!(matches!(one.gateway("three").await, Err(ControlError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn gateways_that_start_together_on_an_empty_server_make_one_store() {
+    let server = Postgres::start();
+    let (first, second) = two(&server);
+    let (one, two) = tokio::join!(first.open(), second.open());
+    let ((_one, a), (_two, b)) = (one.unwrap(), two.unwrap());
+    assert!(a.first != b.first, "one of them made it");
+    let made = a.created_account.or(b.created_account).unwrap().1;
+    assert!([&first, &second].iter().all(|house| house.plane.knows(&made, Duration::ZERO).is_some()));
+}
+
+#[tokio::test]
+async fn another_master_key_is_refused_and_the_old_one_beside_it_taken() {
+    let server = Postgres::start();
+    let (first, mut second) = two(&server);
+    let (_one, _) = first.open().await.unwrap();
+    second.keys = vec![2];
+    let error = second.open().await.unwrap_err();
+    assert!(
+        matches!(error, ControlError::WrongMasterKey { .. }) && error.to_string().contains("postgres://"),
+        "{error}"
+    );
+    second.keys = vec![2, 1];
+    assert!(!second.open().await.unwrap().1.first);
+}

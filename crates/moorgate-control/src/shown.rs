@@ -1,0 +1,82 @@
+//! Rows as the audit log shows them: all that was decided, nothing that is secret.
+
+use moorgate_contract::{
+    policy::Policy,
+    route::{HeaderEdits, RouteSettings},
+};
+use moorgate_keys::Facts;
+use serde_json::{Value, json};
+
+use crate::book::{AccountRow, CertificateRow, CredentialRow, RouteRow, TierRow, TokenRow};
+
+/// Stands for a value that is kept and not shown.
+const HIDDEN: &str = "(hidden)";
+
+pub(crate) fn account(row: &AccountRow) -> Value {
+    json!({ "tier": row.tier, "egress": list(&row.egress), "policy": rules(Some(&row.policy)) })
+}
+
+pub(crate) fn credential(row: &CredentialRow) -> Value {
+    json!({
+        "passwords": row.secrets.len(),
+        "overlap_until": row.secrets.iter().filter_map(|secret| secret.until).max(),
+        "expires": row.expires,
+        "clients": list(&row.clients),
+        "policy": rules(row.policy.as_deref()),
+    })
+}
+
+pub(crate) fn token(row: &TokenRow) -> Value {
+    json!({ "operator": row.account.is_none(), "scope": row.scope })
+}
+
+pub(crate) fn tier(row: &TierRow) -> Value {
+    parsed(&row.quotas)
+}
+
+pub(crate) fn certificate(row: &CertificateRow) -> Value {
+    match Facts::of_pem(row.chain.as_bytes()) {
+        Ok(facts) => json!({ "fingerprint": facts.fingerprint, "issuer": facts.issuer, "names": facts.names }),
+        Err(_) => json!({ "fingerprint": null }),
+    }
+}
+
+pub(crate) fn route(row: &RouteRow) -> Value {
+    let settings = match serde_json::from_str::<RouteSettings>(&row.settings) {
+        Ok(mut settings) => {
+            let actions = &mut settings.actions;
+            let users: Vec<String> = actions.basic_auth.drain(..).map(|user| user.username).collect();
+            hide(&mut actions.request_headers);
+            hide(&mut actions.response_headers);
+            let mut shown = json!(settings);
+            if let (false, Some(shown)) = (users.is_empty(), shown.as_object_mut()) {
+                shown.insert("basic_auth".to_owned(), json!(users));
+            }
+            shown
+        }
+        // It may hold anything.
+        Err(_) => Value::Null,
+    };
+    json!({ "mode": row.mode, "settings": settings })
+}
+
+fn hide(edits: &mut HeaderEdits) {
+    edits.set.iter_mut().for_each(|field| field.value = HIDDEN.into());
+}
+
+fn list(commas: &str) -> Vec<&str> {
+    commas.split(',').filter(|text| !text.is_empty()).collect()
+}
+
+/// Rules as a person writes them.
+fn rules(policy: Option<&str>) -> Value {
+    let Some(policy) = policy else { return Value::Null };
+    match serde_json::from_str::<Policy>(policy) {
+        Ok(policy) => policy.rules().iter().map(ToString::to_string).collect(),
+        Err(_) => Value::Null,
+    }
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
