@@ -4,7 +4,7 @@
 
 pub mod table;
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use moorgate_wire::{
     host::{Asked, NotCanonical},
@@ -169,6 +169,8 @@ pub struct Failure {
     pub code: Code,
     /// The line.
     pub said: Box<str>,
+    /// Whole seconds after which it is worth another try, at least 1; `None`: nobody knows.
+    pub retry_after: Option<u32>,
 }
 
 impl fmt::Display for Failure {
@@ -183,7 +185,14 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// A failure with its line.
     pub fn new(code: Code, said: impl fmt::Display) -> Self {
-        Self { code, said: said.to_string().into() }
+        Self { code, said: said.to_string().into(), retry_after: None }
+    }
+
+    /// The same, worth another try after `wait`: rounded up to whole seconds, so that nobody comes too early.
+    #[must_use]
+    pub fn to_be_tried_after(self, wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+        Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
     pub(crate) fn credentials_missing() -> Self {

@@ -143,6 +143,7 @@ impl Compiler {
             policy_cuts: row.policy_cuts,
             egress: self.pair(row)?,
             load: Default::default(),
+            quota: None,
         })
     }
 

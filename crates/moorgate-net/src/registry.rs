@@ -79,7 +79,7 @@ pub struct Open {
 }
 
 /// The endings that come from outside; 0 is "not cut".
-const CUTS: [Ending; 3] = [Ending::Revoked, Ending::Idle, Ending::Drained];
+const CUTS: [Ending; 4] = [Ending::Revoked, Ending::Idle, Ending::Drained, Ending::QuotaSpent];
 
 impl Open {
     /// Resolves when somebody cuts this flow. One task at a time may wait.

@@ -350,14 +350,12 @@ impl Visit {
         Ok(Entered { open, origin: Mutex::default(), _place: place })
     }
 
+    /// What an account's quotas and limits leave for one tunnel or exchange. The place first: a request that finds none is
+    /// not let through, and must not count.
     fn place(&self, account: &Account) -> Result<Place, Failure> {
-        let limit = self.gateway.limits.connections_per_account;
-        account.load.take(limit).ok_or_else(|| {
-            Failure::new(
-                Code::QuotaSpent,
-                format_args!("account {} has {limit} connections open, which is its limit", account.name),
-            )
-        })
+        let place = account.take_place(self.gateway.limits.connections_per_account)?;
+        account.take_request(now)?;
+        Ok(place)
     }
 
     /// Finds the route of what the client named, and notes whose it is: whatever becomes of the client is in that
