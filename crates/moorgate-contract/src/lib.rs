@@ -23,3 +23,4 @@ pub mod quota;
 pub mod route;
 pub mod snapshot;
 pub mod time;
+pub mod usage;

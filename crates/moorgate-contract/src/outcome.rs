@@ -57,6 +57,19 @@ impl Ending {
         Self::Lost,
     ];
 
+    /// Whether it is how a flow may well end: nothing broke, we ended it.
+    pub fn is_orderly(self) -> bool {
+        match self {
+            Self::Revoked | Self::QuotaSpent | Self::Idle | Self::Drained => true,
+            Self::ResetByClient
+            | Self::ResetByTarget
+            | Self::TruncatedByClient
+            | Self::TruncatedByTarget
+            | Self::ClientLeft
+            | Self::Lost => false,
+        }
+    }
+
     /// The code in flows and metrics.
     pub fn code(self) -> &'static str {
         match self {
