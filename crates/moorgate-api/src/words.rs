@@ -31,6 +31,7 @@ fn cut(ending: Ending) -> &'static str {
         Ending::Revoked => {
             "cut: its credential, account or route was taken away, or its account's policy edited with --cut"
         }
+        Ending::QuotaSpent => "cut: its account's bytes of this month were spent",
         Ending::Idle => "cut: no byte moved for the idle limit",
         Ending::Drained => "cut: the gateway went down and its drain limit ran out",
         Ending::Lost => "lost: the task that carried it died, which is a defect of the gateway",
@@ -111,6 +112,7 @@ fn after_cut(ending: Ending) -> Option<&'static str> {
         Ending::Revoked => Some(
             "give the client a valid credential (moorgate credential add ACCOUNT), or the domain a route (moorgate route add)",
         ),
+        Ending::QuotaSpent => Some("wait until the month ends, or ask your operator for a larger tier"),
         Ending::Idle => Some("send keep-alives, or raise [limits] idle_tunnel in the gateway's file"),
         Ending::Drained => {
             Some("connect again; to let long tunnels finish, raise [limits] drain in the gateway's file")
@@ -146,7 +148,7 @@ fn after_failure(code: Code) -> &'static str {
         Code::ResponseTimeout => "ask whoever runs the target: it took the request and did not begin to answer in time",
         Code::NoEgressLeft => "bring an egress address of the account back up, or set another: moorgate egress list",
         Code::PortsExhausted => "use another egress address as well, or fewer connections to that destination",
-        Code::QuotaSpent => "wait as long as Retry-After said, or raise the account's quota",
+        Code::QuotaSpent => "wait as long as Retry-After said, or ask your operator for a larger tier",
         Code::DomainUnknown => "give the domain a route: moorgate route add DOMAIN URL --mode terminate|passthrough",
         Code::NameMismatch => "let the client use one name: its TLS server name and its Host differ",
         Code::HostMismatch => "let the client use one name: its request target and its Host differ",

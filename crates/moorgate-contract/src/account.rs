@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,7 +15,13 @@ use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{egress::Pair, policy::Policy, time::Timestamp};
+use crate::{
+    egress::Pair,
+    failure::{Code, Failure},
+    policy::Policy,
+    quota::Quota,
+    time::Timestamp,
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -54,7 +61,52 @@ pub struct Account {
     /// How many tunnels and exchanges it has open; one counter for as long as the account exists.
     #[serde(skip)]
     pub load: Load,
+    /// What its tier allows; `None`: no limits. Not part of what is stored.
+    #[serde(skip)]
+    pub quota: Option<Arc<Quota>>,
 }
+
+impl Account {
+    /// Lets one tunnel or exchange through and counts it, if its tier allows one more now. The clock is read only where
+    /// there is a quota.
+    ///
+    /// # Errors
+    /// [`Code::QuotaSpent`], with when to come again.
+    pub fn take_request(&self, now: impl FnOnce() -> Timestamp) -> Result<(), Failure> {
+        self.quota.as_ref().map_or(Ok(()), |quota| quota.take_request(&self.name, now()))
+    }
+
+    /// Takes a place for one tunnel or exchange. `most` is the gateway's own limit for each account; the tier's counts
+    /// where it is smaller.
+    ///
+    /// # Errors
+    /// [`Code::QuotaSpent`].
+    pub fn take_place(&self, most: usize) -> Result<Place, Failure> {
+        let tunnels = self.quota.as_ref().and_then(|quota| quota.quotas().tunnels);
+        let tunnels = tunnels.and_then(|tunnels| usize::try_from(tunnels).ok()).filter(|tunnels| *tunnels < most);
+        let limit = tunnels.unwrap_or(most);
+        self.load.take(limit).ok_or_else(|| {
+            let name = &self.name;
+            let failure = match tunnels {
+                Some(_) => Failure::new(
+                    Code::QuotaSpent,
+                    format_args!(
+                        "account {name} has {limit} tunnels and requests open, which is its quota; close some, \
+                         or ask your operator for a larger tier"
+                    ),
+                ),
+                None => Failure::new(
+                    Code::QuotaSpent,
+                    format_args!("account {name} has {limit} connections open, which is its limit"),
+                ),
+            };
+            failure.to_be_tried_after(PLACE_FREE_AFTER)
+        })
+    }
+}
+
+/// Nobody knows when a tunnel ends: the client is told to come again soon.
+const PLACE_FREE_AFTER: Duration = Duration::from_secs(1);
 
 /// A count of what is open, shared by all copies of an account. Says nothing about whether two accounts are equal.
 #[derive(Clone, Debug, Default)]

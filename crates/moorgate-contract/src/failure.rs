@@ -4,7 +4,7 @@
 
 pub mod table;
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use moorgate_wire::{
     host::{Asked, NotCanonical},
@@ -154,6 +154,51 @@ table! {
     Internal = "internal", 500, Say(Reply::GeneralFailure), Some(Http(500)), "proxy_internal_error";
 }
 
+impl Code {
+    /// Whether we said no, by a rule or a limit or because of how it was asked; else something broke or did not come.
+    pub fn is_decision(self) -> bool {
+        match self {
+            Self::CredentialsMissing
+            | Self::CredentialsWrong
+            | Self::PolicyDenied
+            | Self::GuardDenied
+            | Self::HostNotCanonical
+            | Self::QuotaSpent
+            | Self::DomainUnknown
+            | Self::NameMismatch
+            | Self::HostMismatch
+            | Self::ClientDenied
+            | Self::Unauthorized
+            | Self::BodyTooLarge
+            | Self::Maintenance
+            | Self::Malformed
+            | Self::NotSupported
+            | Self::AddressTypeNotSupported
+            | Self::HeadTooLong
+            | Self::Full
+            | Self::Draining
+            | Self::Loop => true,
+            Self::NameNotResolved
+            | Self::NoAddressOfFamily
+            | Self::ConnectionRefused
+            | Self::NetworkUnreachable
+            | Self::HostUnreachable
+            | Self::ConnectTimeout
+            | Self::ResponseIncomplete
+            | Self::ResponseMalformed
+            | Self::ResponseTimeout
+            | Self::NoEgressLeft
+            | Self::PortsExhausted
+            | Self::HandshakeFailed
+            | Self::HeadTooSlow
+            | Self::BodyTooSlow
+            | Self::OriginUntrusted
+            | Self::OriginHandshakeFailed
+            | Self::Internal => false,
+        }
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.row().code)
@@ -169,6 +214,8 @@ pub struct Failure {
     pub code: Code,
     /// The line.
     pub said: Box<str>,
+    /// Whole seconds after which it is worth another try, at least 1; `None`: nobody knows.
+    pub retry_after: Option<u32>,
 }
 
 impl fmt::Display for Failure {
@@ -183,7 +230,14 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// A failure with its line.
     pub fn new(code: Code, said: impl fmt::Display) -> Self {
-        Self { code, said: said.to_string().into() }
+        Self { code, said: said.to_string().into(), retry_after: None }
+    }
+
+    /// The same, worth another try after `wait`: rounded up to whole seconds, so that nobody comes too early.
+    #[must_use]
+    pub fn to_be_tried_after(self, wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+        Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
     pub(crate) fn credentials_missing() -> Self {
@@ -265,5 +319,22 @@ impl Failure {
                 visible(asked.text())
             ),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_said_no_to_and_what_broke_share_no_code() {
+        let (decisions, broken): (Vec<_>, Vec<_>) = Code::ALL.iter().partition(|code| code.is_decision());
+        assert_eq!((decisions.len(), broken.len()), (20, 17));
+        // What a target or the network does is never a decision of ours.
+        let of_targets = |code: &&Code| matches!(code.row().http, 502 | 504);
+        assert!(!decisions.iter().any(of_targets), "{decisions:?}");
+        assert!(
+            broken.iter().all(|code| matches!(code.row().http, 408 | 500..=504) || **code == Code::HandshakeFailed)
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     str::FromStr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -18,8 +18,10 @@ use crate::{
     failure::Failure,
     listener::Listener,
     outcome::{Ending, Outcome},
+    quota::Quota,
     route::Mode,
     time::Timestamp,
+    usage::Whose,
 };
 
 /// Names one flow. Thirteen letters and digits (Crockford's base 32) that sort by time.
@@ -143,6 +145,19 @@ pub struct Flow {
     pub bytes_up: u64,
     /// Bytes read from the target's socket.
     pub bytes_down: u64,
+    /// From its start until the target had answered, in microseconds: a tunnel's had connected, the head of an exchange's
+    /// final response was there. `None`: it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
+    /// Whose it is, where that is known. For usage; no part of the record that is kept.
+    #[serde(skip)]
+    pub whose: Whose,
+    /// The part of `bytes_up` that was in no [`Tally`](crate::usage::Tally). No part of the record that is kept.
+    #[serde(skip)]
+    pub unreported_up: u64,
+    /// The same of `bytes_down`.
+    #[serde(skip)]
+    pub unreported_down: u64,
     /// HTTP status given to the client, where HTTP was spoken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -161,6 +176,10 @@ pub struct Flow {
 pub struct Meter {
     up: AtomicU64,
     down: AtomicU64,
+    /// What was reported of each.
+    told_up: AtomicU64,
+    told_down: AtomicU64,
+    quota: OnceLock<Arc<Quota>>,
 }
 
 impl Meter {
@@ -177,6 +196,32 @@ impl Meter {
     /// Bytes up and down so far.
     pub fn read(&self) -> (u64, u64) {
         (self.up.load(Relaxed), self.down.load(Relaxed))
+    }
+
+    /// From now on what it counts is spent of `quota`. The first one stays.
+    pub fn spend_of(&self, quota: &Arc<Quota>) {
+        let _ = self.quota.set(quota.clone());
+    }
+
+    /// What it counts is spent of; `None`: of nothing that is limited.
+    pub fn quota(&self) -> Option<&Arc<Quota>> {
+        self.quota.get()
+    }
+
+    /// Bytes up and down since this was asked last, spent of the quota now. Whoever asks must report them: nobody else
+    /// will. Two threads that ask at once get each byte once.
+    pub fn take_unreported(&self) -> (u64, u64) {
+        self.report(self.read())
+    }
+
+    fn report(&self, (up, down): (u64, u64)) -> (u64, u64) {
+        // The largest value wins whoever comes last, so that what is told never runs back.
+        let fresh = |told: &AtomicU64, now: u64| now.saturating_sub(told.fetch_max(now, Relaxed));
+        let (up, down) = (fresh(&self.told_up, up), fresh(&self.told_down, down));
+        if let Some(quota) = self.quota.get() {
+            quota.spend_bytes(up.saturating_add(down));
+        }
+        (up, down)
     }
 }
 
@@ -227,6 +272,10 @@ impl OpenFlow {
             tries: 0,
             bytes_up: 0,
             bytes_down: 0,
+            latency_us: None,
+            whose: Whose::default(),
+            unreported_up: 0,
+            unreported_down: 0,
             status: None,
             outcome: Outcome::Cut(Ending::Lost),
             said: None,
@@ -238,6 +287,11 @@ impl OpenFlow {
     /// The counter that the flow's bytes go to.
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
+    }
+
+    /// Takes note that the target has answered. The first time counts.
+    pub fn answered(&mut self) {
+        self.record.latency_us.get_or_insert_with(|| micros(self.since.elapsed()));
     }
 
     /// Ends it.
@@ -259,12 +313,15 @@ impl OpenFlow {
     fn finish(&mut self, outcome: Outcome) {
         let Some(sink) = self.sink.take() else { return };
         let (up, down) = self.meter.read();
+        let (unreported_up, unreported_down) = self.meter.report((up, down));
         let record = &mut *self.record;
         // Its texts go with it, uncopied.
         let [alpn, said] = [&mut record.alpn, &mut record.said].map(Option::take);
         sink(Flow {
             bytes_up: up,
             bytes_down: down,
+            unreported_up,
+            unreported_down,
             duration_us: micros(self.since.elapsed()),
             outcome,
             alpn,
@@ -296,6 +353,47 @@ mod tests {
         assert_eq!(late.to_string().parse(), Ok(late));
         assert!("zzzzzzzzzzzzz".parse::<FlowId>().is_err());
         assert!("".parse::<FlowId>().is_err());
+    }
+
+    #[test]
+    fn each_byte_is_reported_once_whoever_asks_and_spent_of_the_quota() {
+        let quota = Arc::new(Quota::new(crate::quota::Quotas::default()));
+        let meter = Meter::default();
+        meter.spend_of(&quota);
+        let told: u64 = std::thread::scope(|scope| {
+            let count = || {
+                let mut told = 0;
+                for _ in 0..10_000 {
+                    meter.add_up(3);
+                    meter.add_down(2);
+                    let (up, down) = meter.take_unreported();
+                    told += up + down;
+                }
+                told
+            };
+            let threads: Vec<_> = (0..3).map(|_| scope.spawn(count)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!((told, quota.spent().bytes), (150_000, 150_000));
+        assert_eq!(meter.take_unreported(), (0, 0));
+    }
+
+    #[test]
+    fn a_flow_reports_at_its_end_what_was_not_reported_before() {
+        let (send, receive) = std::sync::mpsc::channel();
+        let sink: FlowSink = Arc::new(move |flow| send.send(flow).unwrap());
+        let client = "127.0.0.1:1".parse().unwrap();
+        let mut open = OpenFlow::open(FlowId(1), Timestamp(0), Instant::now(), Listener::OutboundHttp, client, sink);
+        open.meter().add_up(7);
+        assert_eq!(open.meter().take_unreported(), (7, 0));
+        open.meter().add_up(1);
+        open.meter().add_down(4);
+        open.answered();
+        open.end(Outcome::Ok);
+        let flow = receive.recv().unwrap();
+        assert_eq!((flow.bytes_up, flow.bytes_down, flow.unreported_up, flow.unreported_down), (8, 4, 1, 4));
+        let text = serde_json::to_string(&flow).unwrap();
+        assert!(text.contains("latency_us") && !text.contains("unreported") && !text.contains("whose"), "{text}");
     }
 
     #[test]

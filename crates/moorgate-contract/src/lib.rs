@@ -19,6 +19,8 @@ pub mod limits;
 pub mod listener;
 pub mod outcome;
 pub mod policy;
+pub mod quota;
 pub mod route;
 pub mod snapshot;
 pub mod time;
+pub mod usage;

@@ -32,6 +32,8 @@ pub enum Ending {
     ClientLeft,
     /// Credential, account or route was revoked, or a policy edited with `--cut`.
     Revoked,
+    /// The month's bytes of its account were spent, and the grace with them.
+    QuotaSpent,
     /// No byte moved for the idle limit.
     Idle,
     /// The drain limit ran out while the gateway went down.
@@ -42,17 +44,31 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ResetByClient,
         Self::ResetByTarget,
         Self::TruncatedByClient,
         Self::TruncatedByTarget,
         Self::ClientLeft,
         Self::Revoked,
+        Self::QuotaSpent,
         Self::Idle,
         Self::Drained,
         Self::Lost,
     ];
+
+    /// Whether it is how a flow may well end: nothing broke, we ended it.
+    pub fn is_orderly(self) -> bool {
+        match self {
+            Self::Revoked | Self::QuotaSpent | Self::Idle | Self::Drained => true,
+            Self::ResetByClient
+            | Self::ResetByTarget
+            | Self::TruncatedByClient
+            | Self::TruncatedByTarget
+            | Self::ClientLeft
+            | Self::Lost => false,
+        }
+    }
 
     /// The code in flows and metrics.
     pub fn code(self) -> &'static str {
@@ -63,6 +79,7 @@ impl Ending {
             Self::TruncatedByTarget => "truncated_by_target",
             Self::ClientLeft => "client_left",
             Self::Revoked => "revoked",
+            Self::QuotaSpent => "over_quota",
             Self::Idle => "idle",
             Self::Drained => "drained",
             Self::Lost => "lost",

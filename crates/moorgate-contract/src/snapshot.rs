@@ -185,6 +185,10 @@ impl Snapshot {
         if let Some(old) = self.accounts.get(&account.id).cloned() {
             // What is open stays counted.
             account.load = old.load.clone();
+            // And what was spent stays spent.
+            if let (Some(new), Some(old)) = (&account.quota, &old.quota) {
+                account.quota = Some(Arc::new(new.replacing(old)));
+            }
             if old.name != account.name {
                 self.names.remove(&*old.name);
             }

@@ -144,6 +144,7 @@ impl Compiler {
             policy_cuts: row.policy_cuts,
             egress: self.pair(row)?,
             load: Default::default(),
+            quota: None,
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use atomic_waker::AtomicWaker;
@@ -21,6 +21,8 @@ use moorgate_contract::{
     policy::{Finding, Policy},
     route::RouteId,
     snapshot::Revoked,
+    time::Timestamp,
+    usage::{Tally, Whose, host_text},
 };
 use moorgate_wire::host::Host;
 use slab::Slab;
@@ -40,6 +42,8 @@ pub enum Owner {
         host: Host,
         /// The port as asked.
         port: u16,
+        /// Who connected.
+        client: IpAddr,
     },
     /// A client came by a route.
     Inbound {
@@ -51,6 +55,15 @@ pub enum Owner {
 }
 
 impl Owner {
+    fn whose(&self) -> Whose {
+        match *self {
+            Self::Outbound { account, credential, .. } => {
+                Whose { account: Some(account), credential: Some(credential), route: None }
+            }
+            Self::Inbound { account, route } => Whose { account: Some(account), credential: None, route: Some(route) },
+        }
+    }
+
     fn is_revoked_by(&self, revoked: &Revoked) -> bool {
         match self {
             Self::Outbound { account, credential, secret, .. } => {
@@ -68,7 +81,7 @@ impl Owner {
 pub struct Open {
     owner: Owner,
     meter: Arc<Meter>,
-    address: Mutex<Option<IpAddr>>,
+    dialled: Mutex<Option<Dialled>>,
     cut: AtomicU8,
     watched: AtomicBool,
     /// Set by the sweep when it wakes a watched flow.
@@ -78,8 +91,33 @@ pub struct Open {
     waker: AtomicWaker,
 }
 
+/// A connection to a target: where to, and where from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dialled {
+    /// The address that was dialled.
+    pub address: IpAddr,
+    /// The address it leaves from.
+    pub egress: IpAddr,
+}
+
+/// One moment, on the clock that never runs back and on the wall.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For idle limits.
+    pub instant: Instant,
+    /// For quotas and reports.
+    pub wall: Timestamp,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), wall: SystemTime::now().into() }
+    }
+}
+
 /// The endings that come from outside; 0 is "not cut".
-const CUTS: [Ending; 3] = [Ending::Revoked, Ending::Idle, Ending::Drained];
+const CUTS: [Ending; 4] = [Ending::Revoked, Ending::Idle, Ending::Drained, Ending::QuotaSpent];
 
 impl Open {
     /// Resolves when somebody cuts this flow. One task at a time may wait.
@@ -99,9 +137,23 @@ impl Open {
         &self.meter
     }
 
-    /// Notes which address was dialled: a policy edited with `--cut` may speak of it.
-    pub fn dialled(&self, address: IpAddr) {
-        *lock(&self.address) = Some(address);
+    /// Notes which address was dialled, and from where: a policy edited with `--cut` may speak of it, and usage does.
+    pub fn dialled(&self, dialled: Dialled) {
+        *lock(&self.dialled) = Some(dialled);
+    }
+
+    /// What has moved since it was asked last.
+    fn tally(&self, at: Timestamp) -> Option<Tally> {
+        let (up, down) = self.meter.take_unreported();
+        if (up, down) == (0, 0) {
+            return None;
+        }
+        let (host, client) = match &self.owner {
+            Owner::Outbound { host, client, .. } => (Some(host_text(host)), Some(*client)),
+            Owner::Inbound { .. } => (None, None),
+        };
+        let egress = lock(&self.dialled).map(|dialled| dialled.egress);
+        Some(Tally { whose: self.owner.whose(), host, egress, client, at, up, down })
     }
 
     /// From now on the sweep cuts it when no byte has moved for `idle`; `None`: never.
@@ -142,7 +194,7 @@ impl Open {
             Host::Name(name) => Some(policy.judge_name(name, port)),
             Host::V4(_) | Host::V6(_) => None,
         };
-        let address = host.ip().or(*lock(&self.address));
+        let address = host.ip().or_else(|| lock(&self.dialled).map(|dialled| dialled.address));
         let by_address = address.map(|address| policy.judge_address(address, port));
         let denied = |finding: &Option<Finding<'_>>| matches!(finding, Some(Finding::Denied(..)));
         let passes = |finding: &Option<Finding<'_>>| matches!(finding, Some(Finding::Allowed(..) | Finding::Default));
@@ -204,7 +256,7 @@ impl Registry {
         let open = Arc::new(Open {
             owner,
             meter,
-            address: Mutex::default(),
+            dialled: Mutex::default(),
             cut: AtomicU8::new(0),
             watched: AtomicBool::new(false),
             swept: AtomicBool::new(false),
@@ -256,18 +308,24 @@ impl Registry {
         count
     }
 
-    /// Looks through one worker's flows: cuts those in which nothing moved for their idle limit, wakes those that asked
-    /// for it.
-    pub fn sweep(&self, worker: usize, now: Instant) {
+    /// Looks through one worker's flows: reports what moved in them, cuts those in which nothing did for their idle limit
+    /// and those whose account has spent its bytes, wakes those that asked for it.
+    pub fn sweep(&self, worker: usize, now: Moment, report: impl Fn(Tally)) {
         let Some(shard) = self.shards.get(worker % self.shards.len()) else { return };
         for (_, entry) in &mut *lock(shard) {
             let seen = entry.open.meter.read();
             let idle = Duration::from_millis(entry.open.idle.load(Ordering::Relaxed));
             if seen != entry.seen || idle.is_zero() {
                 entry.seen = seen;
-                entry.moved = now;
-            } else if now.saturating_duration_since(entry.moved) >= idle {
+                entry.moved = now.instant;
+            } else if now.instant.saturating_duration_since(entry.moved) >= idle {
                 entry.open.cut(Ending::Idle);
+            }
+            if let Some(tally) = entry.open.tally(now.wall) {
+                report(tally);
+            }
+            if entry.open.meter.quota().is_some_and(|quota| quota.is_beyond_grace(now.wall)) {
+                entry.open.cut(Ending::QuotaSpent);
             }
             if entry.open.watched.load(Ordering::Relaxed) {
                 entry.open.swept.store(true, Ordering::Relaxed);
@@ -276,3 +334,6 @@ impl Registry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

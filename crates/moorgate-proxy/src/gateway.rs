@@ -18,18 +18,19 @@ use moorgate_contract::{
     balance::InUse,
     decide::{Ask, Destination, Plan, Transport, decide},
     failure::{Code, Failure},
-    flow::{FlowId, FlowSink, OpenFlow},
+    flow::{FlowId, FlowSink, Kind, OpenFlow},
     inbound::{Routed, find},
     limits::{Limits, REFUSING},
     listener::Listener,
     outcome::Ending,
     snapshot::{Revoked, Snapshot},
     time::Timestamp,
+    usage::{Report, ReportSink},
 };
 use moorgate_net::{
     connect::{Connected, Connector, NotConnected},
     descriptors,
-    registry::{Owner, Registered, Registry},
+    registry::{Dialled, Moment, Owner, Registered, Registry},
 };
 use moorgate_tls::{LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
 use moorgate_wire::{host::Asked, name::DomainName};
@@ -78,6 +79,7 @@ pub struct Gateway {
     pub(crate) keeping: Arc<Semaphore>,
     strangers: PerAddress,
     guests: PerAddress,
+    reports: ReportSink,
     sink: FlowSink,
     sequence: AtomicU64,
     began: Instant,
@@ -101,19 +103,20 @@ pub(crate) struct Visit {
 }
 
 impl Gateway {
-    /// A gateway that serves `snapshot` on `workers` threads and hands ended flows to `sink`.
+    /// A gateway that serves `snapshot` on `workers` threads and reports to `reports` what ended and what moved.
     pub fn new(
         snapshot: Arc<Snapshot>,
         connector: Connector,
         limits: Limits,
         terminators: Terminators,
         workers: usize,
-        sink: FlowSink,
+        reports: ReportSink,
     ) -> Self {
         let (strangers, guests) = (limits.unauthenticated_per_client, limits.inbound_per_client);
         let places = limits.connections.unwrap_or_else(descriptors::connections);
         // Ids of two gateways that start in the same millisecond should differ too.
         let sequence = getrandom::u64().unwrap_or_default();
+        let ended = reports.clone();
         Self {
             deadlines: Mutex::new(snapshot.deadlines()),
             snapshot: ArcSwap::new(snapshot),
@@ -128,7 +131,8 @@ impl Gateway {
             keeping: Arc::new(Semaphore::new((places / KEEPING).min(Semaphore::MAX_PERMITS))),
             strangers: PerAddress::new(strangers),
             guests: PerAddress::new(guests),
-            sink,
+            reports,
+            sink: Arc::new(move |flow| ended(Report::Flow(flow))),
             sequence: AtomicU64::new(sequence),
             began: Instant::now(),
             system_roots: Mutex::default(),
@@ -152,8 +156,17 @@ impl Gateway {
         }
     }
 
+    /// Looks through what `worker` carries.
+    pub(crate) fn sweep(&self, worker: usize) {
+        let now = Moment::now();
+        self.registry.sweep(worker, now, |tally| (self.reports)(Report::Tally(tally)));
+        if worker == 0 {
+            self.end_overlaps(now.wall);
+        }
+    }
+
     /// Cuts flows of passwords whose rotation overlap has ended. Needs nobody to compile a new snapshot.
-    pub(crate) fn end_overlaps(&self, now: Timestamp) {
+    fn end_overlaps(&self, now: Timestamp) {
         let mut deadlines = self.deadlines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ended = Revoked::default();
         deadlines.retain(|(until, secret)| {
@@ -291,6 +304,8 @@ impl Visit {
         let principal = self.gateway.snapshot().authenticate(presented, now())?;
         flow.record.account = Some(principal.account.name.clone());
         flow.record.username = Some(principal.username.clone());
+        flow.record.whose.account = Some(principal.account.id);
+        flow.record.whose.credential = Some(principal.credential);
         self.becomes_known();
         Ok(principal)
     }
@@ -323,7 +338,11 @@ impl Visit {
             secret: principal.secret,
             host,
             port: plan.port,
+            client: self.client.ip(),
         };
+        if let Some(quota) = &principal.account.quota {
+            flow.meter().spend_of(quota);
+        }
         let open = gateway.registry.register(self.worker, owner, flow.meter().clone());
         // Revoked between authentication and here: the walk over the registry came too early to find it.
         if !gateway.snapshot().still_has(principal, now()) {
@@ -342,6 +361,9 @@ impl Visit {
         self.becomes_guest()?;
         let place = self.place(account)?;
         let owner = Owner::Inbound { account: account.id, route: route.id };
+        if let Some(quota) = &account.quota {
+            flow.meter().spend_of(quota);
+        }
         let open = gateway.registry.register(self.worker, owner, flow.meter().clone());
         // Removed between decision and here: the walk over the registry came too early to find it.
         if !gateway.snapshot().still_routes(route) {
@@ -350,14 +372,12 @@ impl Visit {
         Ok(Entered { open, origin: Mutex::default(), _place: place })
     }
 
+    /// What an account's quotas and limits leave for one tunnel or exchange. The place first: a request that finds none is
+    /// not let through, and must not count.
     fn place(&self, account: &Account) -> Result<Place, Failure> {
-        let limit = self.gateway.limits.connections_per_account;
-        account.load.take(limit).ok_or_else(|| {
-            Failure::new(
-                Code::QuotaSpent,
-                format_args!("account {} has {limit} connections open, which is its limit", account.name),
-            )
-        })
+        let place = account.take_place(self.gateway.limits.connections_per_account)?;
+        account.take_request(now)?;
+        Ok(place)
     }
 
     /// Finds the route of what the client named, and notes whose it is: whatever becomes of the client is in that
@@ -366,6 +386,8 @@ impl Visit {
         let routed = find(&self.gateway.snapshot(), name, &mut ())?;
         flow.record.account = Some(routed.account.name.clone());
         flow.record.route = Some(routed.route.text.clone());
+        flow.record.whose.account = Some(routed.account.id);
+        flow.record.whose.route = Some(routed.route.id);
         flow.record.mode = Some(routed.route.mode);
         Ok(routed)
     }
@@ -433,14 +455,17 @@ impl Visit {
         let site = self.gateway.snapshot().site.clone();
         let connected = tokio::select! {
             connected = self.gateway.connector.connect(&site, plan, limit) => connected,
-            _ = std::future::poll_fn(|cx| entered.open.poll_cut(cx)) => Err(NotConnected::from(self.just_revoked())),
+            ending = std::future::poll_fn(|cx| entered.open.poll_cut(cx)) => Err(NotConnected::from(self.just_cut(ending))),
         };
         match connected {
             Ok(connected) => {
                 flow.record.address = Some(connected.address);
                 flow.record.egress = Some(connected.egress);
                 flow.record.tries += connected.tries;
-                entered.open.dialled(connected.address.ip());
+                entered.open.dialled(Dialled { address: connected.address.ip(), egress: connected.egress });
+                if flow.record.kind == Kind::Tunnel {
+                    flow.answered();
+                }
                 Ok(connected)
             }
             Err(NotConnected { failure, address, tries }) => {
@@ -451,7 +476,11 @@ impl Visit {
         }
     }
 
-    fn just_revoked(&self) -> Failure {
+    fn just_cut(&self, ending: Ending) -> Failure {
+        if ending == Ending::QuotaSpent {
+            let said = "the account's bytes of this month are spent; ask your operator for a larger tier";
+            return Failure::new(Code::QuotaSpent, said);
+        }
         match self.listener {
             Listener::InboundHttp | Listener::InboundTls => {
                 Failure::new(Code::DomainUnknown, "this route has just been removed")

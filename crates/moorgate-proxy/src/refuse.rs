@@ -20,8 +20,8 @@ use moorgate_wire::{
 };
 use tokio::time::timeout;
 
-/// What a client should wait before it tries again, in seconds.
-const RETRY_AFTER: &str = "1";
+/// What a client should wait before it tries again, in seconds, unless the failure knows better.
+const RETRY_AFTER: u32 = 1;
 
 /// An answer of our own: header fields and body, the same for HTTP/1 and h2.
 pub(crate) struct Refusal {
@@ -91,7 +91,7 @@ impl Refusal {
         let refusal = Self::answer(status, "text/plain; charset=utf-8", body);
         let refusal = refusal.with("proxy-status", proxy_status(failure, details));
         match status {
-            429 | 503 => refusal.with("retry-after", RETRY_AFTER.to_owned()),
+            429 | 503 => refusal.with("retry-after", failure.retry_after.unwrap_or(RETRY_AFTER).to_string()),
             _ => refusal,
         }
     }
@@ -233,4 +233,23 @@ pub(crate) fn too_slow(what: &str, limit: Duration) -> Failure {
         Code::HeadTooSlow,
         format_args!("{what} was not whole within {} s; send it faster, or raise the limit", limit.as_secs_f32()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_spent_a_quota_is_told_when_to_come_again() {
+        let spent = Failure::new(Code::QuotaSpent, "spent");
+        for (failure, seconds) in [
+            (spent.clone(), "1"),
+            (spent.clone().to_be_tried_after(Duration::from_millis(1_001)), "2"),
+            (spent.to_be_tried_after(Duration::ZERO), "1"),
+            (Failure::new(Code::Draining, "going down"), "1"),
+        ] {
+            let head = String::from_utf8(Refusal::of(&failure).encode(true, false)).unwrap();
+            assert!(head.contains(&format!("\r\nretry-after: {seconds}\r\n")), "{head}");
+        }
+    }
 }

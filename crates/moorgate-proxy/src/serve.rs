@@ -1,6 +1,6 @@
 //! Accept: one loop for each listener on each worker, and the sweep beside them.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc};
 
 use moorgate_contract::{limits::SWEEP, listener::Listener};
 use moorgate_net::{farewell::answer_and_close, listener::accept};
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    gateway::{Gateway, Visit, now},
+    gateway::{Gateway, Visit},
     inbound, outbound, refuse,
 };
 
@@ -38,10 +38,7 @@ async fn sweep(gateway: Arc<Gateway>, worker: usize) {
     let mut ticks = tokio::time::interval(SWEEP);
     loop {
         ticks.tick().await;
-        gateway.registry.sweep(worker, Instant::now());
-        if worker == 0 {
-            gateway.end_overlaps(now());
-        }
+        gateway.sweep(worker);
     }
 }
 

@@ -74,6 +74,9 @@ pub struct FlowView {
     pub bytes_up: u64,
     /// Bytes read from the target.
     pub bytes_down: u64,
+    /// From the start until the target had answered, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
     /// HTTP status given to the client, where HTTP was spoken.
     pub status: Option<u16>,
     /// The outcome's code; `ok` when both sides finished.
@@ -122,6 +125,7 @@ impl From<&Flow> for FlowView {
             tries,
             bytes_up,
             bytes_down,
+            latency_us: flow.latency_us,
             status: flow.status,
             outcome: flow.outcome,
             said: flow.said.clone(),
@@ -152,6 +156,10 @@ impl From<FlowView> for Flow {
             tries,
             bytes_up,
             bytes_down,
+            latency_us: view.latency_us,
+            whose: Default::default(),
+            unreported_up: 0,
+            unreported_down: 0,
             status: view.status,
             outcome: view.outcome,
             said: view.said,

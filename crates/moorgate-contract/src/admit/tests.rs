@@ -33,6 +33,7 @@ fn check(case: &Case, host: &str, port: u16, addresses: &[&str], expected: Resul
         policy_cuts: 0,
         egress: Pair::first_of(&egress),
         load: Default::default(),
+        quota: None,
     });
     let guard = Guard {
         allowed: if case.private { Guard::private_networks() } else { vec![] },

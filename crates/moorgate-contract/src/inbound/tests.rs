@@ -15,6 +15,7 @@ fn snapshot(routes: &[(u64, &str)]) -> Snapshot {
         policy_cuts: 0,
         egress: Default::default(),
         load: Default::default(),
+        quota: None,
     });
     for (id, domain) in routes {
         put(&mut snapshot, *id, domain, "{}");

@@ -4,6 +4,7 @@ use crate::{
     egress::Pair,
     failure::Code,
     policy::Policy,
+    quota::{Quota, Quotas},
 };
 
 fn account(id: u64, name: &str) -> Account {
@@ -14,6 +15,7 @@ fn account(id: u64, name: &str) -> Account {
         policy_cuts: 0,
         egress: Pair::default(),
         load: Default::default(),
+        quota: None,
     }
 }
 
@@ -88,4 +90,37 @@ fn no_secret_is_printed() {
     let (snapshot, _) = snapshot();
     let text = format!("{snapshot:?}");
     assert!(text.contains("SecretHash(…)") && text.contains("Pepper(…)"));
+}
+
+#[test]
+fn edited_quotas_go_on_with_what_was_spent_and_what_was_open() {
+    let limited = |requests| {
+        let quotas = Quotas { requests_per_month: Some(requests), tunnels: Some(1), ..Quotas::default() };
+        Account { quota: Some(Arc::new(Quota::new(quotas))), ..account(1, "acme") }
+    };
+    let mut snapshot = Snapshot::empty(Arc::default(), Pepper::new([7; 32]));
+    snapshot.put_account(limited(1));
+    let old = snapshot.account("acme").unwrap().clone();
+    let place = old.take_place(20).unwrap();
+    old.take_request(|| Timestamp(1)).unwrap();
+    assert!(old.take_request(|| Timestamp(1)).unwrap_err().said.contains("1 requests per month"));
+
+    snapshot.put_account(limited(2));
+    let new = snapshot.account("acme").unwrap().clone();
+    let refused = new.take_place(20).unwrap_err();
+    assert!(refused.said.contains("account acme has 1 tunnels and requests open, which is its quota"), "{refused}");
+    assert_eq!(refused.retry_after, Some(1));
+    drop(place);
+    let _place = new.take_place(20).unwrap();
+    new.take_request(|| Timestamp(1)).unwrap();
+    assert!(new.take_request(|| Timestamp(1)).is_err());
+}
+
+#[test]
+fn the_gateways_limit_holds_where_a_tier_allows_more() {
+    let quotas = Quotas { tunnels: Some(5), ..Quotas::default() };
+    let acme = Account { quota: Some(Arc::new(Quota::new(quotas))), ..account(1, "acme") };
+    let _one = acme.take_place(1).unwrap();
+    assert!(acme.take_place(1).unwrap_err().said.contains("1 connections open, which is its limit"));
+    let _unlimited = account(1, "acme").take_request(|| panic!("an account without quotas reads no clock"));
 }

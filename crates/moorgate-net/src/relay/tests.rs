@@ -46,6 +46,7 @@ fn slow_readers_may_leave_64_mib_with_a_thread_and_from_then_on_16_kib_each() {
         secret: SecretId(0),
         host: Host::parse("127.0.0.1").unwrap(),
         port: 80,
+        client: "127.0.0.1".parse().unwrap(),
     };
     let mut stalled = Vec::new();
     let mut stall = || {

@@ -212,6 +212,7 @@ impl Course<'_> {
             match self.head(outgoing, &mut receiving, sink, up.as_mut()).await {
                 Ok(answer) => {
                     flow.record.status = Some(answer.status);
+                    flow.answered();
                     match answer.status {
                         101 => Ok(Told::Switched(answer)),
                         _ => Ok(Told::Answered(self.down(answer, &mut receiving, sink, up.as_mut()).await?)),

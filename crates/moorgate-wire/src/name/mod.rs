@@ -67,6 +67,11 @@ impl DomainName {
         &self.0
     }
 
+    /// The same, for whoever keeps it.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// What follows the first dot; `None` for a name of one label.
     pub fn parent(&self) -> Option<&str> {
         self.0.split_once('.').map(|(_, parent)| parent)

@@ -171,6 +171,7 @@ async fn between<C: Leg, T: Leg>(client: C, gateway: T, agent: &Agent, early: Ve
         secret: SecretId(0),
         host: agent.dialer.gateway().address.host.clone(),
         port: agent.dialer.gateway().address.port,
+        client: Ipv4Addr::LOCALHOST.into(),
     };
     let open = agent.registry.register(0, owner, Arc::new(Meter::default()));
     open.idles_after(Some(IDLE));

@@ -19,12 +19,15 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use clap::Args;
 use moorgate_contract::limits::SWEEP;
-use moorgate_net::{descriptors, listener, registry::Registry};
+use moorgate_net::{
+    descriptors, listener,
+    registry::{Moment, Registry},
+};
 use moorgate_wire::host::HostPort;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -196,7 +199,8 @@ impl Ports {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(SWEEP).await;
-                agent.registry.sweep(0, Instant::now());
+                // What moved is counted by the gateway.
+                agent.registry.sweep(0, Moment::now(), drop);
             }
         });
         Ok(self.proxy)

@@ -154,6 +154,7 @@ mod tests {
             policy_cuts: 0,
             egress: Default::default(),
             load: Load::default(),
+            quota: None,
         });
         let file = tempfile::NamedTempFile::new().unwrap();
         let facts = json!({"listeners": {"outbound_http": ["127.0.0.1:9293"]}});

@@ -95,7 +95,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
 
     let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
     let site = Arc::new(site(&config, &bound.addresses));
-    let (sink, flows, dropped) = recorder::queue();
+    let (sink, reports, dropped) = recorder::queue();
     // Nobody is in it: no password is ever hashed with this one.
     let pepper = Pepper::new([0; 32]);
     let gateway = Arc::new(Gateway::new(
@@ -124,7 +124,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let (control, start) = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))??;
     let state = Arc::new(AtomicU8::new(STARTING));
     let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
-    let recording = record::start(&runtime, &config, &control, metrics.clone(), flows)?;
+    let recording = record::start(&runtime, &config, &control, metrics.clone(), reports)?;
 
     let addresses = bound.addresses.clone();
     let Sockets { mut traffic, console } = bound.sockets;

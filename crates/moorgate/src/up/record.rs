@@ -15,6 +15,7 @@ use std::{
 use moorgate_api::metrics::Metrics;
 use moorgate_contract::flow::Flow;
 use moorgate_control::Control;
+use moorgate_proxy::recorder::Reports;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc, oneshot},
@@ -85,7 +86,7 @@ pub(super) fn start(
     config: &Config,
     control: &Control,
     metrics: Arc<Metrics>,
-    mut flows: mpsc::Receiver<Flow>,
+    mut reports: Reports,
 ) -> Result<Recording, UpError> {
     let (lines, written) = start_writer(config)?.unzip();
     let (to_store, mut stored) = mpsc::channel::<Vec<Flow>>(WAITING);
@@ -102,7 +103,7 @@ pub(super) fn start(
         loop {
             tokio::select! {
                 biased;
-                taken = flows.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+                taken = reports.recv_many(&mut batch, BATCH) => if taken == 0 { return },
                 _ = &mut stopped, if !stopping => return,
                 () = std::future::ready(()), if stopping => return,
             }

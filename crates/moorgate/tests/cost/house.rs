@@ -90,6 +90,7 @@ fn fill(snapshot: &mut Snapshot, origin: SocketAddr) {
         policy_cuts: 0,
         egress: Default::default(),
         load: Default::default(),
+        quota: None,
     });
     let hash = snapshot.hash(USER, PASSWORD.as_bytes());
     snapshot.put_credential(Credential {

@@ -1,0 +1,334 @@
+//! Quotas: what an account's tier allows, and what is left of it.
+//!
+//! Counted here, in memory, where traffic asks; how far the counters may run is what the control plane grants. While that
+//! grants nothing anew, each month begins by itself: a control plane that stands still stops nobody.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    failure::{Code, Failure},
+    time::Timestamp,
+};
+
+/// What a tier allows an account. `None`: without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quotas {
+    /// Tunnels and exchanges begun in a second; so many may come at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u32>,
+    /// Tunnels and exchanges begun in a month.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_month: Option<u64>,
+    /// Bytes in a second, both ways together: beyond it they wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// Bytes in a month, both ways together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_month: Option<u64>,
+    /// Tunnels and exchanges open at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tunnels: Option<u32>,
+    /// Hundredths of the monthly quotas that are tolerated beyond them before anything is refused.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub grace_percent: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(percent: &u8) -> bool {
+    *percent == 0
+}
+
+impl Quotas {
+    /// Whether nothing is limited, whatever the grace.
+    pub fn is_unlimited(&self) -> bool {
+        Self { grace_percent: 0, ..*self } == Self::default()
+    }
+
+    fn with_grace(&self, quota: u64) -> u64 {
+        let grace = u128::from(quota) * u128::from(self.grace_percent) / 100;
+        quota.saturating_add(u64::try_from(grace).unwrap_or(u64::MAX))
+    }
+}
+
+/// What an account has spent since the process began. Never less than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Tunnels and exchanges that were let through.
+    pub requests: u64,
+    /// Bytes, both ways together.
+    pub bytes: u64,
+}
+
+/// How far an account's counters may run: values of the scale of [`Spent`], without grace. `None`: without limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Requests.
+    pub requests: Option<u64>,
+    /// Bytes.
+    pub bytes: Option<u64>,
+    /// When the month ends, and the next one's quotas begin.
+    pub until: Timestamp,
+}
+
+/// What is granted for as long as nobody grants: longer than a month never is, so that nothing ends early.
+pub const OWN_MONTH: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+
+const UNLIMITED: u64 = u64::MAX;
+const SECOND: u64 = 1_000_000_000;
+
+/// An account's quotas with what was spent of them. Edited quotas go on with the counters of those before
+/// ([`Quota::replacing`]).
+#[derive(Clone, Debug)]
+pub struct Quota {
+    quotas: Quotas,
+    live: Arc<Live>,
+}
+
+/// Two are equal when they allow the same; what was spent says nothing.
+impl PartialEq for Quota {
+    fn eq(&self, other: &Self) -> bool {
+        self.quotas == other.quotas
+    }
+}
+
+impl Eq for Quota {}
+
+#[derive(Debug)]
+struct Live {
+    requests: AtomicU64,
+    bytes: AtomicU64,
+    /// How far each may run, without grace.
+    most_requests: AtomicU64,
+    most_bytes: AtomicU64,
+    /// The month's end, in microseconds since the epoch; 0: nobody has said so yet.
+    until: AtomicU64,
+    /// Held by whoever changes what may be spent.
+    granting: Mutex<()>,
+    /// Nanoseconds since the epoch at which all requests so far are paid for (the theoretical arrival time of GCRA).
+    paid_until: AtomicU64,
+}
+
+impl Quota {
+    /// Quotas of which nothing was spent.
+    pub fn new(quotas: Quotas) -> Self {
+        let live = Live {
+            requests: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            most_requests: AtomicU64::new(quotas.requests_per_month.unwrap_or(UNLIMITED)),
+            most_bytes: AtomicU64::new(quotas.bytes_per_month.unwrap_or(UNLIMITED)),
+            until: AtomicU64::new(0),
+            granting: Mutex::default(),
+            paid_until: AtomicU64::new(0),
+        };
+        Self { quotas, live: Arc::new(live) }
+    }
+
+    /// These quotas with the counters of `old`. What may be spent is changed by as much as the quotas were, until control
+    /// grants anew.
+    #[must_use]
+    pub fn replacing(&self, old: &Self) -> Self {
+        let live = old.live.clone();
+        if !Arc::ptr_eq(&self.live, &live) {
+            let _granting = live.granting.lock().unwrap_or_else(PoisonError::into_inner);
+            let (new, old) = (&self.quotas, &old.quotas);
+            shift(&live.most_requests, &live.requests, old.requests_per_month, new.requests_per_month);
+            shift(&live.most_bytes, &live.bytes, old.bytes_per_month, new.bytes_per_month);
+        }
+        Self { quotas: self.quotas, live }
+    }
+
+    /// What the tier allows.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// What was spent so far.
+    pub fn spent(&self) -> Spent {
+        Spent { requests: self.live.requests.load(Relaxed), bytes: self.live.bytes.load(Relaxed) }
+    }
+
+    /// How far the counters may run, as granted last or as the data plane granted itself; `None` before the first month
+    /// was begun.
+    pub fn granted(&self) -> Option<Grant> {
+        let _granting = self.live.granting.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Some(self.live.until.load(Acquire)).filter(|until| *until > 0)?;
+        let limit = |most: &AtomicU64| Some(most.load(Relaxed)).filter(|most| *most != UNLIMITED);
+        let (requests, bytes) = (limit(&self.live.most_requests), limit(&self.live.most_bytes));
+        Some(Grant { requests, bytes, until: Timestamp(until) })
+    }
+
+    /// Says how far the counters may run from now on.
+    pub fn grant(&self, grant: Grant) {
+        let _granting = self.live.granting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.live.allow(grant.requests.unwrap_or(UNLIMITED), grant.bytes.unwrap_or(UNLIMITED), grant.until.0.max(1));
+    }
+
+    /// Counts bytes that moved.
+    pub fn spend_bytes(&self, bytes: u64) {
+        self.live.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Lets one tunnel or exchange of `account` through and counts it, or says why not.
+    ///
+    /// # Errors
+    /// [`Code::QuotaSpent`], with when to come again.
+    pub fn take_request(&self, account: &str, now: Timestamp) -> Result<(), Failure> {
+        self.begin_month(now);
+        let refused = |spent: SpentUp| Err(self.refused(account, spent, now));
+        let most = self.quotas.with_grace(self.live.most_requests.load(Relaxed));
+        if self.live.requests.load(Relaxed) >= most {
+            return refused(SpentUp::RequestsPerMonth);
+        }
+        if self.is_over_bytes() {
+            return refused(SpentUp::BytesPerMonth);
+        }
+        if !self.live.is_in_time(self.quotas.requests_per_second, now) {
+            return refused(SpentUp::RequestsPerSecond);
+        }
+        // Asked once more in the same breath: many at once must not be let in on the last one's place.
+        let count = |requests: u64| (requests < most).then_some(requests + 1);
+        match self.live.requests.fetch_update(Relaxed, Relaxed, count) {
+            Ok(_) => Ok(()),
+            Err(_) => refused(SpentUp::RequestsPerMonth),
+        }
+    }
+
+    /// Whether open tunnels are to be cut: the month's bytes are spent, and the grace with them.
+    pub fn is_beyond_grace(&self, now: Timestamp) -> bool {
+        self.begin_month(now);
+        self.is_over_bytes()
+    }
+
+    fn is_over_bytes(&self) -> bool {
+        let most = self.live.most_bytes.load(Relaxed);
+        most != UNLIMITED && self.live.bytes.load(Relaxed) >= self.quotas.with_grace(most)
+    }
+
+    /// Begins a month by itself where the last one is over and nobody granted anything.
+    fn begin_month(&self, now: Timestamp) {
+        let live = &*self.live;
+        let until = live.until.load(Acquire);
+        if until > now.0 {
+            return;
+        }
+        let _granting = live.granting.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = live.until.load(Acquire);
+        if until > now.0 {
+            return;
+        }
+        let month = u64::try_from(OWN_MONTH.as_micros()).unwrap_or(u64::MAX);
+        if until == 0 {
+            // The first month counts from the beginning.
+            return live.until.store(now.0.saturating_add(month), Release);
+        }
+        let over = (now.0 - until) / month + 1;
+        let spent = self.spent();
+        let further = |spent: u64, quota: Option<u64>| quota.map_or(UNLIMITED, |quota| spent.saturating_add(quota));
+        live.allow(
+            further(spent.requests, self.quotas.requests_per_month),
+            further(spent.bytes, self.quotas.bytes_per_month),
+            until.saturating_add(over.saturating_mul(month)),
+        );
+    }
+
+    fn refused(&self, account: &str, spent: SpentUp, now: Timestamp) -> Failure {
+        let quotas = &self.quotas;
+        let month = Timestamp(self.live.until.load(Acquire)).since(now);
+        let (limit, wait) = match spent {
+            SpentUp::RequestsPerSecond => (quotas.requests_per_second.map(u64::from), Duration::from_secs(1)),
+            SpentUp::RequestsPerMonth => (quotas.requests_per_month, month),
+            SpentUp::BytesPerMonth => (quotas.bytes_per_month, month),
+        };
+        let limit = limit.map_or_else(String::new, |limit| format!("{limit} "));
+        let said = format_args!(
+            "account {account} has spent its quota of {limit}{}; free again in {}, or ask your operator for a larger tier",
+            spent.words(),
+            Wait(wait)
+        );
+        Failure::new(Code::QuotaSpent, said).to_be_tried_after(wait)
+    }
+}
+
+/// Carries a change of a quota over to how far its counter may run.
+fn shift(most: &AtomicU64, spent: &AtomicU64, old: Option<u64>, new: Option<u64>) {
+    let granted = most.load(Relaxed);
+    let most_now = match (old, new) {
+        (_, None) => UNLIMITED,
+        (Some(old), Some(new)) if granted != UNLIMITED => granted.saturating_sub(old).saturating_add(new),
+        (_, Some(new)) => spent.load(Relaxed).saturating_add(new),
+    };
+    most.store(most_now, Relaxed);
+}
+
+impl Live {
+    /// `until` last: who sees it sees the others.
+    fn allow(&self, requests: u64, bytes: u64, until: u64) {
+        self.most_requests.store(requests, Relaxed);
+        self.most_bytes.store(bytes, Relaxed);
+        self.until.store(until, Release);
+    }
+
+    /// Whether one more request comes no earlier than the rate allows; takes its time if so. GCRA with a second's worth
+    /// at once.
+    fn is_in_time(&self, rate: Option<u32>, now: Timestamp) -> bool {
+        let Some(rate) = rate else { return true };
+        let Some(each) = SECOND.checked_div(u64::from(rate)) else { return false };
+        let now = now.0.saturating_mul(1_000);
+        let take = |paid: u64| {
+            // A clock that was set back must not lock an account out until it is where it was.
+            let paid = if paid > now.saturating_add(2 * SECOND) { now } else { paid.max(now) };
+            let after = paid.saturating_add(each);
+            (after - now <= SECOND).then_some(after)
+        };
+        self.paid_until.fetch_update(Relaxed, Relaxed, take).is_ok()
+    }
+}
+
+/// Which quota is spent.
+#[derive(Clone, Copy, Debug)]
+enum SpentUp {
+    RequestsPerSecond,
+    RequestsPerMonth,
+    BytesPerMonth,
+}
+
+impl SpentUp {
+    fn words(self) -> &'static str {
+        match self {
+            Self::RequestsPerSecond => "requests per second",
+            Self::RequestsPerMonth => "requests per month",
+            Self::BytesPerMonth => "bytes per month",
+        }
+    }
+}
+
+/// A time to wait, in the largest unit that says it well.
+struct Wait(Duration);
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0..120 => write!(f, "{} s", seconds.max(1)),
+            120..7_200 => write!(f, "{} minutes", seconds.div_ceil(60)),
+            7_200..172_800 => write!(f, "{} hours", seconds.div_ceil(3_600)),
+            _ => write!(f, "{} days", seconds.div_ceil(86_400)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
