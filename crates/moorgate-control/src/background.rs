@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::postgres::PgListener;
@@ -15,7 +15,7 @@ use crate::{
     Control,
     control::{Inner, Signals, now},
     error::chain,
-    limits::{HEARTBEAT, LONGEST_SLEEP, POLL, RETRY, SEAL_DELAY},
+    limits::{FORGET, HEARTBEAT, LONGEST_SLEEP, POLL, RETRY, SEAL_DELAY, SETTLE},
     store::CHANNEL,
 };
 
@@ -26,7 +26,8 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
         tokio::spawn(seal(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(reap(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(mend(weak.clone(), signals.clone())).abort_handle(),
-        tokio::spawn(beat(weak)).abort_handle(),
+        tokio::spawn(beat(weak.clone())).abort_handle(),
+        tokio::spawn(settle(weak)).abort_handle(),
     ]
     .into_iter()
     .chain(inner.store_url.server().map(|url| tokio::spawn(listen(url.to_owned(), signals)).abort_handle()))
@@ -83,6 +84,22 @@ async fn mend(inner: Weak<Inner>, signals: Arc<Signals>) {
             drop(inner);
             sleep(RETRY).await;
         }
+    }
+}
+
+/// Writes usage, and grants what is left of quotas; forgets from time to time what is older than it is kept.
+async fn settle(inner: Weak<Inner>) {
+    let mut forgotten = None;
+    loop {
+        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+        if let Err(error) = control.settle().await {
+            tracing::debug!(error = chain(&error), "usage stays in memory for now");
+        }
+        if forgotten.is_none_or(|at: Instant| at.elapsed() > FORGET) && control.forget_usage().await.is_ok() {
+            forgotten = Some(Instant::now());
+        }
+        drop(control);
+        sleep(SETTLE).await;
     }
 }
 

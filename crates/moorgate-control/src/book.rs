@@ -241,11 +241,6 @@ impl Book {
         self.version
     }
 
-    /// The store's own key, sealed anew.
-    pub(crate) fn set_key(&mut self, key: Vec<u8>) {
-        self.key = Some(key);
-    }
-
     /// The end of the audit log, as far as this gateway has seen it.
     pub(crate) fn audit_head(&self) -> Head {
         self.head.clone()
@@ -326,6 +321,10 @@ impl Book {
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierRow> {
         self.tiers.get(name)
+    }
+
+    pub(crate) fn accounts_of_tier<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a AccountRow> {
+        self.accounts.values().filter(move |row| row.tier.as_deref() == Some(name))
     }
 
     /// By name.

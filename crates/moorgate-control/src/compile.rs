@@ -9,12 +9,13 @@ use moorgate_contract::{
     account::{Account, Credential, Pepper},
     egress::Pair,
     policy::Policy,
+    quota::{Quota, Quotas},
     snapshot::{Site, Snapshot},
 };
 use moorgate_keys::StoreKey;
 use thiserror::Error;
 
-use crate::book::{AccountRow, Book, CredentialRow, Edit};
+use crate::book::{AccountRow, Book, CredentialRow, Edit, TierRow};
 
 mod certificates;
 mod routes;
@@ -31,6 +32,8 @@ pub(crate) enum Unservable {
     Egress(#[from] AddrParseError),
     #[error("none of its egress addresses is configured in [egress] addresses any more")]
     EgressGone,
+    #[error("its tier {0} can't be read; set the tier's quotas anew")]
+    Tier(Box<str>),
 }
 
 /// Compiles rows, given what the gateway's file says.
@@ -78,7 +81,7 @@ impl Compiler {
             }
         }
         for row in book.accounts() {
-            self.put_account(&mut snapshot, row);
+            self.put_account(&mut snapshot, row, tier_of(row, book));
         }
         for row in book.credentials() {
             snapshot.put_credential(credential(row));
@@ -92,7 +95,12 @@ impl Compiler {
     /// Carries one edit over to a snapshot. `book` is as it was before the edit.
     pub(crate) fn edit(&self, snapshot: &mut Snapshot, edit: &Edit, book: &Book) {
         match edit {
-            Edit::PutAccount(row) => self.put_account(snapshot, row),
+            Edit::PutTier(tier) => {
+                for row in book.accounts_of_tier(&tier.name) {
+                    self.put_account(snapshot, row, Some(tier));
+                }
+            }
+            Edit::PutAccount(row) => self.put_account(snapshot, row, tier_of(row, book)),
             Edit::RemoveAccount(id) => {
                 for row in book.credentials_of(*id) {
                     snapshot.remove_credential(&row.username);
@@ -107,8 +115,8 @@ impl Compiler {
             }
             Edit::PutCredential(row) => snapshot.put_credential(credential(row)),
             Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
-            Edit::PutToken(_) | Edit::RemoveToken(_) => {}
-            Edit::PutTier(_) | Edit::RemoveTier(_) => {}
+            // Nobody has a tier that is removed.
+            Edit::PutToken(_) | Edit::RemoveToken(_) | Edit::RemoveTier(_) => {}
             Edit::PutRoute(row) => self.put_route(snapshot, row, book.certificate(&row.domain)),
             Edit::RemoveRoute(domain) => routes::remove_route(snapshot, domain),
             Edit::PutCertificate(row) => {
@@ -126,8 +134,8 @@ impl Compiler {
         }
     }
 
-    fn put_account(&self, snapshot: &mut Snapshot, row: &AccountRow) {
-        match self.account(row) {
+    fn put_account(&self, snapshot: &mut Snapshot, row: &AccountRow, tier: Option<&TierRow>) {
+        match self.account(row, tier) {
             Ok(account) => snapshot.put_account(account),
             Err(problem) => {
                 tracing::error!(account = %row.name, %problem, "an account can't be served; set its policy and egress addresses anew");
@@ -136,7 +144,7 @@ impl Compiler {
         }
     }
 
-    fn account(&self, row: &AccountRow) -> Result<Account, Unservable> {
+    fn account(&self, row: &AccountRow, tier: Option<&TierRow>) -> Result<Account, Unservable> {
         Ok(Account {
             id: row.id,
             name: row.name.as_str().into(),
@@ -144,7 +152,7 @@ impl Compiler {
             policy_cuts: row.policy_cuts,
             egress: self.pair(row)?,
             load: Default::default(),
-            quota: None,
+            quota: quota(row, tier)?.map(Arc::new),
         })
     }
 
@@ -164,6 +172,19 @@ impl Compiler {
         }
         Ok(Pair::first_of(&configured))
     }
+}
+
+fn tier_of<'a>(row: &AccountRow, book: &'a Book) -> Option<&'a TierRow> {
+    book.tier(row.tier.as_deref()?)
+}
+
+/// What an account's tier allows it; `None`: everything.
+fn quota(row: &AccountRow, tier: Option<&TierRow>) -> Result<Option<Quota>, Unservable> {
+    let Some(name) = row.tier.as_deref() else { return Ok(None) };
+    // Without limits it would be served more than was bought.
+    let quotas = tier.and_then(|tier| serde_json::from_str::<Quotas>(&tier.quotas).ok());
+    let quotas = quotas.ok_or_else(|| Unservable::Tier(name.into()))?;
+    Ok((!quotas.is_unlimited()).then(|| Quota::new(quotas)))
 }
 
 /// The policy of a row.

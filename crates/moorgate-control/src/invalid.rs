@@ -24,6 +24,20 @@ pub enum Invalid {
         /// As given.
         name: String,
     },
+    /// Not a name for a tier.
+    #[error("{name:?} is no name for a tier: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]
+    TierName {
+        /// As given.
+        name: String,
+    },
+    /// A tier that is somebody's.
+    #[error("{accounts} accounts have the tier {name}; give them another first (moorgate account set NAME --tier T)")]
+    TierInUse {
+        /// The tier.
+        name: String,
+        /// How many have it.
+        accounts: usize,
+    },
     /// No egress addresses are configured, so none can be given to an account.
     #[error("no egress addresses are configured; list them in [egress] addresses of the gateway's file first")]
     NoEgressConfigured,

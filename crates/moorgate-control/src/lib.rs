@@ -9,6 +9,7 @@
 
 mod background;
 mod book;
+mod calendar;
 mod call;
 mod compile;
 mod control;
@@ -16,6 +17,7 @@ mod error;
 mod explain;
 mod flows;
 mod invalid;
+mod ledger;
 mod limits;
 mod location;
 mod names;
@@ -28,6 +30,7 @@ mod shown;
 mod store;
 #[cfg(test)]
 mod testing;
+mod usage_views;
 mod views;
 
 pub use call::Call;
@@ -35,8 +38,8 @@ pub use control::{AuditFilter, Control};
 pub use error::{ControlError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use flows::FlowFilter;
 pub use limits::{
-    FLOWS_KEPT, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS, MAX_OVERLAP, MAX_ROUTES,
-    MAX_TOKENS,
+    FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS, MAX_OVERLAP,
+    MAX_ROUTES, MAX_TOKENS,
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use route_views::{
@@ -45,7 +48,9 @@ pub use route_views::{
 };
 pub use secret::{Password, Token};
 pub use settings::{Itself, Plane, Settings, Start};
+pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
-    AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialView, EgressView, ExplainStep, Explanation,
-    GatewayHealth, GatewayView, NewCredential, NewToken, RefusalView, Scope, Status, TokenView, Who,
+    AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialStanding, CredentialView, EgressView,
+    ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, RefusalView, Scope, Status,
+    TierView, TokenView, Who,
 };

@@ -8,6 +8,8 @@ pub const MAX_ACCOUNTS: usize = 100_000;
 pub const MAX_CREDENTIALS: usize = 1_000;
 /// The most API tokens of one account, and of the operators together.
 pub const MAX_TOKENS: usize = 1_000;
+/// The most tiers.
+pub const MAX_TIERS: usize = 1_000;
 /// The longest overlap of a rotation: an old password that lives longer was not rotated.
 pub const MAX_OVERLAP: Duration = Duration::from_secs(366 * 24 * 3600);
 /// The most routes of a gateway.
@@ -28,6 +30,17 @@ pub const MAX_FLOWS_READ: usize = 1_000;
 pub const MAX_AUDIT_READ: u32 = 1_000;
 /// Entries of the audit log that are verified at once.
 pub(crate) const AUDIT_BATCH: u32 = 1_000;
+
+/// Between two times that usage is written: what a kill -9 loses at most, twice over.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+/// Between two times that old usage is forgotten.
+pub(crate) const FORGET: Duration = Duration::from_secs(3600);
+/// Counts that are kept in memory while the store is down, before hosts are no longer told apart.
+pub(crate) const MAX_COUNTED: usize = 200_000;
+/// How long usage is kept, where nothing else is said.
+pub const KEEP_USAGE: Duration = Duration::from_secs(400 * 24 * 3600);
+/// A credential that was used before, but not for so long, has stopped.
+pub(crate) const STOPPED: Duration = Duration::from_secs(24 * 3600);
 
 /// How long one write or one reading of the store may take, waiting for its turn included.
 pub(crate) const STORE_TIME: Duration = Duration::from_secs(10);

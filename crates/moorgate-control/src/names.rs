@@ -16,6 +16,11 @@ pub(crate) fn check_account_name(name: &str) -> Result<(), Invalid> {
     Err(Invalid::AccountName { name: crate::error::short(name) })
 }
 
+/// Checks the name of a tier: as an account's.
+pub(crate) fn check_tier_name(name: &str) -> Result<(), Invalid> {
+    check_account_name(name).map_err(|_| Invalid::TierName { name: crate::error::short(name) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

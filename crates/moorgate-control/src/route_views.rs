@@ -10,11 +10,11 @@ use moorgate_contract::{
     },
     time::Timestamp,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     secret::Password,
-    views::{ExplainStep, RefusalView},
+    views::{ExplainStep, RefusalView, given},
 };
 
 /// What to set of a route; `None` leaves a thing as it is (a new route's at its default), and each thing is replaced as
@@ -67,11 +67,6 @@ pub struct HeaderChange {
     /// Fields to put in the place of all of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<Vec<HeaderField>>,
-}
-
-/// Tells `null` from a field that is not there.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// Somebody who is to be let in by HTTP Basic. The password is kept as a keyed hash and never shown again.

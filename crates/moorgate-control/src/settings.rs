@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use moorgate_contract::{
     egress::Presence,
     failure::Failure,
     snapshot::{Site, Snapshot},
+    usage::Usage,
 };
 use moorgate_keys::MasterKeys;
 use moorgate_wire::name::DomainName;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub egress: Vec<IpAddr>,
     /// Whether a first start makes the account `default` with a credential.
     pub make_default_account: bool,
+    /// Where traffic counts what it moves; control takes it each second.
+    pub usage: Arc<Mutex<Usage>>,
+    /// How long usage is kept.
+    pub keep_usage: Duration,
     /// What serves the snapshots.
     pub plane: Arc<dyn Plane>,
 }

@@ -21,6 +21,7 @@ use moorgate_contract::{
     outcome::Outcome,
     snapshot::{Site, Snapshot},
     time::Timestamp,
+    usage::Usage,
 };
 use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
@@ -80,6 +81,7 @@ pub(crate) struct House {
     pub(crate) dir: TempDir,
     pub(crate) name: String,
     pub(crate) plane: Arc<Double>,
+    pub(crate) usage: Arc<Mutex<Usage>>,
     pub(crate) egress: Vec<IpAddr>,
     /// The master keys, the one in use first.
     pub(crate) keys: Vec<u8>,
@@ -99,6 +101,7 @@ impl House {
             dir,
             name: "gateway".to_owned(),
             plane: Arc::default(),
+            usage: Arc::default(),
             egress: vec![],
             keys: vec![1],
             store_url,
@@ -124,6 +127,8 @@ impl House {
             site: Arc::new(self.site.clone()),
             egress: self.egress.clone(),
             make_default_account: self.default,
+            usage: self.usage.clone(),
+            keep_usage: crate::KEEP_USAGE,
             plane: self.plane.clone(),
         })
         .await

@@ -5,8 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use moorgate_contract::{failure::Code, time::Timestamp};
-use serde::{Deserialize, Serialize};
+use moorgate_contract::{failure::Code, quota::Quotas, time::Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -30,6 +30,36 @@ pub struct AccountView {
     pub credentials: usize,
     /// Whether traffic is served for it: not so when its row can't be compiled.
     pub served: bool,
+    /// Its tier; `None`: no quotas.
+    pub tier: Option<String>,
+    /// What its tier allows, and what it has spent of that this month.
+    pub quota: Option<QuotaView>,
+}
+
+/// Quotas, and what an account has spent of them this month on all gateways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaView {
+    /// What the tier allows.
+    pub quotas: Quotas,
+    /// Tunnels and exchanges this month.
+    pub requests: u64,
+    /// Bytes this month, both ways together.
+    pub bytes: u64,
+    /// When the month ends.
+    pub until: Timestamp,
+}
+
+/// A tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierView {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What it allows.
+    pub quotas: Quotas,
+    /// How many accounts have it.
+    pub accounts: usize,
 }
 
 /// What to change of an account; `None` leaves a thing as it is.
@@ -39,6 +69,16 @@ pub struct AccountChange {
     /// Its own one or two egress addresses; an empty list goes back to the gateway's first two.
     #[serde(default)]
     pub egress: Option<Vec<IpAddr>>,
+    /// Another tier; `null`: none, and so no quotas.
+    #[serde(default, deserialize_with = "given")]
+    pub tier: Option<Option<String>>,
+}
+
+/// Tells `null` from a field that is not there.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A credential that was just made or rotated. Its password is never shown again.
@@ -61,6 +101,24 @@ pub struct CredentialView {
     pub passwords: usize,
     /// When the old password of a rotation ends.
     pub overlap_until: Option<Timestamp>,
+    /// When it was used last, on whichever gateway; `None`: never.
+    pub last_used: Option<Timestamp>,
+    /// From which address.
+    pub last_client: Option<IpAddr>,
+    /// What that says of it.
+    pub standing: CredentialStanding,
+}
+
+/// Whether a credential is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialStanding {
+    /// It was used in the last day.
+    InUse,
+    /// It was never used: whoever was to use it may still connect directly.
+    NeverUsed,
+    /// It was used, but not in the last day.
+    Stopped,
 }
 
 /// What a token may do.

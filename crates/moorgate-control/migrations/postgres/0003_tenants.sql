@@ -107,3 +107,41 @@ CREATE TABLE gateway (
     stopped   BIGINT,
     applied   BIGINT NOT NULL
 );
+
+-- What was moved, by hour (since the epoch). A run of a gateway writes its own rows, each time as they are by then, so that
+-- writing twice counts once. 0 and '': none.
+CREATE TABLE usage (
+    hour        BIGINT  NOT NULL,
+    account     BIGINT  NOT NULL,
+    credential  BIGINT  NOT NULL,
+    route       BIGINT  NOT NULL,
+    host        TEXT    NOT NULL,
+    egress      TEXT    NOT NULL,
+    run         TEXT    NOT NULL,
+    connections BIGINT  NOT NULL,
+    requests    BIGINT  NOT NULL,
+    bytes_up    BIGINT  NOT NULL,
+    bytes_down  BIGINT  NOT NULL,
+    refusals    BIGINT  NOT NULL,
+    errors      BIGINT  NOT NULL,
+    latency     TEXT    NOT NULL, -- JSON of a histogram
+    PRIMARY KEY (hour, account, credential, route, host, egress, run)
+);
+CREATE INDEX usage_of_account ON usage (account, hour);
+
+-- The same by month (since the year 0), as quotas are counted.
+CREATE TABLE spent (
+    month    BIGINT  NOT NULL,
+    account  BIGINT  NOT NULL,
+    run      TEXT    NOT NULL,
+    requests BIGINT  NOT NULL,
+    bytes    BIGINT  NOT NULL,
+    PRIMARY KEY (month, account, run)
+);
+
+-- When each credential was used last, and from where.
+CREATE TABLE credential_use (
+    credential BIGINT  PRIMARY KEY REFERENCES credential ON DELETE CASCADE,
+    at         BIGINT  NOT NULL,
+    client     TEXT    NOT NULL
+);

@@ -52,3 +52,41 @@ CREATE TABLE gateway (
     stopped   INTEGER,
     applied   INTEGER NOT NULL
 ) STRICT;
+
+-- What was moved, by hour (since the epoch). A run of a gateway writes its own rows, each time as they are by then, so that
+-- writing twice counts once. 0 and '': none.
+CREATE TABLE usage (
+    hour        INTEGER NOT NULL,
+    account     INTEGER NOT NULL,
+    credential  INTEGER NOT NULL,
+    route       INTEGER NOT NULL,
+    host        TEXT    NOT NULL,
+    egress      TEXT    NOT NULL,
+    run         TEXT    NOT NULL,
+    connections INTEGER NOT NULL,
+    requests    INTEGER NOT NULL,
+    bytes_up    INTEGER NOT NULL,
+    bytes_down  INTEGER NOT NULL,
+    refusals    INTEGER NOT NULL,
+    errors      INTEGER NOT NULL,
+    latency     TEXT    NOT NULL, -- JSON of a histogram
+    PRIMARY KEY (hour, account, credential, route, host, egress, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX usage_of_account ON usage (account, hour);
+
+-- The same by month (since the year 0), as quotas are counted.
+CREATE TABLE spent (
+    month    INTEGER NOT NULL,
+    account  INTEGER NOT NULL,
+    run      TEXT    NOT NULL,
+    requests INTEGER NOT NULL,
+    bytes    INTEGER NOT NULL,
+    PRIMARY KEY (month, account, run)
+) STRICT, WITHOUT ROWID;
+
+-- When each credential was used last, and from where.
+CREATE TABLE credential_use (
+    credential INTEGER PRIMARY KEY REFERENCES credential ON DELETE CASCADE,
+    at         INTEGER NOT NULL,
+    client     TEXT    NOT NULL
+) STRICT;

@@ -2,16 +2,16 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use moorgate_contract::{account::AccountId, egress::Pair, policy::Policy, time::Timestamp};
+use moorgate_contract::{account::AccountId, egress::Pair, policy::Policy, quota::Spent, time::Timestamp};
 
 use super::{Control, Inner, now};
 use crate::{
     book::{AccountRow, Book},
-    compile,
+    calendar, compile,
     error::{ControlError, Invalid, Result, What},
     limits::MAX_ACCOUNTS,
     names::check_account_name,
-    views::{AccountChange, AccountView},
+    views::{AccountChange, AccountView, QuotaView},
 };
 
 impl Control {
@@ -54,14 +54,23 @@ impl Control {
     /// [`ControlError::NotFound`], [`ControlError::Invalid`], [`ControlError::StoreDown`].
     pub async fn set_account(&self, name: &str, change: AccountChange) -> Result<AccountView> {
         self.inner.account_row(name)?;
-        let Some(egress) = change.egress else { return self.inner.account_view(name) };
-        check_egress(&egress, self.inner.compiler.configured_egress())?;
+        if let Some(egress) = &change.egress {
+            check_egress(egress, self.inner.compiler.configured_egress())?;
+        }
         let name = name.to_owned();
         let operation = async move |mut session: super::Session| {
             let inner = session.inner.clone();
             let old = inner.account_row(&name)?;
-            let row = AccountRow { egress: compile::egress_text(&egress), ..old.clone() };
-            session.set_account(&old, row).await?;
+            let mut row = old.clone();
+            if let Some(egress) = &change.egress {
+                row.egress = compile::egress_text(egress);
+            }
+            if let Some(tier) = change.tier {
+                row.tier = tier.map(|tier| inner.tier_row(&tier)).transpose()?.map(|tier| tier.name);
+            }
+            if row != old {
+                session.set_account(&old, row).await?;
+            }
             session.commit().await?;
             inner.account_view(&name)
         };
@@ -127,7 +136,18 @@ impl Inner {
             own_egress: !row.egress.is_empty(),
             credentials: book.count_credentials(row.id),
             served: served.is_some(),
+            tier: row.tier.clone(),
+            quota: row.tier.as_deref().and_then(|tier| self.view_quota(book, row.id, tier)),
         }
+    }
+}
+
+impl Inner {
+    fn view_quota(&self, book: &Book, account: AccountId, tier: &str) -> Option<QuotaView> {
+        let quotas = serde_json::from_str(&book.tier(tier)?.quotas).ok()?;
+        let now = now();
+        let Spent { requests, bytes } = self.spent(account, now);
+        Some(QuotaView { quotas, requests, bytes, until: calendar::end_of_month(calendar::month(now)) })
     }
 }
 

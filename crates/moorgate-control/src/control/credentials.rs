@@ -11,9 +11,10 @@ use super::{Control, Inner, Session, now};
 use crate::{
     book::CredentialRow,
     error::{ControlError, Invalid, Result, What},
-    limits::{MAX_CREDENTIALS, MAX_OVERLAP},
+    limits::{MAX_CREDENTIALS, MAX_OVERLAP, STOPPED},
     secret::{Password, random_username},
-    views::{CredentialView, NewCredential},
+    store::Use,
+    views::{CredentialStanding, CredentialView, NewCredential},
 };
 
 impl Control {
@@ -43,10 +44,11 @@ impl Control {
     /// [`ControlError::NotFound`].
     pub async fn list_credentials(&self, account: &str) -> Result<Vec<CredentialView>> {
         let (account, now) = (self.inner.account_id(account)?, now());
+        let uses = self.uses(account).await;
         let book = self.inner.book();
         let mut rows: Vec<&CredentialRow> = book.credentials_of(account).collect();
         rows.sort_unstable_by_key(|row| row.id);
-        Ok(rows.into_iter().map(|row| view(row, now)).collect())
+        Ok(rows.into_iter().map(|row| view(row, uses.get(&row.id).copied(), now)).collect())
     }
 
     /// Gives a credential a new password. The old one works for `overlap` more; with zero it ends at once, and what it
@@ -141,12 +143,19 @@ pub(super) fn new_row(
     Ok((row, hash, NewCredential { username, password }))
 }
 
-fn view(row: &CredentialRow, now: Timestamp) -> CredentialView {
+fn view(row: &CredentialRow, used: Option<Use>, now: Timestamp) -> CredentialView {
     let valid = || row.secrets.iter().filter(|secret| secret.is_valid(now));
     CredentialView {
         username: row.username.clone(),
         created: row.created,
         passwords: valid().count(),
         overlap_until: valid().filter_map(|secret| secret.until).max(),
+        last_used: used.map(|(at, _)| at),
+        last_client: used.and_then(|(_, client)| client),
+        standing: match used {
+            None => CredentialStanding::NeverUsed,
+            Some((at, _)) if now.since(at) > STOPPED => CredentialStanding::Stopped,
+            Some(_) => CredentialStanding::InUse,
+        },
     }
 }

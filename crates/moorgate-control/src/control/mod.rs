@@ -6,11 +6,11 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use moorgate_contract::{account::Pepper, flow::Flow, snapshot::Snapshot, time::Timestamp};
+use moorgate_contract::{account::Pepper, flow::Flow, snapshot::Snapshot, time::Timestamp, usage::Usage};
 use moorgate_keys::{MasterKeys, StoreKey};
 use tokio::{
     sync::{Notify, broadcast},
@@ -23,6 +23,7 @@ use crate::{
     compile::Compiler,
     error::ControlError,
     flows::FlowStore,
+    ledger::Ledger,
     sealed,
     settings::{Itself, Plane},
     store::{Head, StoreUrl},
@@ -41,7 +42,9 @@ mod policy;
 pub(crate) mod routes;
 mod session;
 mod side;
+mod tiers;
 mod tokens;
+mod usage;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::hex;
@@ -76,6 +79,13 @@ pub(crate) struct Inner {
     started: Timestamp,
     seen: Mutex<gateways::Seen>,
     side: side::Side,
+    /// What traffic has counted and nobody has taken yet.
+    usage: Arc<Mutex<Usage>>,
+    ledger: Mutex<Ledger>,
+    others: Mutex<usage::Others>,
+    /// Names this run of this gateway in what is counted.
+    run: String,
+    pub(crate) keep_usage: Duration,
     pub(crate) plane: Arc<dyn Plane>,
     pub(crate) compiler: Compiler,
     token_pepper: Pepper,
@@ -160,6 +170,9 @@ impl Control {
     /// Later writes fail with [`ControlError::StoreDown`]; what is in memory can still be read.
     pub async fn close(&self) {
         self.inner.stop_tasks();
+        if let Err(error) = self.settle().await {
+            tracing::warn!(error = crate::error::chain(&error), "the last second's usage could not be written");
+        }
         self.part().await;
         let mut writer = self.inner.writer.clone().lock_owned().await;
         let store = writer.close();

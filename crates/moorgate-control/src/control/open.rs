@@ -52,8 +52,8 @@ impl Control {
     /// [`ControlError::WrongMasterKey`], [`ControlError::NewerSchema`] and [`ControlError::InUse`], before anything was
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
-        let Settings { data_dir, store_url, master_keys, site, egress, plane, gateway, make_default_account } =
-            settings;
+        let Settings { data_dir, store_url, master_keys, gateway, site, egress, plane, .. } = settings;
+        let Settings { usage, keep_usage, make_default_account, .. } = settings;
         let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
@@ -69,13 +69,19 @@ impl Control {
         let store_key = Arc::new(store_key);
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
         let compiler = Compiler::new(site, pepper, egress, store_key.clone());
+        let id = random_token_id()?;
         let inner = Arc::new(Inner {
+            run: format!("{}/{id}", gateway.name),
+            usage,
+            keep_usage,
+            ledger: Mutex::default(),
+            others: Mutex::default(),
             flows: FlowStore::new(&data_dir),
             data_dir,
             store_url,
             master_keys,
             gateway,
-            id: random_token_id()?,
+            id,
             started: now(),
             seen: Mutex::default(),
             side: Arc::default(),

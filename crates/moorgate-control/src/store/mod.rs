@@ -10,6 +10,7 @@ mod load;
 pub(crate) mod schema;
 mod tx;
 mod url;
+mod usage;
 
 use moorgate_keys::MasterKeys;
 use sqlx::{
@@ -27,6 +28,7 @@ pub(crate) use audit::{Author, Change, Entry, Head, Written};
 pub(crate) use gateways::GatewayRow;
 pub(crate) use tx::Tx;
 pub(crate) use url::StoreUrl;
+pub(crate) use usage::{Counted, Use};
 
 /// What gateways on one PostgreSQL are told of changes by.
 pub(crate) const CHANNEL: &str = "moorgate";

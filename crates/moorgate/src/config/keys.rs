@@ -89,6 +89,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits", "connections_per_account"),
     key("limits", "unauthenticated_per_client"),
     key("limits", "inbound_per_client"),
+    key("usage", "keep"),
     later("acme", "directory"),
     later("acme", "contact"),
     later("acme", "trust"),

@@ -13,10 +13,12 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ipnet::IpNet;
 use moorgate_contract::{guard::Guard, limits::Limits, listener::Listener};
+use moorgate_control::KEEP_USAGE;
 use moorgate_wire::{host::Host, name::DomainName};
 use zeroize::Zeroizing;
 
@@ -107,6 +109,8 @@ pub(crate) struct Config {
     pub(crate) resolvers: Vec<SocketAddr>,
     /// The limits.
     pub(crate) limits: Limits,
+    /// How long usage is kept.
+    pub(crate) keep_usage: Duration,
     /// Always a loopback address.
     pub(crate) console: SocketAddr,
     /// How log lines are written.
@@ -284,6 +288,7 @@ impl Settings {
             allowed_networks: self.allowed_networks()?,
             resolvers: self.list("resolver", "servers", Vec::new(), given::resolvers)?,
             limits: self.limits()?,
+            keep_usage: self.get("usage", "keep", KEEP_USAGE, given::time)?,
             console: self.console()?,
             log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
             log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,

@@ -116,6 +116,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         gateway: itself(&config, &bound.addresses),
         site,
         egress: config.egress.clone(),
+        usage: reports.usage(),
+        keep_usage: config.keep_usage,
         make_default_account: config.profile == Profile::Loopback,
         plane,
     };

@@ -1,0 +1,199 @@
+//! Usage: counted by traffic, written each second, read by whoever counts and bills; and the quotas that follow from it.
+
+use std::{collections::BTreeMap, collections::HashMap, net::IpAddr, sync::PoisonError};
+
+use moorgate_contract::{
+    account::{AccountId, CredentialId},
+    quota::{Grant, Spent},
+    time::Timestamp,
+    usage::{Counts, Key},
+};
+
+use super::{Control, Inner, now};
+use crate::{
+    calendar,
+    error::Result,
+    store::{Counted, Store, Use},
+    usage_views::{GroupBy, UsageFilter, UsageRow},
+};
+
+/// What other gateways, and runs of this one before, have counted of a month.
+#[derive(Debug, Default)]
+pub(crate) struct Others {
+    month: u64,
+    spent: HashMap<AccountId, Spent>,
+}
+
+impl Control {
+    /// Takes what traffic has counted, writes it, and grants accounts with quotas what is left of them. Says whether it
+    /// was written.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let inner = &self.inner;
+        inner.take_usage();
+        let unwritten = inner.ledger().unwritten(&inner.run);
+        let written = match unwritten {
+            Some(counted) => self.write_usage(counted).await,
+            None => Ok(()),
+        };
+        let seen = self.see_others().await;
+        inner.grant(now());
+        written.and(seen)
+    }
+
+    async fn write_usage(&self, counted: Counted) -> Result<()> {
+        let work = async move |mut store: Store| {
+            store.write_usage(&counted).await?;
+            Ok((store, ()))
+        };
+        self.aside(work).await?;
+        self.inner.ledger().written(now());
+        Ok(())
+    }
+
+    /// What others count changes only where there are others, and matters only where there is a quota.
+    async fn see_others(&self) -> Result<()> {
+        let month = calendar::month(now());
+        let known = super::lock(&self.inner.others).month == month;
+        let alone = self.inner.store_url.server().is_none();
+        let has_quota = self.snapshot().accounts().any(|account| account.quota.is_some());
+        if !has_quota || (known && alone) {
+            return Ok(());
+        }
+        let run = self.inner.run.clone();
+        let work = async move |mut store: Store| {
+            let spent = store.spent_by_others(month, &run).await?;
+            Ok((store, spent))
+        };
+        let spent = self.aside(work).await?;
+        *super::lock(&self.inner.others) = Others { month, spent };
+        Ok(())
+    }
+
+    /// What was moved, grouped, in the order of the groups.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`](crate::ControlError), [`ControlError::StoreDown`](crate::ControlError).
+    pub async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageRow>> {
+        let account = filter.account.as_deref().map(|name| self.inner.account_id(name)).transpose()?;
+        // What was counted up to now is in it.
+        let _ = self.settle().await;
+        let (since, until) = (calendar::hour(filter.since), calendar::hour(filter.until).saturating_add(1));
+        let work = async move |mut store: Store| {
+            let rows = store.usage(account, since, until).await?;
+            Ok((store, rows))
+        };
+        let rows = self.aside(work).await?;
+        Ok(self.inner.grouped(rows, filter.by))
+    }
+
+    /// When an account's credentials were used last, and from where. While the store is down: as far as this gateway knows.
+    pub(crate) async fn uses(&self, account: AccountId) -> HashMap<CredentialId, Use> {
+        self.inner.take_usage();
+        let read = async move |mut store: Store| {
+            let uses = store.uses(account).await?;
+            Ok((store, uses))
+        };
+        let mut uses = self.aside(read).await.unwrap_or_default();
+        for (credential, own) in self.inner.ledger().uses() {
+            let newest = uses.entry(credential).or_insert(own);
+            *newest = own.max(*newest);
+        }
+        uses
+    }
+
+    /// Forgets usage that is older than it is to be kept.
+    pub(crate) async fn forget_usage(&self) -> Result<()> {
+        let kept = self.inner.keep_usage;
+        let before = calendar::hour(now()).saturating_sub(kept.as_secs() / 3600);
+        self.aside(async move |mut store: Store| {
+            store.forget_usage(before).await?;
+            Ok((store, ()))
+        })
+        .await
+    }
+}
+
+impl Inner {
+    pub(crate) fn ledger(&self) -> std::sync::MutexGuard<'_, crate::ledger::Ledger> {
+        super::lock(&self.ledger)
+    }
+
+    fn take_usage(&self) {
+        // Taken out at once: traffic's reports wait for this lock.
+        let mut taken = {
+            let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+            if usage.is_empty() {
+                return;
+            }
+            std::mem::take(&mut *usage)
+        };
+        self.ledger().add(&mut taken);
+        // Which hosts an hour has is remembered there.
+        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.absorb(std::mem::take(&mut *usage));
+        *usage = taken;
+    }
+
+    /// Says to every account with monthly quotas how far it may go.
+    fn grant(&self, now: Timestamp) {
+        let month = calendar::month(now);
+        let until = calendar::end_of_month(month);
+        let (others, ledger) = (super::lock(&self.others), self.ledger());
+        for account in self.current.load().accounts() {
+            let Some(quota) = &account.quota else { continue };
+            let own = ledger.spent(month, account.id);
+            let other = others.spent.get(&account.id).filter(|_| others.month == month).copied().unwrap_or_default();
+            let (quotas, spent) = (quota.quotas(), quota.spent());
+            let rest =
+                |spent: u64, limit: Option<u64>, used: u64| limit.map(|limit| (spent + limit).saturating_sub(used));
+            quota.grant(Grant {
+                requests: rest(spent.requests, quotas.requests_per_month, own.requests + other.requests),
+                bytes: rest(spent.bytes, quotas.bytes_per_month, own.bytes + other.bytes),
+                until,
+            });
+        }
+    }
+
+    /// What an account has spent of the current month, on all gateways.
+    pub(crate) fn spent(&self, account: AccountId, now: Timestamp) -> Spent {
+        let month = calendar::month(now);
+        let own = self.ledger().spent(month, account);
+        let others = super::lock(&self.others);
+        let other = others.spent.get(&account).filter(|_| others.month == month).copied().unwrap_or_default();
+        Spent { requests: own.requests + other.requests, bytes: own.bytes + other.bytes }
+    }
+
+    fn grouped(&self, rows: Vec<(Key, Counts)>, by: GroupBy) -> Vec<UsageRow> {
+        let book = self.book();
+        let names: HashMap<_, String> = book.credentials().map(|row| (row.id, row.username.clone())).collect();
+        let domains: HashMap<_, String> = book.routes().map(|row| (row.id, row.domain.clone())).collect();
+        let mut groups: BTreeMap<UsageRow, Counts> = BTreeMap::new();
+        for (key, counts) in rows {
+            let account = key.whose.account.map(|id| {
+                let known = book.account_by_id(id).map(|row| row.name.clone());
+                known.unwrap_or_else(|| format!("(removed {})", id.0))
+            });
+            let gone = |what: &str, id: u64| format!("(removed {what} {id})");
+            let credential =
+                key.whose.credential.map(|id| names.get(&id).cloned().unwrap_or_else(|| gone("credential", id.0)));
+            let route = key.whose.route.map(|id| domains.get(&id).cloned().unwrap_or_else(|| gone("route", id.0)));
+            let egress: Option<IpAddr> = key.egress;
+            let mut row = UsageRow { account, ..UsageRow::default() };
+            match by {
+                GroupBy::Account => {}
+                GroupBy::Credential => row.credential = credential,
+                GroupBy::Route => row.route = route,
+                GroupBy::Host => row.host = key.host.map(|host| host.to_string()),
+                GroupBy::Egress => row.egress = egress,
+                GroupBy::Hour => row.hour = Some(calendar::begin_of_hour(key.hour)),
+                GroupBy::All => {
+                    (row.credential, row.route, row.egress) = (credential, route, egress);
+                    row.host = key.host.map(|host| host.to_string());
+                    row.hour = Some(calendar::begin_of_hour(key.hour));
+                }
+            }
+            groups.entry(row).or_default().merge(&counts);
+        }
+        groups.into_iter().map(|(row, counts)| row.with(&counts)).collect()
+    }
+}
