@@ -153,7 +153,7 @@ fn after_failure(code: Code) -> &'static str {
         Code::NameMismatch => "let the client use one name: its TLS server name and its Host differ",
         Code::HostMismatch => "let the client use one name: its request target and its Host differ",
         Code::ClientDenied => {
-            "see whom the route lets in: moorgate route show DOMAIN; change it with: moorgate route set"
+            "use the credential from an address that it is for; a route says whom it lets in: moorgate route show DOMAIN"
         }
         Code::Unauthorized => "give the client a username and password of the route's (moorgate route show DOMAIN)",
         Code::BodyTooLarge => "send less, or raise the route's bound: moorgate route set DOMAIN --max-body",

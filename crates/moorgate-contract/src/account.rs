@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use hmac::{Hmac, KeyInit, Mac};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
@@ -155,6 +157,18 @@ pub struct Credential {
     pub username: Arc<str>,
     /// The passwords that are valid.
     pub secrets: Vec<Secret>,
+    /// From when on it is refused, whatever its passwords; `None`: never. Holds even when nobody compiles a newer snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// From where it may be used; empty: from anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<IpNet>,
+    /// Where its connections may go of where the account's may; `None`: everywhere there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Arc<Policy>>,
+    /// Counts edits of its policy that also cut open tunnels which the new rules refuse.
+    #[serde(default)]
+    pub policy_cuts: u64,
 }
 
 /// A password as it is kept.
@@ -234,9 +248,32 @@ pub struct Principal {
     pub credential: CredentialId,
     /// Which of its passwords.
     pub secret: SecretId,
+    /// What the credential is bound to, as it was when it was presented.
+    pub bounds: Arc<Credential>,
+}
+
+impl Principal {
+    /// Asks whether the credential may be used from `client`.
+    ///
+    /// # Errors
+    /// [`Code::ClientDenied`].
+    pub fn let_in(&self, client: IpAddr) -> Result<(), Failure> {
+        if self.bounds.is_for(client) { Ok(()) } else { Err(Failure::not_for_client(&self.username, client)) }
+    }
 }
 
 impl Credential {
+    /// Whether it is refused at `now`, whatever its passwords.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Whether it may be used from `client`.
+    pub fn is_for(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.clients.is_empty() || self.clients.iter().any(|net| net.contains(&client))
+    }
+
     /// The password of this credential that `hash` is, looking at every one in constant time.
     pub(crate) fn find(&self, hash: &SecretHash, now: Timestamp) -> Option<SecretId> {
         let mut found = None;

@@ -8,11 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use moorgate_wire::visible::visible;
 
 use crate::{
-    decide::{Judged, Plan, Witness, unmatched},
+    decide::{Narrower, Plan, Witness},
     egress::Presence,
     failure::{Code, Failure},
     guard::{Guard, Sight},
-    policy::Finding,
+    rules::Rules,
 };
 
 /// Admits addresses of a plan's destination, in their order.
@@ -59,18 +59,11 @@ fn admit_one(
         Sight::Special(class) => return Err(Failure::guarded(asked, ip, class)),
         Sight::OwnListener => return Err(Failure::own_listener(asked)),
     }
-    match account.policy.judge_address(ip, plan.port) {
-        _ if plan.judged == Judged::AsOrigin => {}
-        Finding::Denied(number, rule) => return Err(Failure::denied_by_rule(number, &account.name, rule)),
-        Finding::Allowed(number, rule) => {
-            witness.saw("policy, by address", format_args!("{ip}: rule {number} ({rule})"))
-        }
-        Finding::Unmatched | Finding::ClosedPort if plan.judged == Judged::ByAddress => {
-            return Err(unmatched(account, asked));
-        }
-        Finding::Unmatched | Finding::ClosedPort | Finding::Default => {
-            witness.saw("policy, by address", format_args!("{ip}: no rule refuses it"));
-        }
+    Rules::of_account(account).judge_address(address, plan.judged, asked, witness)?;
+    if let Some(Narrower { credential, judged }) = &plan.narrower
+        && let Some(rules) = Rules::of_credential(account, credential)
+    {
+        rules.judge_address(address, *judged, asked, witness)?;
     }
     if !plan.egress().has_family_of(ip) {
         let (have, want) = if ip.is_ipv4() { ("IPv6 only", "IPv4") } else { ("IPv4 only", "IPv6") };

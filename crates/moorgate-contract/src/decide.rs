@@ -9,10 +9,10 @@ use moorgate_wire::{
 };
 
 use crate::{
-    account::Account,
+    account::{Account, Credential},
     egress::Pair,
     failure::{Code, Failure},
-    policy::Finding,
+    rules::Rules,
 };
 
 /// The name that the gateway itself answers, through any outbound listener.
@@ -32,6 +32,8 @@ pub enum Transport {
 pub struct Ask<'a> {
     /// On whose behalf.
     pub account: &'a Arc<Account>,
+    /// By which of its credentials; `None`: whichever, as far as the account alone decides.
+    pub credential: Option<&'a Arc<Credential>>,
     /// Where to.
     pub asked: &'a Asked,
     /// How.
@@ -62,9 +64,20 @@ pub struct Plan {
     pub port: u16,
     /// Whether the account's policy has a say in the addresses.
     pub judged: Judged,
+    /// The credential's own policy, where it has one: that must let it pass, too.
+    pub narrower: Option<Narrower>,
 }
 
-/// What the account's policy still has to say once a name is resolved.
+/// A credential with a policy of its own.
+#[derive(Clone, Debug)]
+pub struct Narrower {
+    /// The credential.
+    pub credential: Arc<Credential>,
+    /// Whether its policy has a say in the addresses.
+    pub judged: Judged,
+}
+
+/// What a policy still has to say once a name is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
     /// The name was allowed: an address may only be denied.
@@ -125,14 +138,18 @@ pub fn decide(ask: &Ask<'_>, witness: &mut impl Witness) -> Result<Plan, Failure
 }
 
 fn look(ask: &Ask<'_>, witness: &mut impl Witness) -> Result<Plan, Failure> {
-    let Ask { account, asked, transport } = *ask;
+    let Ask { account, credential, asked, transport } = *ask;
     if transport == Transport::Datagram {
         return Err(Failure::new(Code::NotSupported, "datagrams are not carried yet; use a TCP connection"));
     }
     let host = asked.host.as_ref().map_err(Failure::not_canonical)?;
     let port = asked.port;
     witness.saw("host", format_args!("{} is canonical", visible(asked.text())));
-    let plan = |destination, judged| Plan { account: account.clone(), asked: asked.clone(), destination, port, judged };
+    let plan = |destination, judged| {
+        let own = credential.filter(|credential| credential.policy.is_some());
+        let narrower = own.map(|credential| Narrower { credential: credential.clone(), judged });
+        Plan { account: account.clone(), asked: asked.clone(), destination, port, judged, narrower }
+    };
     let name = match host {
         Host::Name(name) if name.as_str() == ECHO => {
             witness.saw("echo", format_args!("answered by the gateway itself"));
@@ -142,32 +159,13 @@ fn look(ask: &Ask<'_>, witness: &mut impl Witness) -> Result<Plan, Failure> {
         Host::V4(address) => return Ok(plan(Destination::Address(IpAddr::V4(*address)), Judged::ByAddress)),
         Host::V6(address) => return Ok(plan(Destination::Address(IpAddr::V6(*address)), Judged::ByAddress)),
     };
-    let judged = match account.policy.judge_name(name, port) {
-        Finding::Denied(number, rule) => return Err(Failure::denied_by_rule(number, &account.name, rule)),
-        Finding::Allowed(number, rule) => {
-            witness.saw("policy, by name", format_args!("rule {number} ({rule})"));
-            Judged::ByName
+    let judged = Rules::of_account(account).judge_name(name, asked, witness)?;
+    let rules = credential.and_then(|credential| Some((credential, Rules::of_credential(account, credential)?)));
+    let narrower = match rules {
+        Some((credential, rules)) => {
+            Some(Narrower { credential: credential.clone(), judged: rules.judge_name(name, asked, witness)? })
         }
-        Finding::Default => {
-            witness.saw("policy, by name", format_args!("no rule matches; allowed by default"));
-            Judged::ByName
-        }
-        Finding::Unmatched | Finding::ClosedPort => {
-            witness.saw("policy, by name", format_args!("no rule allows the name; an address rule may"));
-            Judged::ByAddress
-        }
+        None => None,
     };
-    // Without a rule that speaks of addresses there is nothing to wait for, and no name to leak to a resolver.
-    if judged == Judged::ByAddress && !account.policy.has_address_allow(port) {
-        return Err(unmatched(account, asked));
-    }
-    Ok(plan(Destination::Name(name.clone()), judged))
-}
-
-pub(crate) fn unmatched(account: &Account, asked: &Asked) -> Failure {
-    if asked.port == crate::policy::SMTP {
-        Failure::port_needs_rule(&account.name, asked.port)
-    } else {
-        Failure::no_rule_allows(&account.name, asked)
-    }
+    Ok(Plan { narrower, ..plan(Destination::Name(name.clone()), judged) })
 }

@@ -13,6 +13,8 @@ use moorgate_wire::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::rules::Rules;
+
 /// How a failure is said over SOCKS5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocksAnswer {
@@ -80,7 +82,7 @@ pub const DECODE_ERROR: u8 = 50;
 table! {
     /// No credentials were given.
     CredentialsMissing = "credentials_missing", 407, AuthFailure, None, "http_request_denied";
-    /// No such credential, or a wrong password, or one that has been revoked.
+    /// No such credential, or a wrong password, or one that has been revoked or has expired.
     CredentialsWrong = "credentials_wrong", 407, AuthFailure, None, "http_request_denied";
     /// The account's policy says no.
     PolicyDenied = "policy_denied", 403, Say(Reply::NotAllowed), None, "http_request_denied";
@@ -118,8 +120,8 @@ table! {
     NameMismatch = "name_mismatch", 421, Close, Some(Http(421)), "http_request_denied";
     /// Request target and Host name different hosts.
     HostMismatch = "host_mismatch", 400, Close, Some(Http(400)), "http_request_error";
-    /// The route lets this client address not in.
-    ClientDenied = "client_denied", 403, Close, Some(Http(403)), "http_request_denied";
+    /// The route lets this client address not in, or the credential is not for it.
+    ClientDenied = "client_denied", 403, AuthFailure, Some(Http(403)), "http_request_denied";
     /// The route wants a username and password (HTTP Basic).
     Unauthorized = "unauthorized", 401, Close, Some(Http(401)), "http_request_denied";
     /// The request's body is longer than the route takes.
@@ -251,34 +253,50 @@ impl Failure {
         )
     }
 
+    pub(crate) fn credential_expired(username: &str) -> Self {
+        Self::new(
+            Code::CredentialsWrong,
+            format_args!(
+                "the credential \"{}\" has expired; ask whoever gave it to you for a new one",
+                visible(username)
+            ),
+        )
+    }
+
+    pub(crate) fn not_for_client(username: &str, client: IpAddr) -> Self {
+        Self::new(
+            Code::ClientDenied,
+            format_args!(
+                "the credential \"{}\" is not for {client}; use it from an address that it is for, or have this one added",
+                visible(username)
+            ),
+        )
+    }
+
     pub(crate) fn not_canonical(why: &NotCanonical) -> Self {
         Self::new(Code::HostNotCanonical, why)
     }
 
-    pub(crate) fn denied_by_rule(number: u32, account: &str, rule: impl fmt::Display) -> Self {
+    pub(crate) fn denied_by_rule(number: u32, rules: &Rules<'_>, rule: impl fmt::Display) -> Self {
         Self::new(
             Code::PolicyDenied,
-            format_args!(
-                "denied by policy rule {number} of account {account} ({rule}); its rules: moorgate policy show {account}"
-            ),
+            format_args!("denied by policy rule {number} of {rules} ({rule}); its rules: {}", rules.shown()),
         )
     }
 
-    pub(crate) fn no_rule_allows(account: &str, asked: &Asked) -> Self {
+    pub(crate) fn no_rule_allows(rules: &Rules<'_>, asked: &Asked) -> Self {
         Self::new(
             Code::PolicyDenied,
-            format_args!(
-                "no allow rule of account {account} matches {}; its rules: moorgate policy show {account} (policy set replaces them)",
-                visible(asked.text())
-            ),
+            format_args!("no allow rule of {rules} matches {}; its rules: {}", visible(asked.text()), rules.shown()),
         )
     }
 
-    pub(crate) fn port_needs_rule(account: &str, port: u16) -> Self {
+    pub(crate) fn port_needs_rule(rules: &Rules<'_>, port: u16) -> Self {
         Self::new(
             Code::PolicyDenied,
             format_args!(
-                "port {port} is closed unless an allow rule of account {account} names it, as HOST:{port} (moorgate policy show {account})"
+                "port {port} is closed unless an allow rule of {rules} names it, as HOST:{port} ({})",
+                rules.shown()
             ),
         )
     }

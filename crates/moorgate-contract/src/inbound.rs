@@ -70,6 +70,7 @@ impl Routed {
             destination,
             port: origin.url.target.port,
             judged: Judged::AsOrigin,
+            narrower: None,
         }
     }
 }

@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod policy;
 pub mod quota;
 pub mod route;
+mod rules;
 pub mod snapshot;
 pub mod time;
 pub mod usage;

@@ -322,17 +322,21 @@ impl Snapshot {
     pub fn authenticate(&self, presented: Option<(&str, &[u8])>, now: Timestamp) -> Result<Principal, Failure> {
         let (username, password) = presented.ok_or_else(Failure::credentials_missing)?;
         let hash = self.pepper.hash(username, password);
-        self.credentials
-            .get(username)
-            .and_then(|credential| {
-                Some(Principal {
-                    secret: credential.find(&hash, now)?,
-                    account: self.accounts.get(&credential.account)?.clone(),
-                    username: credential.username.clone(),
-                    credential: credential.id,
-                })
+        let known = self.credentials.get(username).and_then(|credential| {
+            Some(Principal {
+                secret: credential.find(&hash, now)?,
+                account: self.accounts.get(&credential.account)?.clone(),
+                username: credential.username.clone(),
+                credential: credential.id,
+                bounds: credential.clone(),
             })
-            .ok_or_else(|| Failure::credentials_wrong(username))
+        });
+        let principal = known.ok_or_else(|| Failure::credentials_wrong(username))?;
+        // Said to nobody but whoever knows its password.
+        if principal.bounds.is_expired(now) {
+            return Err(Failure::credential_expired(username));
+        }
+        Ok(principal)
     }
 
     /// Whether `principal` would be let in again: asked once more after its flow was entered in the registry, so that a
@@ -341,6 +345,7 @@ impl Snapshot {
         self.accounts.get(&principal.account.id).is_some()
             && self.credentials.get(&principal.username).is_some_and(|credential| {
                 credential.id == principal.credential
+                    && !credential.is_expired(now)
                     && credential.secrets.iter().any(|secret| secret.id == principal.secret && secret.is_valid(now))
             })
     }
@@ -367,6 +372,9 @@ impl Snapshot {
                     let gone =
                         credential.secrets.iter().filter(|secret| now.secrets.iter().all(|new| new.id != secret.id));
                     revoked.secrets.extend(gone.map(|secret| secret.id));
+                    if now.policy_cuts != credential.policy_cuts {
+                        revoked.credential_policies.push(now.clone());
+                    }
                 }
                 _ => revoked.credentials.push(credential.id),
             }
@@ -379,11 +387,27 @@ impl Snapshot {
         revoked
     }
 
-    /// Passwords that end at a time which is already known (a rotation's overlap).
-    pub fn deadlines(&self) -> Vec<(Timestamp, SecretId)> {
+    /// What ends at a time which is already known: passwords by a rotation's overlap, credentials that expire.
+    pub fn deadlines(&self) -> Vec<(Timestamp, Ends)> {
         let secrets = self.credentials().flat_map(|credential| &credential.secrets);
-        secrets.filter_map(|secret| Some((secret.until?, secret.id))).collect()
+        let secrets = secrets.filter_map(|secret| Some((secret.until?, Ends::Secret(secret.id))));
+        let expire = |credential: &Arc<Credential>| Some((credential.expires?, Ends::Credential(credential.id)));
+        secrets.chain(self.credentials().filter_map(expire)).collect()
     }
+
+    /// The credential of this username.
+    pub fn credential(&self, username: &str) -> Option<&Arc<Credential>> {
+        self.credentials.get(username)
+    }
+}
+
+/// What ends by the clock alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// A password.
+    Secret(SecretId),
+    /// A credential.
+    Credential(CredentialId),
 }
 
 /// What a swap took away.
@@ -397,6 +421,8 @@ pub struct Revoked {
     pub secrets: Vec<SecretId>,
     /// Accounts whose policy was edited with `--cut`, as they are now.
     pub policies: Vec<Arc<Account>>,
+    /// Credentials whose own policy was edited with `--cut`, as they are now.
+    pub credential_policies: Vec<Arc<Credential>>,
     /// Routes that are gone.
     pub routes: Vec<RouteId>,
 }
@@ -408,6 +434,7 @@ impl Revoked {
             && self.credentials.is_empty()
             && self.secrets.is_empty()
             && self.policies.is_empty()
+            && self.credential_policies.is_empty()
             && self.routes.is_empty()
     }
 }

@@ -210,5 +210,9 @@ fn credential(row: &CredentialRow) -> Credential {
         account: row.account,
         username: row.username.as_str().into(),
         secrets: row.secrets.clone(),
+        expires: None,
+        clients: Vec::new(),
+        policy: None,
+        policy_cuts: 0,
     }
 }

@@ -6,18 +6,19 @@ use std::{
 };
 
 use moorgate_contract::{
-    account::Account,
+    account::{Account, Credential},
     admit::admit,
     decide::{Ask, Destination, Plan, Step, Transport, Witness as _, decide},
     egress::Presence,
     failure::Failure,
     guard::Guard,
+    snapshot::Snapshot,
 };
 use moorgate_wire::host::Asked;
 
 use crate::{
     Control,
-    error::{ControlError, Result},
+    error::{ControlError, Result, What},
     views::{ExplainStep, Explanation, RefusalView},
 };
 
@@ -31,12 +32,30 @@ impl Control {
     /// [`ControlError::NotFound`]; [`ControlError::NotServed`] for an account that gets no traffic at all. A refusal is
     /// no error: it is part of the answer.
     pub async fn explain(&self, account: &str, host: &str, port: u16, dns: bool) -> Result<Explanation> {
+        self.explain_by(account, None, &Asked::new(host, port), dns).await
+    }
+
+    /// The same by one of its credentials, whose own policy is asked as well.
+    ///
+    /// # Errors
+    /// As [`Control::explain`]; [`ControlError::NotFound`] for a username that is none of the account's.
+    pub async fn explain_by(
+        &self,
+        account: &str,
+        username: Option<&str>,
+        asked: &Asked,
+        dns: bool,
+    ) -> Result<Explanation> {
         let row = self.inner.account_row(account)?;
         let snapshot = self.snapshot();
         let account = snapshot.account(account).ok_or(ControlError::NotServed { account: row.name })?;
-        let asked = Asked::new(host, port);
+        let credential = match username {
+            Some(username) => Some(credential_of(&snapshot, account, username)?),
+            None => None,
+        };
+        let ask = Ask { account, credential, asked, transport: Transport::Stream };
         let mut steps = Vec::new();
-        let found = self.walk(account, &asked, &snapshot.site.guard, dns, &mut steps).await;
+        let found = self.walk(&ask, &snapshot.site.guard, dns, &mut steps).await;
         let (found, refusal) = match found {
             Ok(found) => (found, None),
             Err(failure) => (Found::default(), Some(failure)),
@@ -52,15 +71,8 @@ impl Control {
         })
     }
 
-    async fn walk(
-        &self,
-        account: &Arc<Account>,
-        asked: &Asked,
-        guard: &Guard,
-        dns: bool,
-        steps: &mut Vec<Step>,
-    ) -> Result<Found, Failure> {
-        let plan = decide(&Ask { account, asked, transport: Transport::Stream }, steps)?;
+    async fn walk(&self, ask: &Ask<'_>, guard: &Guard, dns: bool, steps: &mut Vec<Step>) -> Result<Found, Failure> {
+        let plan = decide(ask, steps)?;
         let presence = self.inner.plane.presence();
         let addresses = match &plan.destination {
             Destination::Echo => return Ok(Found::default()),
@@ -84,6 +96,11 @@ impl Control {
         let egress = leave(&plan, &presence, admitted.iter().map(SocketAddr::ip), steps)?;
         Ok(Found { admitted, egress, unjudged: false })
     }
+}
+
+fn credential_of<'a>(snapshot: &'a Snapshot, account: &Account, username: &str) -> Result<&'a Arc<Credential>> {
+    let credential = snapshot.credential(username).filter(|credential| credential.account == account.id);
+    credential.ok_or_else(|| ControlError::not_found(What::Credential, username))
 }
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 use moorgate_contract::{
-    account::{Account, AccountId, CredentialId, SecretId},
+    account::{AccountId, CredentialId, SecretId},
     flow::Meter,
     outcome::Ending,
     policy::{Finding, Policy},
@@ -182,11 +182,14 @@ impl Open {
         self.waker.wake();
     }
 
-    /// Whether one of the edited policies is its account's, and refuses where it goes.
-    fn is_refused_by(&self, edited: &[Arc<Account>]) -> bool {
+    /// Whether one of the edited policies is its account's or its credential's, and refuses where it goes.
+    fn is_refused_by(&self, revoked: &Revoked) -> bool {
         // A policy speaks of destinations; origins are the account's own.
-        let Owner::Outbound { account, host, port, .. } = &self.owner else { return false };
-        edited.iter().any(|edited| edited.id == *account && self.is_refused_at(&edited.policy, host, *port))
+        let Owner::Outbound { account, credential, host, port, .. } = &self.owner else { return false };
+        let of_account = revoked.policies.iter().filter(|edited| edited.id == *account).map(|edited| &edited.policy);
+        let of_credential = revoked.credential_policies.iter().filter(|edited| edited.id == *credential);
+        let mut edited = of_account.chain(of_credential.filter_map(|edited| edited.policy.as_deref()));
+        edited.any(|policy| self.is_refused_at(policy, host, *port))
     }
 
     fn is_refused_at(&self, policy: &Policy, host: &Host, port: u16) -> bool {
@@ -285,9 +288,7 @@ impl Registry {
         if revoked.is_empty() {
             return 0;
         }
-        self.cut_where(Ending::Revoked, |open| {
-            open.owner.is_revoked_by(revoked) || open.is_refused_by(&revoked.policies)
-        })
+        self.cut_where(Ending::Revoked, |open| open.owner.is_revoked_by(revoked) || open.is_refused_by(revoked))
     }
 
     /// Cuts every open flow.

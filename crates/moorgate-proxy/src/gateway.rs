@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 use moorgate_contract::{
-    account::{Account, Place, Principal, SecretId},
+    account::{Account, Place, Principal},
     admit::admit,
     balance::InUse,
     decide::{Ask, Destination, Plan, Transport, decide},
@@ -23,7 +23,7 @@ use moorgate_contract::{
     limits::{Limits, REFUSING},
     listener::Listener,
     outcome::Ending,
-    snapshot::{Revoked, Snapshot},
+    snapshot::{Ends, Revoked, Snapshot},
     time::Timestamp,
     usage::{Report, ReportSink},
 };
@@ -60,7 +60,7 @@ const KEEPING: usize = 8;
 /// What is shared.
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
-    deadlines: Mutex<Vec<(Timestamp, SecretId)>>,
+    deadlines: Mutex<Vec<(Timestamp, Ends)>>,
     /// Every open flow.
     pub registry: Registry,
     /// Reaches targets.
@@ -165,13 +165,16 @@ impl Gateway {
         }
     }
 
-    /// Cuts flows of passwords whose rotation overlap has ended. Needs nobody to compile a new snapshot.
+    /// Cuts flows of passwords whose rotation overlap has ended, and of credentials that have expired. Needs nobody to compile a new snapshot.
     fn end_overlaps(&self, now: Timestamp) {
         let mut deadlines = self.deadlines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ended = Revoked::default();
-        deadlines.retain(|(until, secret)| {
+        deadlines.retain(|(until, ends)| {
             let over = *until <= now;
-            ended.secrets.extend(over.then_some(*secret));
+            match *ends {
+                Ends::Secret(secret) => ended.secrets.extend(over.then_some(secret)),
+                Ends::Credential(credential) => ended.credentials.extend(over.then_some(credential)),
+            }
             !over
         });
         drop(deadlines);
@@ -306,6 +309,7 @@ impl Visit {
         flow.record.username = Some(principal.username.clone());
         flow.record.whose.account = Some(principal.account.id);
         flow.record.whose.credential = Some(principal.credential);
+        principal.let_in(self.client.ip())?;
         self.becomes_known();
         Ok(principal)
     }
@@ -322,7 +326,10 @@ impl Visit {
         if self.gateway.drain.is_cancelled() {
             return Err(Failure::new(Code::Draining, "this gateway is going down; connect again in a moment"));
         }
-        let plan = decide(&Ask { account: &principal.account, asked, transport }, &mut ())?;
+        let plan = decide(
+            &Ask { account: &principal.account, credential: Some(&principal.bounds), asked, transport },
+            &mut (),
+        )?;
         Ok(Decided { principal, plan })
     }
 

@@ -4,7 +4,7 @@ use moorgate_wire::host::Asked;
 
 use super::*;
 use crate::{
-    account::{Account, AccountId},
+    account::{Account, AccountId, Credential, CredentialId},
     decide::{Ask, Destination, Transport, decide},
     egress::Pair,
     policy::{Effect, Policy, Rule},
@@ -14,40 +14,63 @@ struct Case<'a> {
     rules: &'a [&'a str],
     egress: &'a [&'a str],
     private: bool,
+    /// Those of the credential's own policy; `None`: it has none.
+    own: Option<&'a [&'a str]>,
 }
 
-const PLAIN: Case = Case { rules: &[], egress: &[], private: false };
+const PLAIN: Case = Case { rules: &[], egress: &[], private: false, own: None };
 
-/// Decides and admits as traffic does; the answer is the admitted addresses or the refusal's line.
-fn check(case: &Case, host: &str, port: u16, addresses: &[&str], expected: Result<&[&str], &str>) {
-    let rules = case.rules.iter().map(|rule| {
+fn policy(rules: &[&str]) -> Policy {
+    let rules = rules.iter().map(|rule| {
         let (effect, matcher) = rule.split_once(' ').unwrap();
         let effect = if effect == "allow" { Effect::Allow } else { Effect::Deny };
         Rule { effect, matcher: matcher.parse().unwrap() }
     });
+    Policy::new(rules.collect())
+}
+
+fn credential(policy: Policy) -> Credential {
+    Credential {
+        id: CredentialId(1),
+        account: AccountId(1),
+        username: "mg_a".into(),
+        secrets: Vec::new(),
+        expires: None,
+        clients: Vec::new(),
+        policy: Some(Arc::new(policy)),
+        policy_cuts: 0,
+    }
+}
+
+/// Decides and admits as traffic does; the answer is the admitted addresses or the refusal's line.
+fn check(case: &Case, host: &str, port: u16, addresses: &[&str], expected: Result<&[&str], &str>) {
     let egress: Vec<IpAddr> = case.egress.iter().map(|address| address.parse().unwrap()).collect();
     let account = Arc::new(Account {
         id: AccountId(1),
         name: "acme".into(),
-        policy: Policy::new(rules.collect()),
+        policy: policy(case.rules),
         policy_cuts: 0,
         egress: Pair::first_of(&egress),
         load: Default::default(),
         quota: None,
     });
+    let credential = case.own.map(|own| Arc::new(credential(policy(own))));
     let guard = Guard {
         allowed: if case.private { Guard::private_networks() } else { vec![] },
         own: vec!["0.0.0.0:9293".parse().unwrap()],
     };
     let asked = Asked::new(host, port);
-    let result =
-        decide(&Ask { account: &account, asked: &asked, transport: Transport::Stream }, &mut ()).and_then(|plan| {
-            let addresses: Vec<IpAddr> = match plan.destination {
-                Destination::Address(address) => vec![address],
-                _ => addresses.iter().map(|address| address.parse().unwrap()).collect(),
-            };
-            admit(&guard, &Presence::default(), &plan, &addresses, &mut ())
-        });
+    let result = decide(
+        &Ask { account: &account, credential: credential.as_ref(), asked: &asked, transport: Transport::Stream },
+        &mut (),
+    )
+    .and_then(|plan| {
+        let addresses: Vec<IpAddr> = match plan.destination {
+            Destination::Address(address) => vec![address],
+            _ => addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        };
+        admit(&guard, &Presence::default(), &plan, &addresses, &mut ())
+    });
     match (result, expected) {
         (Ok(admitted), Ok(expected)) => {
             assert_eq!(admitted.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>(), expected, "{host}");
@@ -118,4 +141,30 @@ fn a_family_that_the_pair_lacks_is_refused_by_name() {
 #[test]
 fn a_name_without_addresses_does_not_resolve() {
     check(&PLAIN, "none.example", 443, &[], Err("name_not_resolved"));
+}
+
+#[test]
+fn a_credentials_own_policy_narrows_its_accounts_and_names_its_rule() {
+    let case = |rules, own| Case { rules, own: Some(own), ..PLAIN };
+    let narrow = case(&["allow *.bank.example"], &["deny evil.bank.example"]);
+    check(&narrow, "api.bank.example", 443, &["8.8.8.8"], Ok(&["8.8.8.8"]));
+    check(&narrow, "evil.bank.example", 443, &["8.8.8.8"], Err("rule 1 of credential mg_a"));
+    check(&narrow, "other.example", 443, &["8.8.8.8"], Err("no allow rule of account acme"));
+    let only = case(&[], &["allow api.bank.example:443"]);
+    check(&only, "api.bank.example", 443, &["8.8.8.8"], Ok(&["8.8.8.8"]));
+    check(&only, "api.bank.example", 80, &["8.8.8.8"], Err("no allow rule of credential mg_a"));
+    check(&only, "8.8.8.8", 443, &[], Err("moorgate credential list acme"));
+    // It never opens what the account's policy closes.
+    check(&case(&["deny 8.8.8.8"], &["allow 8.8.8.8"]), "8.8.8.8", 443, &[], Err("rule 1 of account acme"));
+    check(&case(&[], &["allow mx.example:25"]), "mx.example", 25, &["8.8.8.8"], Err("rule of account acme names it"));
+}
+
+#[test]
+fn a_credentials_own_policy_judges_addresses_after_resolution() {
+    let case = Case { rules: &["allow x.example"], own: Some(&["allow 8.8.8.0/24", "deny 8.8.8.9"]), ..PLAIN };
+    check(&case, "x.example", 443, &["8.8.8.8", "8.8.8.9", "9.9.9.9"], Ok(&["8.8.8.8"]));
+    check(&case, "x.example", 443, &["8.8.8.9"], Err("rule 2 of credential mg_a"));
+    check(&case, "x.example", 443, &["9.9.9.9"], Err("no allow rule of credential mg_a"));
+    let empty = Case { own: Some(&[]), ..PLAIN };
+    check(&empty, "x.example", 443, &["9.9.9.9"], Ok(&["9.9.9.9"]));
 }

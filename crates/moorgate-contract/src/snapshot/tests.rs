@@ -27,6 +27,10 @@ fn credential(id: u64, account: u64, username: &str, secrets: &[(u64, SecretHash
         account: AccountId(account),
         username: username.into(),
         secrets: secrets.collect(),
+        expires: None,
+        clients: Vec::new(),
+        policy: None,
+        policy_cuts: 0,
     }
 }
 
@@ -123,4 +127,54 @@ fn the_gateways_limit_holds_where_a_tier_allows_more() {
     let _one = acme.take_place(1).unwrap();
     assert!(acme.take_place(1).unwrap_err().said.contains("1 connections open, which is its limit"));
     let _unlimited = account(1, "acme").take_request(|| panic!("an account without quotas reads no clock"));
+}
+
+#[test]
+fn a_credential_that_expires_ends_by_the_clock_and_says_so_to_its_owner_only() {
+    let (mut snapshot, pepper) = snapshot();
+    let secrets = [(1, pepper.hash("mg_a", b"new"), None)];
+    snapshot.put_credential(Credential { expires: Some(Timestamp(50)), ..credential(1, 1, "mg_a", &secrets) });
+    let principal = snapshot.authenticate(Some(("mg_a", b"new")), Timestamp(49)).unwrap();
+    assert!(snapshot.still_has(&principal, Timestamp(49)) && !snapshot.still_has(&principal, Timestamp(50)));
+    let said = |password: &[u8]| snapshot.authenticate(Some(("mg_a", password)), Timestamp(50)).unwrap_err();
+    assert_eq!((said(b"new").code, said(b"bad").code), (Code::CredentialsWrong, Code::CredentialsWrong));
+    assert!(said(b"new").said.contains("\"mg_a\" has expired") && !said(b"bad").said.contains("expired"));
+    assert_eq!(snapshot.deadlines(), [(Timestamp(50), Ends::Credential(CredentialId(1)))]);
+}
+
+#[test]
+fn a_credential_may_be_bound_to_addresses() {
+    let (mut snapshot, pepper) = snapshot();
+    let clients = ["192.0.2.0/24", "2001:db8::1/128"].map(|net| net.parse().unwrap()).to_vec();
+    let secrets = [(1, pepper.hash("mg_a", b"new"), None)];
+    snapshot.put_credential(Credential { clients, ..credential(1, 1, "mg_a", &secrets) });
+    let principal = snapshot.authenticate(Some(("mg_a", b"new")), Timestamp(0)).unwrap();
+    for (client, fits) in [
+        ("192.0.2.9", true),
+        ("::ffff:192.0.2.9", true),
+        ("2001:db8::1", true),
+        ("198.51.100.1", false),
+        ("::1", false),
+    ] {
+        let result = principal.let_in(client.parse().unwrap());
+        assert_eq!(result.is_ok(), fits, "{client}");
+        if let Err(failure) = result {
+            assert_eq!(failure.code, Code::ClientDenied);
+            assert!(failure.said.contains(&format!("\"mg_a\" is not for {client}")), "{failure}");
+        }
+    }
+}
+
+#[test]
+fn a_swap_names_credentials_whose_own_policy_was_edited_to_cut() {
+    let (old, pepper) = snapshot();
+    let mut new = old.clone();
+    let secrets = [(1, pepper.hash("mg_a", b"old"), Some(100)), (2, pepper.hash("mg_a", b"new"), None)];
+    let policy = Some(Arc::new(Policy::default()));
+    new.put_credential(Credential { policy: policy.clone(), ..credential(1, 1, "mg_a", &secrets) });
+    assert!(old.revoked_by(&new).is_empty());
+    new.put_credential(Credential { policy, policy_cuts: 1, ..credential(1, 1, "mg_a", &secrets) });
+    let revoked = old.revoked_by(&new);
+    assert_eq!(revoked.credential_policies.len(), 1);
+    assert!(!revoked.is_empty() && revoked.secrets.is_empty() && revoked.credentials.is_empty());
 }

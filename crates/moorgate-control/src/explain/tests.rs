@@ -60,3 +60,12 @@ async fn without_egress_addresses_it_says_that_the_kernel_chooses() {
     assert!(explained.egress.is_empty() && explained.steps.last().unwrap().found.contains("kernel"));
     assert_eq!(explained.target, "four.example:443");
 }
+
+#[tokio::test]
+async fn a_credential_of_another_account_is_not_explained() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let asked = moorgate_wire::host::Asked::new("four.example", 443);
+    let refused = control.explain_by("default", Some("mg_nobody"), &asked, false).await;
+    assert!(matches!(refused, Err(crate::ControlError::NotFound { .. })));
+}

@@ -1,6 +1,10 @@
 use std::cell::RefCell;
 
-use moorgate_contract::quota::{Quota, Quotas};
+use moorgate_contract::{
+    account::Credential,
+    policy::{Effect, Rule},
+    quota::{Quota, Quotas},
+};
 
 use super::*;
 
@@ -73,4 +77,28 @@ fn open_flows_of_an_account_that_is_beyond_its_bytes_are_cut_and_no_others() {
     (2..4).for_each(|at| drop(sweep(&registry, at)));
     assert!(limited.iter().all(|open| open.is_cut() == Some(Ending::QuotaSpent)));
     assert_eq!(other.is_cut(), None);
+}
+
+#[test]
+fn an_edited_policy_of_a_credential_cuts_what_it_refuses_of_that_credential_alone() {
+    let edited = |id| {
+        let rule = Rule { effect: Effect::Deny, matcher: "api.bank.example".parse().unwrap() };
+        let credential = Credential {
+            id: CredentialId(id),
+            account: AccountId(1),
+            username: "mg_a".into(),
+            secrets: Vec::new(),
+            expires: None,
+            clients: Vec::new(),
+            policy: Some(Arc::new(Policy::new(vec![rule]))),
+            policy_cuts: 1,
+        };
+        Revoked { credential_policies: vec![Arc::new(credential)], ..Revoked::default() }
+    };
+    let registry = Registry::new(1);
+    let open = registry.register(0, outbound(), Arc::default());
+    let inbound = registry.register(0, ACME, Arc::default());
+    assert_eq!(registry.revoke(&edited(9)), 0);
+    assert_eq!(registry.revoke(&edited(2)), 1);
+    assert_eq!((open.is_cut(), inbound.is_cut()), (Some(Ending::Revoked), None));
 }

@@ -151,13 +151,13 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> Result<(),
 /// Records the refusal and says it. Which words there are depends on how far the client had come.
 async fn say_no<S: ClientStream>(mut client: Client<S>, flow: OpenFlow, failure: &Failure) {
     let refused_method = failure.code == Code::CredentialsMissing;
-    let authenticated = flow.record.account.is_some();
+    let asked = flow.record.target.is_some();
     flow.fail(failure);
     let answer = match failure.code.row().socks {
         SocksAnswer::Reply(reply) => encode_reply(reply, UNBOUND),
         SocksAnswer::AuthFailure if refused_method => METHOD_REFUSED.to_vec(),
         // Revoked after it had been let in: the request is what is answered now.
-        SocksAnswer::AuthFailure if authenticated => encode_reply(Reply::NotAllowed, UNBOUND),
+        SocksAnswer::AuthFailure if asked => encode_reply(Reply::NotAllowed, UNBOUND),
         SocksAnswer::AuthFailure => Server::auth_reply(false).to_vec(),
         SocksAnswer::Close => Vec::new(),
     };

@@ -162,7 +162,16 @@ mod tests {
         let mut rotate = |password: &str| {
             let hash = pepper().hash("mg_a", password.as_bytes());
             let secrets = vec![Secret { id: SecretId(1), hash, until: None }];
-            snapshot.put_credential(Credential { id: CredentialId(1), account, username: "mg_a".into(), secrets });
+            snapshot.put_credential(Credential {
+                id: CredentialId(1),
+                account,
+                username: "mg_a".into(),
+                secrets,
+                expires: None,
+                clients: Vec::new(),
+                policy: None,
+                policy_cuts: 0,
+            });
             working(file.path(), &snapshot)
         };
         assert_eq!(rotate("old"), Some(("mg_a".into(), "old".into())));

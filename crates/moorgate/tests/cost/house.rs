@@ -98,6 +98,10 @@ fn fill(snapshot: &mut Snapshot, origin: SocketAddr) {
         account,
         username: USER.into(),
         secrets: vec![Secret { id: SecretId(1), hash, until: None }],
+        expires: None,
+        clients: Vec::new(),
+        policy: None,
+        policy_cuts: 0,
     });
     for (id, domain, mode, url) in [
         (1, "passed.test", Mode::Passthrough, format!("tls://{origin}")),

@@ -100,7 +100,7 @@ async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Vec<
 /// What `account`'s policy would say of a flow that went to an address already.
 fn refusal(guard: &moorgate_contract::guard::Guard, account: &Arc<Account>, flow: &Flow) -> Option<Box<str>> {
     let asked = Asked::from_authority(flow.target.as_deref()?, None).ok()?;
-    let ask = Ask { account, asked: &asked, transport: Transport::Stream };
+    let ask = Ask { account, credential: None, asked: &asked, transport: Transport::Stream };
     let decided = decide(&ask, &mut ()).and_then(|plan| match flow.address {
         Some(address) => {
             moorgate_contract::admit::admit(guard, &Presence::default(), &plan, &[address.ip()], &mut ()).map(|_| ())
