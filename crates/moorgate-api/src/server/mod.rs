@@ -14,6 +14,7 @@ mod extract;
 mod handlers;
 mod hosts;
 mod listen;
+mod page;
 
 pub use listen::serve;
 

@@ -3,14 +3,20 @@
 use axum::{
     Extension,
     extract::{Path, State},
+    response::Response,
 };
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use moorgate_control::{AccountChange, AccountView};
 
-use super::Answer;
+use super::{Answer, owned::Part};
 use crate::{
     problem::Problem,
-    server::{ApiState, access::Caller, extract::Json},
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{Json, Query},
+        page::Listing,
+    },
     view::{Account, AddAccount, ChangeAccount, Time},
 };
 
@@ -35,12 +41,17 @@ fn view(api: &ApiState, account: AccountView) -> Account {
 pub(super) async fn list_accounts(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Answer<Vec<Account>> {
+    uri: Uri,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    let page = part.page(Listing::Accounts)?;
     let accounts = match caller.account() {
         Some(own) => vec![api.control.account(own).await?],
         None => api.control.list_accounts().await,
     };
-    Ok(axum::Json(accounts.into_iter().map(|account| view(&api, account)).collect()))
+    let rows = page.choose(accounts, |account| account.name.clone());
+    let rows: Vec<Account> = rows.into_iter().map(|account| view(&api, account)).collect();
+    page.answer(&uri, &rows, |account| account.name.clone())
 }
 
 /// Makes an account.

@@ -3,8 +3,9 @@
 use axum::{
     Extension,
     extract::{Path, State},
+    response::Response,
 };
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use moorgate_control::{CertificateView, What};
 
 use super::{
@@ -17,6 +18,7 @@ use crate::{
         ApiState,
         access::Caller,
         extract::{FILES_BYTES, Json, Query},
+        page::Listing,
     },
     view::{AddCertificate, Certificate},
 };
@@ -34,11 +36,14 @@ async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<Certifica
 pub(super) async fn list_certificates(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
     Query(whose): Query<Whose>,
-) -> Answer<Vec<Certificate>> {
+) -> Result<Response, Problem> {
+    let page = whose.page(Listing::Certificates)?;
     let account = whose.account(&api, &caller).await?;
-    let certificates = api.control.list_certificates(account.as_deref()).await;
-    Ok(axum::Json(certificates.into_iter().map(Certificate::from).collect()))
+    let rows = api.control.certificates_after(account.as_deref(), &page.after, page.fetch()).await;
+    let rows: Vec<Certificate> = rows.into_iter().map(Certificate::from).collect();
+    page.answer(&uri, &rows, |row| row.domain.clone())
 }
 
 /// Shows one certificate.

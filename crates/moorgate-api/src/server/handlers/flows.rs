@@ -15,7 +15,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Uri, header};
 use moorgate_contract::{
     flow::{Flow, FlowId},
     listener::Listener,
@@ -36,6 +36,7 @@ use crate::{
         access::Caller,
         extract::{Flag, Query},
         listen::Stopping,
+        page::{self, Listing, Page},
     },
     view::{Explained, ExplainedRoute, FlowLine, FlowView, WhyFlow},
     words,
@@ -52,8 +53,29 @@ const RESOLVE: Duration = Duration::from_secs(5);
 pub(super) struct Which {
     account: Option<String>,
     limit: Option<usize>,
+    cursor: Option<String>,
     #[serde(default)]
     follow: Flag,
+}
+
+impl Which {
+    /// How many flows, and before which.
+    fn part(&self) -> Result<(usize, Option<FlowId>), Problem> {
+        let cursor = self.cursor.as_deref();
+        if self.follow.0 {
+            let limit = self.limit.unwrap_or_default();
+            return match cursor {
+                None if limit <= MAX_FLOWS_READ => Ok((limit, None)),
+                None => Err(Problem::new(Case::BadQuery, format_args!("limit is at most {MAX_FLOWS_READ}"))),
+                Some(_) => {
+                    Err(Problem::new(Case::BadQuery, "follow goes on with what ends from now on; leave cursor out"))
+                }
+            };
+        }
+        let page = Page::of(Listing::Flows, self.limit, cursor)?;
+        let before = if page.after.is_empty() { None } else { Some(page.after.parse()) };
+        Ok((page.limit, before.transpose().map_err(|_| page::unreadable())?))
+    }
 }
 
 /// Lists the latest flows, oldest first. With `follow` each is a line (NDJSON), and further ones come as they end; an
@@ -67,21 +89,19 @@ pub(super) async fn list_flows(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     stopping: Option<Extension<Stopping>>,
+    uri: Uri,
     Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
     let account = which.account.as_deref().or(caller.account()).map(str::to_owned);
     if let Some(account) = &account {
         caller.must_see(account)?;
     }
-    let limit = which.limit.unwrap_or(if which.follow.0 { 0 } else { MAX_FLOWS_READ });
-    if limit > MAX_FLOWS_READ {
-        return Err(Problem::new(Case::BadQuery, format_args!("limit is at most {MAX_FLOWS_READ}")));
-    }
+    let (limit, before) = which.part()?;
     // Subscribed before the stored ones are read, so that none falls between.
     let receiver = which.follow.0.then(|| api.control.follow());
     let stored = match limit {
         0 => Vec::new(),
-        limit => api.control.flows(FlowFilter { account: account.clone(), limit }).await?,
+        limit => api.control.flows_before(FlowFilter { account: account.clone(), limit }, before).await?,
     };
     if stored.is_empty()
         && let Some(account) = &account
@@ -90,7 +110,14 @@ pub(super) async fn list_flows(
         api.control.account(account).await?;
     }
     let Some(receiver) = receiver else {
-        return Ok(axum::Json(stored.iter().map(FlowView::from).collect::<Vec<_>>()).into_response());
+        let mut response = axum::Json(stored.iter().map(FlowView::from).collect::<Vec<_>>()).into_response();
+        // The page before in time is the next one to read.
+        if let Some(oldest) = stored.first().filter(|_| stored.len() == limit)
+            && let Some(link) = page::link(Listing::Flows, &uri, &oldest.id.to_string())
+        {
+            response.headers_mut().insert(header::LINK, link);
+        }
+        return Ok(response);
     };
     let following = Following {
         sent: stored.iter().map(|flow| flow.id).collect(),

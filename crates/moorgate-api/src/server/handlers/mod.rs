@@ -41,11 +41,11 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(accounts::list_accounts, accounts::add_account))
         .routes(routes!(accounts::show_account, accounts::change_account, accounts::remove_account))
         .routes(routes!(credentials::list_credentials, credentials::add_credential))
-        .routes(routes!(credentials::revoke_credential))
+        .routes(routes!(credentials::show_credential, credentials::revoke_credential))
         .routes(routes!(credentials::rotate_credential))
         .routes(routes!(policy::show_policy, policy::set_policy))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
-        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(tokens::show_token, tokens::revoke_token))
         .routes(routes!(routes::list_routes, routes::add_route))
         .routes(routes!(routes::show_route, routes::change_route, routes::remove_route))
         .routes(routes!(routes::explain_route))
@@ -91,7 +91,7 @@ pub(super) async fn openapi(document: Arc<OpenApi>) -> Result<Response, Problem>
 }
 
 /// A defect of ours, with the line for the log.
-fn internal(what: &'static str) -> Problem {
+pub(super) fn internal(what: &'static str) -> Problem {
     tracing::error!("{what}");
     Problem::new(crate::problem::Case::Internal, "something in the gateway failed; its log says what")
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use axum::{
     Extension,
     extract::{Path, State},
+    response::Response,
 };
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use moorgate_contract::listener::Listener;
 use moorgate_control::{RouteView, What};
 use moorgate_wire::name::DomainName;
@@ -22,6 +23,7 @@ use crate::{
         ApiState,
         access::Caller,
         extract::{FILES_BYTES, Json, Query},
+        page::Listing,
     },
     view::{AddRoute, ChangeRoute, ExplainedRoute, Route},
 };
@@ -38,11 +40,14 @@ async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<RouteView
 pub(super) async fn list_routes(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
     Query(whose): Query<Whose>,
-) -> Answer<Vec<Route>> {
+) -> Result<Response, Problem> {
+    let page = whose.page(Listing::Routes)?;
     let account = whose.account(&api, &caller).await?;
-    let routes = api.control.list_routes(account.as_deref()).await;
-    Ok(axum::Json(routes.into_iter().map(Route::from).collect()))
+    let rows = api.control.routes_after(account.as_deref(), &page.after, page.fetch()).await;
+    let rows: Vec<Route> = rows.into_iter().map(Route::from).collect();
+    page.answer(&uri, &rows, |row| row.domain.clone())
 }
 
 /// Makes a route. It is served when this answers.

@@ -3,14 +3,20 @@
 use axum::{
     Extension,
     extract::{Path, State},
+    response::Response,
 };
-use http::StatusCode;
-use moorgate_control::{self as control, ControlError, NewToken, What};
+use http::{StatusCode, Uri};
+use moorgate_control::{self as control, ControlError, NewToken, TokenView, What};
 
-use super::Answer;
+use super::{Answer, owned::Part};
 use crate::{
     problem::Problem,
-    server::{ApiState, access::Caller, extract::Json},
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{Json, Query},
+        page::{Listing, by_time},
+    },
     view::{self, AddToken, Scope, Time, Token},
 };
 
@@ -20,8 +26,18 @@ use crate::{
 pub(super) async fn list_tokens(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Answer<Vec<Token>> {
-    let tokens = api.control.list_tokens(caller.account()).await?.into_iter().map(|token| Token {
+    uri: Uri,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    let page = part.page(Listing::Tokens)?;
+    let tokens = api.control.list_tokens(caller.account()).await?;
+    let rows: Vec<Token> =
+        page.choose(tokens, |token| by_time(token.created, &token.id)).into_iter().map(view).collect();
+    page.answer(&uri, &rows, |token| by_time(token.created.0, &token.id))
+}
+
+fn view(token: TokenView) -> Token {
+    Token {
         id: token.id,
         account: token.account,
         scope: match token.scope {
@@ -29,8 +45,26 @@ pub(super) async fn list_tokens(
             control::Scope::Write => Scope::Write,
         },
         created: Time(token.created),
-    });
-    Ok(axum::Json(tokens.collect()))
+    }
+}
+
+/// Shows one token, without its secret.
+#[utoipa::path(get, path = "/api/v1/tokens/{id}", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id, as listed")),
+    responses((status = OK, body = Token), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn show_token(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<Token> {
+    Ok(axum::Json(view(seen(&api, &caller, id).await?)))
+}
+
+/// A token, if the caller may see it. Another's is answered like one that is not there.
+async fn seen(api: &ApiState, caller: &Caller, id: String) -> Result<TokenView, Problem> {
+    let token = api.control.token(&id).await?;
+    let is_theirs = token.account.as_deref().map_or(caller.is_operator(), |account| caller.sees(account));
+    if is_theirs { Ok(token) } else { Err(ControlError::NotFound { what: What::Token, name: id }.into()) }
 }
 
 /// Makes a token, shown this once. An account can make tokens for itself only.
@@ -62,14 +96,7 @@ pub(super) async fn revoke_token(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let is_theirs = match api.control.token(&id).await?.account {
-        Some(account) => caller.sees(&account),
-        None => caller.is_operator(),
-    };
-    if !is_theirs {
-        // As of one that does not exist.
-        return Err(ControlError::NotFound { what: What::Token, name: id }.into());
-    }
+    let id = seen(&api, &caller, id).await?.id;
     api.control.revoke_token(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod limits;
+mod pages;
 mod resources;
 mod routes;
 
