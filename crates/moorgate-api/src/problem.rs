@@ -80,6 +80,14 @@ cases! {
     BodyTooLong = PAYLOAD_TOO_LARGE, "body_too_long";
     /// The body did not come in time.
     BodyTooSlow = REQUEST_TIMEOUT, "body_too_slow";
+    /// An Idempotency-Key that can't be read.
+    BadKey = BAD_REQUEST, "bad_idempotency_key";
+    /// An Idempotency-Key that was used for another request.
+    KeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused";
+    /// The first request of an Idempotency-Key is not done yet.
+    StillRunning = CONFLICT, "still_running";
+    /// What a condition speaks of is not what there is now.
+    Changed = PRECONDITION_FAILED, "changed";
     /// The request names a host that this listener is not.
     Misdirected = MISDIRECTED_REQUEST, "misdirected";
     /// The store can't be reached; traffic is served on.

@@ -96,6 +96,11 @@ impl Caller {
         self.is.account.as_deref()
     }
 
+    /// Which token it is.
+    pub(super) fn token_id(&self) -> &str {
+        &self.is.token_id
+    }
+
     /// Whether it may know that this account exists.
     pub(super) fn sees(&self, account: &str) -> bool {
         self.account().is_none_or(|own| own == account)

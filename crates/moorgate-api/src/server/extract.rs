@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Request},
+};
+use bytes::Bytes;
 use http::{header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use moorgate_wire::visible::visible;
@@ -27,17 +31,7 @@ impl<T: DeserializeOwned, const BYTES: usize, S: Send + Sync> FromRequest<S> for
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = timeout(BODY_TIME, Limited::new(body, BYTES).collect());
-        let slow =
-            |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
-        let body = body.await.map_err(slow)?.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Problem::new(Case::BodyTooLong, format_args!("the body is longer than {BYTES} bytes"))
-            } else {
-                Problem::new(Case::BadBody, "the body broke off")
-            }
-        })?;
-        let body = body.to_bytes();
+        let body = read_body(body, BYTES).await?;
         if body.is_empty() {
             return read(b"{}").map(Self);
         }
@@ -47,6 +41,21 @@ impl<T: DeserializeOwned, const BYTES: usize, S: Send + Sync> FromRequest<S> for
         }
         read(&body).map(Self)
     }
+}
+
+/// All of a body, within its bounds.
+pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
+    let body = timeout(BODY_TIME, Limited::new(body, most).collect());
+    let slow =
+        |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
+    let body = body.await.map_err(slow)?.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Problem::new(Case::BodyTooLong, format_args!("the body is longer than {most} bytes"))
+        } else {
+            Problem::new(Case::BadBody, "the body broke off")
+        }
+    })?;
+    Ok(body.to_bytes())
 }
 
 fn is_json(parts: &Parts) -> bool {
