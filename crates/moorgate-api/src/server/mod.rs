@@ -13,6 +13,7 @@ use crate::{metrics::Metrics, problem::Problem};
 
 mod access;
 mod conditional;
+mod document;
 mod extract;
 mod handlers;
 mod hosts;
@@ -49,12 +50,12 @@ impl fmt::Debug for ApiState {
 /// counts as loopback.
 pub fn router(state: ApiState) -> Router {
     let (api, document) = handlers::api().split_for_parts();
-    let document = Arc::new(handlers::document(document, state.version));
+    let document: Arc<str> = document::text(document, state.version).into();
     let conditions = Conditions::new(api.clone().with_state(state.clone()));
     api.route_layer(middleware::from_fn_with_state(conditions, conditional::check))
         .route_layer(middleware::from_fn_with_state(Answers::default(), idempotency::once))
         .route_layer(middleware::from_fn(whole::whole))
-        .route(handlers::OPENAPI, get(move || handlers::openapi(document.clone())))
+        .route(handlers::OPENAPI, get(async move || document::answer(&document)))
         .route("/", get(handlers::health::root))
         .route("/healthz", get(handlers::health::healthz))
         .route("/readyz", get(handlers::health::readyz))

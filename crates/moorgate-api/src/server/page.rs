@@ -4,7 +4,6 @@
 //! between two pages doubles and skips nothing. A cursor says where to go on and never whose rows they are.
 
 use axum::response::{IntoResponse, Response};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, Uri, header};
 use moorgate_contract::time::Timestamp;
 use serde::Serialize;
@@ -15,8 +14,8 @@ use crate::problem::{Case, Problem};
 pub(super) const PAGE_ROWS: usize = 1_000;
 /// A page ends with the row that reaches this many bytes: a route's own page of 64 KiB is one field of a row.
 const PAGE_BYTES: usize = 4 << 20;
-/// The longest cursor that is read, in bytes: a domain of 255 bytes, escaped.
-pub(super) const CURSOR_BYTES: usize = 400;
+/// The longest cursor that is read, in bytes: the mark of its listing and a key of 255 bytes in hexadecimal.
+const CURSOR_BYTES: usize = 511;
 
 /// What is listed. A cursor of one listing is none of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +29,15 @@ pub(super) enum Listing {
 }
 
 impl Listing {
-    fn mark(self) -> &'static str {
+    /// The first letter of its cursors.
+    fn mark(self) -> char {
         match self {
-            Self::Accounts => "a:",
-            Self::Credentials => "c:",
-            Self::Tokens => "t:",
-            Self::Routes => "r:",
-            Self::Certificates => "x:",
-            Self::Flows => "f:",
+            Self::Accounts => 'a',
+            Self::Credentials => 'c',
+            Self::Tokens => 't',
+            Self::Routes => 'r',
+            Self::Certificates => 'x',
+            Self::Flows => 'f',
         }
     }
 }
@@ -108,16 +108,23 @@ impl Page {
 pub(super) fn link(listing: Listing, uri: &Uri, key: &str) -> Option<HeaderValue> {
     let kept = uri.query().unwrap_or_default().split('&');
     let kept = kept.filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("cursor"));
-    let cursor = format!("cursor={}", URL_SAFE_NO_PAD.encode(format!("{}{key}", listing.mark())));
+    let mut cursor = format!("cursor={}", listing.mark());
+    key.bytes().for_each(|byte| cursor.push_str(&format!("{byte:02x}")));
     let query: Vec<&str> = kept.chain([&*cursor]).collect();
     HeaderValue::try_from(format!("<{}?{}>; rel=\"next\"", uri.path(), query.join("&"))).ok()
 }
 
 fn read(listing: Listing, cursor: &str) -> Result<String, Problem> {
-    let bytes = (cursor.len() <= CURSOR_BYTES).then(|| URL_SAFE_NO_PAD.decode(cursor).ok()).flatten();
-    let key = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    let key = key.and_then(|key| key.strip_prefix(listing.mark()).map(str::to_owned));
-    key.filter(|key| !key.is_empty()).ok_or_else(unreadable)
+    let digits = cursor.strip_prefix(listing.mark()).filter(|_| cursor.len() <= CURSOR_BYTES);
+    let digits = digits.filter(|digits| !digits.is_empty() && digits.len() % 2 == 0).ok_or_else(unreadable)?;
+    let pairs = digits.as_bytes().chunks(2).map(|pair| match *pair {
+        // Keys are ASCII, and have one spelling.
+        [high @ b'0'..=b'7', low @ (b'0'..=b'9' | b'a'..=b'f')] => {
+            u8::from_str_radix(&format!("{}{}", char::from(high), char::from(low)), 16).map(char::from).ok()
+        }
+        _ => None,
+    });
+    pairs.collect::<Option<String>>().ok_or_else(unreadable)
 }
 
 /// Of a cursor that is none of ours.

@@ -1,10 +1,6 @@
 //! `accounts`: tenants.
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::{StatusCode, Uri};
 use moorgate_control::{AccountChange, AccountView};
 
@@ -14,7 +10,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{Json, Query},
+        extract::{Json, Path, Query},
         page::Listing,
     },
     view::{Account, AddAccount, ChangeAccount, Time},
@@ -37,7 +33,7 @@ fn view(api: &ApiState, account: AccountView) -> Account {
 
 /// Lists the accounts that the token may see, by name.
 #[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts",
-    responses((status = OK, body = Vec<Account>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Account>)))]
 pub(super) async fn list_accounts(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -56,7 +52,7 @@ pub(super) async fn list_accounts(
 
 /// Makes an account.
 #[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = AddAccount,
-    responses((status = CREATED, body = Account), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = Account)))]
 pub(super) async fn add_account(
     State(api): State<ApiState>,
     Json(add): Json<AddAccount>,
@@ -68,7 +64,7 @@ pub(super) async fn add_account(
 /// Shows one account.
 #[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = Account), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Account)))]
 pub(super) async fn show_account(State(api): State<ApiState>, Path(name): Path<String>) -> Answer<Account> {
     let account = api.control.account(&name).await?;
     Ok(axum::Json(view(&api, account)))
@@ -77,7 +73,7 @@ pub(super) async fn show_account(State(api): State<ApiState>, Path(name): Path<S
 /// Changes an account. New connections leave by the new rules at once; open ones stay.
 #[utoipa::path(patch, path = "/api/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccount,
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = Account), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Account)))]
 pub(super) async fn change_account(
     State(api): State<ApiState>,
     Path(name): Path<String>,
@@ -90,7 +86,7 @@ pub(super) async fn change_account(
 /// Removes an account with its credentials and tokens; its open flows are cut.
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}", tag = "accounts",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn remove_account(
     State(api): State<ApiState>,
     Path(name): Path<String>,

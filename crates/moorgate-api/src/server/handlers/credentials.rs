@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use http::{StatusCode, Uri};
 use moorgate_control::{CredentialView, NewCredential, What};
 
@@ -17,7 +14,7 @@ use crate::{
     problem::Problem,
     server::{
         ApiState,
-        extract::{Json, Query},
+        extract::{Json, Path, Query},
         page::{Listing, by_time},
     },
     view::{self, Credential, Rotate, Time},
@@ -26,7 +23,7 @@ use crate::{
 /// Lists an account's credentials, without passwords.
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/credentials", tag = "credentials",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = Vec<Credential>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Credential>)))]
 pub(super) async fn list_credentials(
     State(api): State<ApiState>,
     Path(account): Path<String>,
@@ -52,7 +49,7 @@ fn view(credential: CredentialView) -> Credential {
 /// Shows one credential, without its passwords.
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/credentials/{username}", tag = "credentials",
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
-    responses((status = OK, body = Credential), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Credential)))]
 pub(super) async fn show_credential(
     State(api): State<ApiState>,
     Path((account, username)): Path<(String, String)>,
@@ -65,7 +62,7 @@ pub(super) async fn show_credential(
 /// Makes a credential. The password is shown this once.
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/credentials", tag = "credentials",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = CREATED, body = view::NewCredential), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = view::NewCredential)))]
 pub(super) async fn add_credential(
     State(api): State<ApiState>,
     Path(account): Path<String>,
@@ -76,7 +73,7 @@ pub(super) async fn add_credential(
 /// Gives a credential a new password, shown this once. The old one works for the overlap; then its open flows are cut.
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/credentials/{username}/rotate", tag = "credentials", request_body = Rotate,
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
-    responses((status = OK, body = view::NewCredential), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = view::NewCredential)))]
 pub(super) async fn rotate_credential(
     State(api): State<ApiState>,
     Path((account, username)): Path<(String, String)>,
@@ -89,7 +86,7 @@ pub(super) async fn rotate_credential(
 /// Revokes a credential; its open flows are cut.
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}/credentials/{username}", tag = "credentials",
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn revoke_credential(
     State(api): State<ApiState>,
     Path((account, username)): Path<(String, String)>,

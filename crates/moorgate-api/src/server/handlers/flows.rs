@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use moorgate_contract::{
     flow::{Flow, FlowId},
     listener::Listener,
 };
-use moorgate_control::{Control, FlowFilter, MAX_FLOWS_READ};
+use moorgate_control::{Control, FlowFilter};
 use moorgate_wire::host::Asked;
 use serde::Deserialize;
 use tokio::{
@@ -34,7 +34,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{Flag, Query},
+        extract::{Flag, Path, Query},
         listen::Stopping,
         page::{self, Listing, Page},
     },
@@ -61,20 +61,11 @@ pub(super) struct Which {
 impl Which {
     /// How many flows, and before which.
     fn part(&self) -> Result<(usize, Option<FlowId>), Problem> {
-        let cursor = self.cursor.as_deref();
-        if self.follow.0 {
-            let limit = self.limit.unwrap_or_default();
-            return match cursor {
-                None if limit <= MAX_FLOWS_READ => Ok((limit, None)),
-                None => Err(Problem::new(Case::BadQuery, format_args!("limit is at most {MAX_FLOWS_READ}"))),
-                Some(_) => {
-                    Err(Problem::new(Case::BadQuery, "follow goes on with what ends from now on; leave cursor out"))
-                }
-            };
-        }
-        let page = Page::of(Listing::Flows, self.limit, cursor)?;
+        let limit = self.limit.filter(|limit| *limit > 0 || !self.follow.0);
+        let page = Page::of(Listing::Flows, limit, self.cursor.as_deref())?;
+        let most = if self.follow.0 { limit.unwrap_or_default() } else { page.limit };
         let before = if page.after.is_empty() { None } else { Some(page.after.parse()) };
-        Ok((page.limit, before.transpose().map_err(|_| page::unreadable())?))
+        Ok((most, before.transpose().map_err(|_| page::unreadable())?))
     }
 }
 
@@ -82,9 +73,8 @@ impl Which {
 /// empty line only says that the gateway is there.
 #[utoipa::path(get, path = "/api/v1/flows", tag = "flows",
     params(("account" = Option<String>, Query, description = "Only this account's"),
-        ("limit" = Option<usize>, Query, description = "How many at most: up to 1000, which is the default; with `follow` 0 is"),
         ("follow" = Option<bool>, Query, description = "Go on with flows as they end")),
-    responses((status = OK, body = Vec<FlowView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, content((Vec<FlowView> = "application/json"), (FlowView = "application/x-ndjson")))))]
 pub(super) async fn list_flows(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -140,7 +130,7 @@ pub(super) async fn list_flows(
 /// Shows one flow, how it ended, what to do about it, and what would be decided now.
 #[utoipa::path(get, path = "/api/v1/flows/{id}", tag = "flows",
     params(("id" = String, Path, description = "The flow's id, as listed")),
-    responses((status = OK, body = WhyFlow), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = WhyFlow)))]
 pub(super) async fn show_flow(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -1,10 +1,6 @@
 //! `tokens`: bearer tokens of this API. A token is in the answer that made it, and never again.
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use http::{StatusCode, Uri};
 use moorgate_control::{self as control, ControlError, NewToken, TokenView, What};
 
@@ -14,7 +10,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{Json, Query},
+        extract::{Json, Path, Query},
         page::{Listing, by_time},
     },
     view::{self, AddToken, Scope, Time, Token},
@@ -22,7 +18,7 @@ use crate::{
 
 /// Lists the tokens that the caller may see, without their secrets: an operator all, an account its own.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
-    responses((status = OK, body = Vec<Token>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Token>)))]
 pub(super) async fn list_tokens(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -51,7 +47,7 @@ fn view(token: TokenView) -> Token {
 /// Shows one token, without its secret.
 #[utoipa::path(get, path = "/api/v1/tokens/{id}", tag = "tokens",
     params(("id" = String, Path, description = "The token's id, as listed")),
-    responses((status = OK, body = Token), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Token)))]
 pub(super) async fn show_token(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -69,7 +65,7 @@ async fn seen(api: &ApiState, caller: &Caller, id: String) -> Result<TokenView, 
 
 /// Makes a token, shown this once. An account can make tokens for itself only.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = AddToken,
-    responses((status = CREATED, body = view::NewToken), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = view::NewToken)))]
 pub(super) async fn add_token(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -90,7 +86,7 @@ pub(super) async fn add_token(
 /// Revokes a token.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens",
     params(("id" = String, Path, description = "The token's id, as listed")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn revoke_token(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
