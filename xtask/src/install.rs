@@ -72,6 +72,8 @@ const PYTHON: &[&str] = &[
     "hpack==4.1.0",
     "hyperframe==6.1.0",
     "grpcio==1.85.3",
+    "schemathesis==4.32.5",
+    "openapi-spec-validator==0.9.0",
 ];
 /// Node's clients, as they run on Debian's Node too.
 const NODE: &[&str] =

@@ -80,6 +80,14 @@ cases! {
     BodyTooLong = PAYLOAD_TOO_LARGE, "body_too_long";
     /// The body did not come in time.
     BodyTooSlow = REQUEST_TIMEOUT, "body_too_slow";
+    /// An Idempotency-Key that can't be read.
+    BadKey = BAD_REQUEST, "bad_idempotency_key";
+    /// An Idempotency-Key that was used for another request.
+    KeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused";
+    /// The first request of an Idempotency-Key is not done yet.
+    StillRunning = CONFLICT, "still_running";
+    /// What a condition speaks of is not what there is now.
+    Changed = PRECONDITION_FAILED, "changed";
     /// The request names a host that this listener is not.
     Misdirected = MISDIRECTED_REQUEST, "misdirected";
     /// The store can't be reached; traffic is served on.
@@ -136,6 +144,9 @@ impl IntoResponse for Problem {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE || self.code == Case::StillRunning.code() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             // RFC 6750 §3: an error code only when a token was given.
             let challenge = if self.code == Case::TokenUnknown.code() {

@@ -52,6 +52,8 @@ impl Default for FlowFilter {
 pub(crate) struct Wanted {
     pub(crate) account: Option<(String, Timestamp)>,
     pub(crate) limit: usize,
+    /// Only those that ended before this one.
+    pub(crate) before: Option<FlowId>,
 }
 
 /// Flows of one row. A row and its way to SQLite's thread cost more than a flow.
@@ -95,10 +97,10 @@ impl<'a> Batch<'a> {
 /// A row as it was kept: the number of its last flow, how many it has, and a line for each.
 type Kept = (i64, i64, String);
 
-/// A row's flows from the newest on, those that are older than the `oldest` that is shown left out.
-fn newest_first((last, flows, body): &Kept, oldest: i64) -> impl Iterator<Item = &str> {
+/// A row's flows from the newest on, each with its number, those that are older than the `oldest` that is shown left out.
+fn newest_first((last, flows, body): &Kept, oldest: i64) -> impl Iterator<Item = (i64, &str)> {
     let shown = usize::try_from((last - oldest + 1).min(*flows)).unwrap_or_default();
-    body.rsplit('\n').take(shown)
+    (0..).map(move |back| last - back).zip(body.rsplit('\n')).take(shown)
 }
 
 pub(crate) struct FlowStore {
@@ -195,7 +197,16 @@ impl FlowStore {
     pub(crate) async fn last(&self, wanted: Wanted) -> Result<Vec<Flow>, StoreError> {
         self.in_time(async |pool| {
             let oldest = self.oldest(&pool).await?;
-            let (mut found, mut before) = (Vec::new(), i64::MAX);
+            let end = match wanted.before {
+                None => i64::MAX,
+                // One that had to make room had nothing but older ones before it.
+                Some(id) => match self.locate(&pool, id, oldest).await? {
+                    Some((number, _)) => number,
+                    None => return Ok(Vec::new()),
+                },
+            };
+            // The row that it is in ends at most so much later.
+            let (mut found, mut before) = (Vec::new(), end.saturating_add(BATCH.try_into().unwrap_or(i64::MAX)));
             while found.len() < wanted.limit {
                 let statement = match &wanted.account {
                     None => query_as(
@@ -210,7 +221,8 @@ impl FlowStore {
                 let rows: Vec<Kept> = statement.bind(oldest).bind(before).bind(READ).fetch_all(&pool).await?;
                 let Some((first, ..)) = rows.last() else { break };
                 before = *first;
-                let flows = rows.iter().flat_map(|row| newest_first(row, oldest)).filter_map(parse);
+                let lines = rows.iter().flat_map(|row| newest_first(row, oldest));
+                let flows = lines.filter(|(number, _)| *number < end).filter_map(|(_, line)| parse(line));
                 let fits = |flow: &Flow| {
                     wanted
                         .account
@@ -229,25 +241,30 @@ impl FlowStore {
     pub(crate) async fn find(&self, id: FlowId) -> Result<Option<Flow>, StoreError> {
         self.in_time(async |pool| {
             let oldest = self.oldest(&pool).await?;
-            let (wanted, mut before) = (id.0.cast_signed(), i64::MAX);
-            loop {
-                let statement = query_as(
-                    "SELECT last, flows, body FROM batch WHERE highest >= ? AND lowest <= ? AND last >= ? AND last < ? \
-                     ORDER BY last DESC LIMIT ?",
-                );
-                let statement = statement.bind(wanted).bind(wanted).bind(oldest).bind(before).bind(READ);
-                let rows: Vec<Kept> = statement.fetch_all(&pool).await?;
-                let Some((first, ..)) = rows.last() else { return Ok(None) };
-                before = *first;
-                // A flow's name is the first that is written of it.
-                let written = format!("{{\"id\":\"{id}\"");
-                let mut lines = rows.iter().flat_map(|row| newest_first(row, oldest));
-                if let Some(line) = lines.find(|line| line.starts_with(&written)) {
-                    return Ok(parse(line));
-                }
-            }
+            Ok(self.locate(&pool, id, oldest).await?.and_then(|(_, line)| parse(&line)))
         })
         .await
+    }
+
+    /// A flow's number and line.
+    async fn locate(&self, pool: &SqlitePool, id: FlowId, oldest: i64) -> sqlx::Result<Option<(i64, String)>> {
+        let (wanted, mut before) = (id.0.cast_signed(), i64::MAX);
+        // A flow's name is the first that is written of it.
+        let written = format!("{{\"id\":\"{id}\"");
+        loop {
+            let statement = query_as(
+                "SELECT last, flows, body FROM batch WHERE highest >= ? AND lowest <= ? AND last >= ? AND last < ? \
+                 ORDER BY last DESC LIMIT ?",
+            );
+            let statement = statement.bind(wanted).bind(wanted).bind(oldest).bind(before).bind(READ);
+            let rows: Vec<Kept> = statement.fetch_all(pool).await?;
+            let Some((first, ..)) = rows.last() else { return Ok(None) };
+            before = *first;
+            let mut lines = rows.iter().flat_map(|row| newest_first(row, oldest));
+            if let Some((number, line)) = lines.find(|(_, line)| line.starts_with(&written)) {
+                return Ok(Some((number, line.to_owned())));
+            }
+        }
     }
 
     /// The number of the oldest flow that is shown.

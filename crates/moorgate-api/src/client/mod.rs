@@ -5,7 +5,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -33,6 +33,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
 /// The longest answer that is read, in bytes: 1,000 flows with every field at its limit fit.
 const ANSWER_BYTES: usize = 16 << 20;
+/// The most pages of one listing: the most rows there can be, ten to a page.
+const PAGES: usize = 10_000;
 
 /// Speaks to one gateway with one token.
 #[derive(Clone)]
@@ -65,7 +67,7 @@ impl Client {
     /// # Errors
     /// As for every call: [`ClientError`].
     pub async fn accounts(&self) -> Result<Vec<Account>, ClientError> {
-        self.get(&Path::of(["accounts"])).await
+        self.list(&Path::of(["accounts"])).await
     }
 
     /// One account.
@@ -105,7 +107,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn credentials(&self, account: &str) -> Result<Vec<Credential>, ClientError> {
-        self.get(&Path::of(["accounts", account, "credentials"])).await
+        self.list(&Path::of(["accounts", account, "credentials"])).await
     }
 
     /// Makes a credential.
@@ -170,7 +172,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
-        self.get(&Path::of(["tokens"])).await
+        self.list(&Path::of(["tokens"])).await
     }
 
     /// Makes a token; without an account an operator's.
@@ -196,7 +198,7 @@ impl Client {
     pub async fn routes(&self, account: Option<&str>) -> Result<Vec<Route>, ClientError> {
         let mut path = Path::of(["routes"]);
         path.ask("account", account);
-        self.get(&path).await
+        self.list(&path).await
     }
 
     /// One route.
@@ -248,7 +250,7 @@ impl Client {
     pub async fn certificates(&self, account: Option<&str>) -> Result<Vec<Certificate>, ClientError> {
         let mut path = Path::of(["certificates"]);
         path.ask("account", account);
-        self.get(&path).await
+        self.list(&path).await
     }
 
     /// One certificate.
@@ -331,6 +333,23 @@ impl Client {
         self.get(&Path::of(["status"])).await
     }
 
+    /// Every page of a listing, one after the other.
+    async fn list<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>, ClientError> {
+        let (mut rows, mut path) = (Vec::new(), path.clone());
+        for _ in 0..PAGES {
+            let response = self.open(self.request(Method::GET, &path, Bytes::new())?).await?;
+            let next = next_page(response.headers());
+            let page: Vec<T> = self.parse(&self.collect(response).await?)?;
+            rows.extend(page);
+            match next {
+                None => return Ok(rows),
+                Some(next) => path = next,
+            }
+        }
+        let source = format!("it has more than {PAGES} pages").into();
+        Err(ClientError::CutShort { gateway: self.base.to_string(), source })
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ClientError> {
         self.read(self.request(Method::GET, path, Bytes::new())?).await
     }
@@ -385,8 +404,11 @@ impl Client {
 
     async fn read<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {
         let response = self.open(request).await?;
-        let body = self.collect(response).await?;
-        serde_json::from_slice(&body).map_err(|source| ClientError::NotOurs { gateway: self.base.to_string(), source })
+        self.parse(&self.collect(response).await?)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|source| ClientError::NotOurs { gateway: self.base.to_string(), source })
     }
 
     async fn collect(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
@@ -399,6 +421,13 @@ impl Client {
     fn too_slow(&self) -> ClientError {
         ClientError::TooSlow { gateway: self.base.to_string(), seconds: ANSWER.as_secs() }
     }
+}
+
+/// Where the next page of a listing is, as its `Link` says (RFC 8288).
+fn next_page(headers: &HeaderMap) -> Option<Path> {
+    let links = headers.get_all(header::LINK).iter().filter_map(|link| link.to_str().ok());
+    let mut targets = links.filter_map(|link| link.strip_prefix('<')?.split_once(">; rel=\"next\""));
+    targets.find_map(|(target, _)| Path::given(target))
 }
 
 fn flows_path(account: Option<&str>, limit: usize) -> Path {

@@ -43,6 +43,7 @@ impl fmt::Display for Base {
 }
 
 /// A path under `/api/v1` with its query, escaped.
+#[derive(Clone)]
 pub(super) struct Path {
     text: String,
     has_query: bool,
@@ -56,6 +57,12 @@ impl Path {
             escape(segment, &mut text);
         }
         Self { text, has_query: false }
+    }
+
+    /// One that the gateway named. `None` for what is not in its API.
+    pub(super) fn given(text: &str) -> Option<Self> {
+        let is_ours = text.starts_with("/api/v1/") && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_ours.then(|| Self { text: text.to_owned(), has_query: text.contains('?') })
     }
 
     pub(super) fn ask(&mut self, name: &str, value: Option<&str>) {

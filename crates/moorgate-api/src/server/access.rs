@@ -6,7 +6,7 @@ use axum::{
     RequestPartsExt,
     extract::{MatchedPath, RawPathParams, Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use moorgate_control::{ControlError, Scope, What};
@@ -48,12 +48,14 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::DELETE, "/api/v1/accounts/{account}", OperatorOfAccount(Write)),
     (Method::GET, "/api/v1/accounts/{account}/credentials", Owner(Read)),
     (Method::POST, "/api/v1/accounts/{account}/credentials", Owner(Write)),
+    (Method::GET, "/api/v1/accounts/{account}/credentials/{username}", Owner(Read)),
     (Method::DELETE, "/api/v1/accounts/{account}/credentials/{username}", Owner(Write)),
     (Method::POST, "/api/v1/accounts/{account}/credentials/{username}/rotate", Owner(Write)),
     (Method::GET, "/api/v1/accounts/{account}/policy", Owner(Read)),
     (Method::PUT, "/api/v1/accounts/{account}/policy", Owner(Write)),
     (Method::GET, "/api/v1/tokens", Anyone(Read)),
     (Method::POST, "/api/v1/tokens", Anyone(Write)),
+    (Method::GET, "/api/v1/tokens/{id}", Anyone(Read)),
     (Method::DELETE, "/api/v1/tokens/{id}", Anyone(Write)),
     (Method::GET, "/api/v1/routes", Anyone(Read)),
     (Method::POST, "/api/v1/routes", Anyone(Write)),
@@ -94,6 +96,11 @@ impl Caller {
         self.is.account.as_deref()
     }
 
+    /// Which token it is.
+    pub(super) fn token_id(&self) -> &str {
+        &self.is.token_id
+    }
+
     /// Whether it may know that this account exists.
     pub(super) fn sees(&self, account: &str) -> bool {
         self.account().is_none_or(|own| own == account)
@@ -121,7 +128,7 @@ pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: N
     // A path without this method is answered by its own fallback.
     let Some(need) = need else {
         let known = parts.extensions.get::<MatchedPath>().is_some_and(|path| methods(path.as_str()).next().is_some());
-        return Err(if known { wrong_method(&parts) } else { Problem::no_page() });
+        return if known { Ok(wrong_method(&parts)) } else { Err(Problem::no_page()) };
     };
     if let Some(caller) = check(&api, need, &mut parts).await? {
         parts.extensions.insert(caller);
@@ -129,7 +136,7 @@ pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: N
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-fn need(method: &Method, path: &str) -> Option<Need> {
+pub(super) fn need(method: &Method, path: &str) -> Option<Need> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     TABLE.iter().find(|(verb, route, _)| verb == method && *route == path).map(|(_, _, need)| *need)
 }
@@ -187,14 +194,21 @@ fn methods(path: &str) -> impl Iterator<Item = &'static Method> {
     TABLE.iter().filter(move |(_, route, _)| *route == path).map(|(method, ..)| method)
 }
 
-fn wrong_method(parts: &Parts) -> Problem {
+fn wrong_method(parts: &Parts) -> Response {
     let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
-    let allowed: Vec<&str> = methods(&path).map(Method::as_str).collect();
-    Problem::new(Case::MethodNotAllowed, format_args!("here are: {}", allowed.join(", ")))
+    let mut allowed: Vec<&str> = methods(&path).map(Method::as_str).collect();
+    if allowed.contains(&"GET") {
+        allowed.push("HEAD");
+    }
+    let allowed = allowed.join(", ");
+    let mut response = Problem::new(Case::MethodNotAllowed, format_args!("here are: {allowed}")).into_response();
+    // RFC 9110 §15.5.6.
+    response.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (header::ALLOW, allowed)));
+    response
 }
 
 /// Of a path that is there with other methods.
-pub(super) async fn method_not_allowed(request: Request) -> Problem {
+pub(super) async fn method_not_allowed(request: Request) -> Response {
     wrong_method(&request.into_parts().0)
 }
 

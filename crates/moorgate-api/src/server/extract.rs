@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Request},
+};
+use bytes::Bytes;
 use http::{header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use moorgate_wire::visible::visible;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::problem::{Case, Problem};
@@ -27,17 +32,7 @@ impl<T: DeserializeOwned, const BYTES: usize, S: Send + Sync> FromRequest<S> for
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = timeout(BODY_TIME, Limited::new(body, BYTES).collect());
-        let slow =
-            |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
-        let body = body.await.map_err(slow)?.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Problem::new(Case::BodyTooLong, format_args!("the body is longer than {BYTES} bytes"))
-            } else {
-                Problem::new(Case::BadBody, "the body broke off")
-            }
-        })?;
-        let body = body.to_bytes();
+        let body = read_body(body, BYTES).await?;
         if body.is_empty() {
             return read(b"{}").map(Self);
         }
@@ -49,15 +44,53 @@ impl<T: DeserializeOwned, const BYTES: usize, S: Send + Sync> FromRequest<S> for
     }
 }
 
+/// All of a body, within its bounds.
+pub(super) async fn read_body(body: Body, most: usize) -> Result<Bytes, Problem> {
+    let body = timeout(BODY_TIME, Limited::new(body, most).collect());
+    let slow =
+        |_| Problem::new(Case::BodyTooSlow, format_args!("the body did not come within {} s", BODY_TIME.as_secs()));
+    let body = body.await.map_err(slow)?.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Problem::new(Case::BodyTooLong, format_args!("the body is longer than {most} bytes"))
+        } else {
+            Problem::new(Case::BadBody, "the body broke off")
+        }
+    })?;
+    Ok(body.to_bytes())
+}
+
 fn is_json(parts: &Parts) -> bool {
     let value = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::new(Case::BadBody, format_args!("the body can't be read: {}", visible(&error.to_string())))
+    serde_json::from_slice(body).or_else(|error| {
+        let problem =
+            || Problem::new(Case::BadBody, format_args!("the body can't be read: {}", visible(&error.to_string())));
+        // To JSON Schema 5.0 is an integer, and some languages write it so; to serde it is none.
+        let mut value: Value = serde_json::from_slice(body).map_err(|_| problem())?;
+        if !whole_numbers(&mut value) {
+            return Err(problem());
+        }
+        serde_json::from_value(value).map_err(|_| problem())
     })
+}
+
+/// Writes whole numbers as integers; whether there were any that were not.
+fn whole_numbers(value: &mut Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| whole_numbers(item) | found),
+        Value::Object(fields) => fields.values_mut().fold(false, |found, field| whole_numbers(field) | found),
+        Value::Number(number) if number.is_f64() => {
+            // Beyond that a float stands for several integers.
+            let whole = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e15);
+            let Some(whole) = whole.and_then(|whole| format!("{whole:.0}").parse::<i64>().ok()) else { return false };
+            *value = whole.into();
+            true
+        }
+        _ => false,
+    }
 }
 
 /// The query of the request's URI.
@@ -71,6 +104,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         query
             .map(|axum::extract::Query(query)| Self(query))
             .map_err(|error| Problem::new(Case::BadQuery, visible(&error.body_text())))
+    }
+}
+
+/// What stands in the holes of a path.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::from_request_parts(parts, state).await;
+        // Bytes that are no text name nothing.
+        path.map(|axum::extract::Path(path)| Self(path)).map_err(|_| Problem::no_page())
     }
 }
 

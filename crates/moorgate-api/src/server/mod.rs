@@ -1,19 +1,26 @@
 //! The API, health, metrics: routes, who may call them, and the listener that serves them.
 //!
-//! Plain HTTP on loopback. A request passes: the connection's limits, the Host check, the table of [`access`], the handler.
+//! Plain HTTP on loopback. A request passes: the connection's limits, the Host check, the table of [`access`],
+//! the reading of its body, the key under which it may have been done before, its conditions, the handler.
 
 use std::{fmt, sync::Arc};
 
 use axum::{Router, middleware, routing::get};
 use moorgate_control::Control;
 
+use self::{conditional::Conditions, idempotency::Answers};
 use crate::{metrics::Metrics, problem::Problem};
 
 mod access;
+mod conditional;
+mod document;
 mod extract;
 mod handlers;
 mod hosts;
+mod idempotency;
 mod listen;
+mod page;
+mod whole;
 
 pub use listen::serve;
 
@@ -43,8 +50,12 @@ impl fmt::Debug for ApiState {
 /// counts as loopback.
 pub fn router(state: ApiState) -> Router {
     let (api, document) = handlers::api().split_for_parts();
-    let document = Arc::new(handlers::document(document, state.version));
-    api.route(handlers::OPENAPI, get(move || handlers::openapi(document.clone())))
+    let document: Arc<str> = document::text(document, state.version).into();
+    let conditions = Conditions::new(api.clone().with_state(state.clone()));
+    api.route_layer(middleware::from_fn_with_state(conditions, conditional::check))
+        .route_layer(middleware::from_fn_with_state(Answers::default(), idempotency::once))
+        .route_layer(middleware::from_fn(whole::whole))
+        .route(handlers::OPENAPI, get(async move || document::answer(&document)))
         .route("/", get(handlers::health::root))
         .route("/healthz", get(handlers::health::healthz))
         .route("/readyz", get(handlers::health::readyz))

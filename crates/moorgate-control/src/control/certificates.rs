@@ -70,6 +70,20 @@ impl Control {
         }
     }
 
+    /// At most `limit` certificates of one account, or of all there are, by domain, from the one behind `after` on.
+    pub async fn certificates_after(&self, account: Option<&str>, after: &str, limit: usize) -> Vec<CertificateView> {
+        let book = self.inner.book();
+        let is_next = |row: &&CertificateRow| *row.domain > *after;
+        let view = |row| self.inner.view_certificate(&book, row);
+        match account {
+            None => book.certificates().filter(is_next).take(limit).map(view).collect(),
+            Some(name) => {
+                let id = book.account(name).map(|account| account.id);
+                id.into_iter().flat_map(|id| book.certificates_of(id)).filter(is_next).take(limit).map(view).collect()
+            }
+        }
+    }
+
     /// One certificate.
     ///
     /// # Errors

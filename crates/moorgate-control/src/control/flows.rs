@@ -33,10 +33,18 @@ impl Control {
     /// [`ControlError::NotFound`](crate::ControlError) for an account that does not exist;
     /// [`ControlError::StoreDown`](crate::ControlError).
     pub async fn flows(&self, filter: FlowFilter) -> Result<Vec<Flow>> {
+        self.flows_before(filter, None).await
+    }
+
+    /// As [`Control::flows`], of those that ended before the flow `before`; none when that is not kept any more.
+    ///
+    /// # Errors
+    /// As for [`Control::flows`].
+    pub async fn flows_before(&self, filter: FlowFilter, before: Option<FlowId>) -> Result<Vec<Flow>> {
         let limit = filter.limit.clamp(1, MAX_FLOWS_READ);
         let account = filter.account.map(|name| self.inner.account_row(&name)).transpose()?;
         let account = account.map(|row| (row.name, row.created));
-        let mut flows = self.inner.flows.last(Wanted { account, limit }).await?;
+        let mut flows = self.inner.flows.last(Wanted { account, limit, before }).await?;
         flows.iter_mut().for_each(|flow| self.inner.disown(flow));
         Ok(flows)
     }

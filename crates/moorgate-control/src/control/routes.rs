@@ -71,6 +71,20 @@ impl Control {
         }
     }
 
+    /// At most `limit` routes of one account, or of all there are, by domain, from the one behind `after` on.
+    pub async fn routes_after(&self, account: Option<&str>, after: &str, limit: usize) -> Vec<RouteView> {
+        let (book, snapshot) = (self.inner.book(), self.snapshot());
+        let is_next = |row: &&RouteRow| *row.domain > *after;
+        let view = |row| self.inner.view_route(&book, &snapshot, row);
+        match account {
+            None => book.routes().filter(is_next).take(limit).map(view).collect(),
+            Some(name) => {
+                let id = book.account(name).map(|account| account.id);
+                id.into_iter().flat_map(|id| book.routes_of(id)).filter(is_next).take(limit).map(view).collect()
+            }
+        }
+    }
+
     /// One route.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 )]
 
 mod agent;
+mod api;
 mod clients;
 mod demo;
 mod dns;

@@ -1,16 +1,18 @@
 //! `accounts`: tenants.
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-};
-use http::StatusCode;
+use axum::{Extension, extract::State, response::Response};
+use http::{StatusCode, Uri};
 use moorgate_control::{AccountChange, AccountView};
 
-use super::Answer;
+use super::{Answer, owned::Part};
 use crate::{
     problem::Problem,
-    server::{ApiState, access::Caller, extract::Json},
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{Json, Path, Query},
+        page::Listing,
+    },
     view::{Account, AddAccount, ChangeAccount, Time},
 };
 
@@ -31,21 +33,26 @@ fn view(api: &ApiState, account: AccountView) -> Account {
 
 /// Lists the accounts that the token may see, by name.
 #[utoipa::path(get, path = "/api/v1/accounts", tag = "accounts",
-    responses((status = OK, body = Vec<Account>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Account>)))]
 pub(super) async fn list_accounts(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Answer<Vec<Account>> {
+    uri: Uri,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    let page = part.page(Listing::Accounts)?;
     let accounts = match caller.account() {
         Some(own) => vec![api.control.account(own).await?],
         None => api.control.list_accounts().await,
     };
-    Ok(axum::Json(accounts.into_iter().map(|account| view(&api, account)).collect()))
+    let rows = page.choose(accounts, |account| account.name.clone());
+    let rows: Vec<Account> = rows.into_iter().map(|account| view(&api, account)).collect();
+    page.answer(&uri, &rows, |account| account.name.clone())
 }
 
 /// Makes an account.
 #[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = AddAccount,
-    responses((status = CREATED, body = Account), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = Account)))]
 pub(super) async fn add_account(
     State(api): State<ApiState>,
     Json(add): Json<AddAccount>,
@@ -57,7 +64,7 @@ pub(super) async fn add_account(
 /// Shows one account.
 #[utoipa::path(get, path = "/api/v1/accounts/{account}", tag = "accounts",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = Account), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Account)))]
 pub(super) async fn show_account(State(api): State<ApiState>, Path(name): Path<String>) -> Answer<Account> {
     let account = api.control.account(&name).await?;
     Ok(axum::Json(view(&api, account)))
@@ -66,7 +73,7 @@ pub(super) async fn show_account(State(api): State<ApiState>, Path(name): Path<S
 /// Changes an account. New connections leave by the new rules at once; open ones stay.
 #[utoipa::path(patch, path = "/api/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccount,
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = Account), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Account)))]
 pub(super) async fn change_account(
     State(api): State<ApiState>,
     Path(name): Path<String>,
@@ -79,7 +86,7 @@ pub(super) async fn change_account(
 /// Removes an account with its credentials and tokens; its open flows are cut.
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}", tag = "accounts",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn remove_account(
     State(api): State<ApiState>,
     Path(name): Path<String>,

@@ -1,10 +1,7 @@
 //! `certificates`: what routes show in place of the local CA's. A private key comes in and is never answered.
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-};
-use http::StatusCode;
+use axum::{Extension, extract::State, response::Response};
+use http::{StatusCode, Uri};
 use moorgate_control::{CertificateView, What};
 
 use super::{
@@ -16,7 +13,8 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{FILES_BYTES, Json, Query},
+        extract::{FILES_BYTES, Json, Path, Query},
+        page::Listing,
     },
     view::{AddCertificate, Certificate},
 };
@@ -30,21 +28,24 @@ async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<Certifica
 /// Lists the certificates that the token may see, by domain.
 #[utoipa::path(get, path = "/api/v1/certificates", tag = "certificates",
     params(("account" = Option<String>, Query, description = "Only this account's")),
-    responses((status = OK, body = Vec<Certificate>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Certificate>)))]
 pub(super) async fn list_certificates(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
     Query(whose): Query<Whose>,
-) -> Answer<Vec<Certificate>> {
+) -> Result<Response, Problem> {
+    let page = whose.page(Listing::Certificates)?;
     let account = whose.account(&api, &caller).await?;
-    let certificates = api.control.list_certificates(account.as_deref()).await;
-    Ok(axum::Json(certificates.into_iter().map(Certificate::from).collect()))
+    let rows = api.control.certificates_after(account.as_deref(), &page.after, page.fetch()).await;
+    let rows: Vec<Certificate> = rows.into_iter().map(Certificate::from).collect();
+    page.answer(&uri, &rows, |row| row.domain.clone())
 }
 
 /// Shows one certificate.
 #[utoipa::path(get, path = "/api/v1/certificates/{domain}", tag = "certificates",
     params(("domain" = String, Path, description = "The domain whose route shows it")),
-    responses((status = OK, body = Certificate), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Certificate)))]
 pub(super) async fn show_certificate(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -56,7 +57,7 @@ pub(super) async fn show_certificate(
 /// Adds a domain's certificate, or replaces it. New handshakes get it when this answers.
 #[utoipa::path(put, path = "/api/v1/certificates/{domain}", tag = "certificates", request_body = AddCertificate,
     params(("domain" = String, Path, description = "The domain whose route is to show it")),
-    responses((status = OK, body = Certificate), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Certificate)))]
 pub(super) async fn add_certificate(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -81,7 +82,7 @@ async fn is_anothers(api: &ApiState, caller: &Caller, domain: &str) -> bool {
 /// Removes a certificate; the domain's route shows one of the local CA from now on.
 #[utoipa::path(delete, path = "/api/v1/certificates/{domain}", tag = "certificates",
     params(("domain" = String, Path, description = "The domain whose route shows it")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn remove_certificate(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -2,39 +2,67 @@
 
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use http::StatusCode;
-use moorgate_control::NewCredential;
+use axum::{extract::State, response::Response};
+use http::{StatusCode, Uri};
+use moorgate_control::{CredentialView, NewCredential, What};
 
-use super::Answer;
+use super::{
+    Answer,
+    owned::{Part, absent},
+};
 use crate::{
     problem::Problem,
-    server::{ApiState, extract::Json},
+    server::{
+        ApiState,
+        extract::{Json, Path, Query},
+        page::{Listing, by_time},
+    },
     view::{self, Credential, Rotate, Time},
 };
 
 /// Lists an account's credentials, without passwords.
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/credentials", tag = "credentials",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = Vec<Credential>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Credential>)))]
 pub(super) async fn list_credentials(
     State(api): State<ApiState>,
     Path(account): Path<String>,
-) -> Answer<Vec<Credential>> {
+    uri: Uri,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    let page = part.page(Listing::Credentials)?;
     let credentials = api.control.list_credentials(&account).await?;
-    let view = credentials.into_iter().map(|credential| Credential {
+    let rows = page.choose(credentials, |credential| by_time(credential.created, &credential.username));
+    let rows: Vec<Credential> = rows.into_iter().map(view).collect();
+    page.answer(&uri, &rows, |credential| by_time(credential.created.0, &credential.username))
+}
+
+fn view(credential: CredentialView) -> Credential {
+    Credential {
         username: credential.username,
         created: Time(credential.created),
         passwords: credential.passwords,
         overlap_until: credential.overlap_until.map(Time),
-    });
-    Ok(axum::Json(view.collect()))
+    }
+}
+
+/// Shows one credential, without its passwords.
+#[utoipa::path(get, path = "/api/v1/accounts/{account}/credentials/{username}", tag = "credentials",
+    params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
+    responses((status = OK, body = Credential)))]
+pub(super) async fn show_credential(
+    State(api): State<ApiState>,
+    Path((account, username)): Path<(String, String)>,
+) -> Answer<Credential> {
+    let mut credentials = api.control.list_credentials(&account).await?.into_iter();
+    let found = credentials.find(|credential| credential.username == username);
+    found.map(|credential| axum::Json(view(credential))).ok_or_else(|| absent(What::Credential, &username))
 }
 
 /// Makes a credential. The password is shown this once.
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/credentials", tag = "credentials",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = CREATED, body = view::NewCredential), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = view::NewCredential)))]
 pub(super) async fn add_credential(
     State(api): State<ApiState>,
     Path(account): Path<String>,
@@ -45,7 +73,7 @@ pub(super) async fn add_credential(
 /// Gives a credential a new password, shown this once. The old one works for the overlap; then its open flows are cut.
 #[utoipa::path(post, path = "/api/v1/accounts/{account}/credentials/{username}/rotate", tag = "credentials", request_body = Rotate,
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
-    responses((status = OK, body = view::NewCredential), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = view::NewCredential)))]
 pub(super) async fn rotate_credential(
     State(api): State<ApiState>,
     Path((account, username)): Path<(String, String)>,
@@ -58,7 +86,7 @@ pub(super) async fn rotate_credential(
 /// Revokes a credential; its open flows are cut.
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}/credentials/{username}", tag = "credentials",
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn revoke_credential(
     State(api): State<ApiState>,
     Path((account, username)): Path<(String, String)>,

@@ -4,14 +4,13 @@ use axum::{Extension, extract::State};
 
 use super::Answer;
 use crate::{
-    problem::Problem,
     server::{ApiState, access::Caller},
     view::EgressAddress,
 };
 
 /// Lists the egress addresses, whether each is there, and who leaves from it. An account sees its own addresses.
 #[utoipa::path(get, path = "/api/v1/egress", tag = "egress",
-    responses((status = OK, body = Vec<EgressAddress>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<EgressAddress>)))]
 pub(super) async fn list_egress(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use super::Answer;
 use crate::{
-    problem::Problem,
     server::{
         ApiState,
         access::Caller,
@@ -34,7 +33,7 @@ fn yes() -> Flag {
     params(("account" = String, Query, description = "On whose behalf"), ("host" = String, Query, description = "A name or an address"),
         ("port" = u16, Query, description = "The port there"),
         ("dns" = Option<bool>, Query, description = "Resolve the name as traffic would (default), or stop before that")),
-    responses((status = OK, body = Explained), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Explained)))]
 pub(super) async fn explain_target(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -10,17 +10,17 @@ use std::{
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, header};
+use http::{HeaderValue, Uri, header};
 use moorgate_contract::{
     flow::{Flow, FlowId},
     listener::Listener,
 };
-use moorgate_control::{Control, FlowFilter, MAX_FLOWS_READ};
+use moorgate_control::{Control, FlowFilter};
 use moorgate_wire::host::Asked;
 use serde::Deserialize;
 use tokio::{
@@ -34,8 +34,9 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{Flag, Query},
+        extract::{Flag, Path, Query},
         listen::Stopping,
+        page::{self, Listing, Page},
     },
     view::{Explained, ExplainedRoute, FlowLine, FlowView, WhyFlow},
     words,
@@ -52,36 +53,45 @@ const RESOLVE: Duration = Duration::from_secs(5);
 pub(super) struct Which {
     account: Option<String>,
     limit: Option<usize>,
+    cursor: Option<String>,
     #[serde(default)]
     follow: Flag,
+}
+
+impl Which {
+    /// How many flows, and before which.
+    fn part(&self) -> Result<(usize, Option<FlowId>), Problem> {
+        let limit = self.limit.filter(|limit| *limit > 0 || !self.follow.0);
+        let page = Page::of(Listing::Flows, limit, self.cursor.as_deref())?;
+        let most = if self.follow.0 { limit.unwrap_or_default() } else { page.limit };
+        let before = if page.after.is_empty() { None } else { Some(page.after.parse()) };
+        Ok((most, before.transpose().map_err(|_| page::unreadable())?))
+    }
 }
 
 /// Lists the latest flows, oldest first. With `follow` each is a line (NDJSON), and further ones come as they end; an
 /// empty line only says that the gateway is there.
 #[utoipa::path(get, path = "/api/v1/flows", tag = "flows",
     params(("account" = Option<String>, Query, description = "Only this account's"),
-        ("limit" = Option<usize>, Query, description = "How many at most: up to 1000, which is the default; with `follow` 0 is"),
         ("follow" = Option<bool>, Query, description = "Go on with flows as they end")),
-    responses((status = OK, body = Vec<FlowView>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, content((Vec<FlowView> = "application/json"), (FlowView = "application/x-ndjson")))))]
 pub(super) async fn list_flows(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     stopping: Option<Extension<Stopping>>,
+    uri: Uri,
     Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
     let account = which.account.as_deref().or(caller.account()).map(str::to_owned);
     if let Some(account) = &account {
         caller.must_see(account)?;
     }
-    let limit = which.limit.unwrap_or(if which.follow.0 { 0 } else { MAX_FLOWS_READ });
-    if limit > MAX_FLOWS_READ {
-        return Err(Problem::new(Case::BadQuery, format_args!("limit is at most {MAX_FLOWS_READ}")));
-    }
+    let (limit, before) = which.part()?;
     // Subscribed before the stored ones are read, so that none falls between.
     let receiver = which.follow.0.then(|| api.control.follow());
     let stored = match limit {
         0 => Vec::new(),
-        limit => api.control.flows(FlowFilter { account: account.clone(), limit }).await?,
+        limit => api.control.flows_before(FlowFilter { account: account.clone(), limit }, before).await?,
     };
     if stored.is_empty()
         && let Some(account) = &account
@@ -90,7 +100,14 @@ pub(super) async fn list_flows(
         api.control.account(account).await?;
     }
     let Some(receiver) = receiver else {
-        return Ok(axum::Json(stored.iter().map(FlowView::from).collect::<Vec<_>>()).into_response());
+        let mut response = axum::Json(stored.iter().map(FlowView::from).collect::<Vec<_>>()).into_response();
+        // The page before in time is the next one to read.
+        if let Some(oldest) = stored.first().filter(|_| stored.len() == limit)
+            && let Some(link) = page::link(Listing::Flows, &uri, &oldest.id.to_string())
+        {
+            response.headers_mut().insert(header::LINK, link);
+        }
+        return Ok(response);
     };
     let following = Following {
         sent: stored.iter().map(|flow| flow.id).collect(),
@@ -113,7 +130,7 @@ pub(super) async fn list_flows(
 /// Shows one flow, how it ended, what to do about it, and what would be decided now.
 #[utoipa::path(get, path = "/api/v1/flows/{id}", tag = "flows",
     params(("id" = String, Path, description = "The flow's id, as listed")),
-    responses((status = OK, body = WhyFlow), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = WhyFlow)))]
 pub(super) async fn show_flow(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,

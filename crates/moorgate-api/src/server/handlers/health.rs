@@ -45,7 +45,7 @@ pub(in crate::server) async fn metrics(State(api): State<ApiState>) -> Result<Re
 
 /// Shows the gateway's state.
 #[utoipa::path(get, path = "/api/v1/status", tag = "status",
-    responses((status = OK, body = Status), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Status)))]
 pub(super) async fn show_status(State(api): State<ApiState>) -> Answer<Status> {
     let (status, not_ready) = (api.control.status(), (api.ready)().err());
     Ok(axum::Json(Status {

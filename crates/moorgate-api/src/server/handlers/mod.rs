@@ -1,17 +1,5 @@
 //! The handlers: one file per resource. Whoever gets here was let through by [`access`](super::access).
 
-use std::sync::Arc;
-
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderValue, header};
-use utoipa::openapi::{
-    Components, OpenApi,
-    info::{ContactBuilder, InfoBuilder, LicenseBuilder},
-    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
-};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::ApiState;
@@ -41,11 +29,11 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(accounts::list_accounts, accounts::add_account))
         .routes(routes!(accounts::show_account, accounts::change_account, accounts::remove_account))
         .routes(routes!(credentials::list_credentials, credentials::add_credential))
-        .routes(routes!(credentials::revoke_credential))
+        .routes(routes!(credentials::show_credential, credentials::revoke_credential))
         .routes(routes!(credentials::rotate_credential))
         .routes(routes!(policy::show_policy, policy::set_policy))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
-        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(tokens::show_token, tokens::revoke_token))
         .routes(routes!(routes::list_routes, routes::add_route))
         .routes(routes!(routes::show_route, routes::change_route, routes::remove_route))
         .routes(routes!(routes::explain_route))
@@ -62,36 +50,8 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(health::show_status))
 }
 
-/// The description with what stands above all routes.
-pub(super) fn document(mut document: OpenApi, version: &str) -> OpenApi {
-    document.info = InfoBuilder::new()
-        .title("Moorgate")
-        .version(version)
-        .description(Some(
-            "What an operator, or an account, can ask of a Moorgate gateway. Send a token as `Authorization: Bearer …`. \
-             An operator's token sees everything, an account's token only what is its own; the rest is 404. Errors are \
-             problem details (RFC 9457) whose `code` tells cases apart.",
-        ))
-        .contact(Some(ContactBuilder::new().name(Some("The operator of this gateway")).build()))
-        .license(Some(LicenseBuilder::new().name("Apache-2.0 OR MIT").build()))
-        .build();
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("moorgate token add")).build();
-    let components = document.components.get_or_insert_with(Components::new);
-    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
-    document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
-    document
-}
-
-/// The description itself.
-pub(super) async fn openapi(document: Arc<OpenApi>) -> Result<Response, Problem> {
-    let text = document.to_json().map_err(|_| super::handlers::internal("the OpenAPI description can't be written"))?;
-    let mut response = Body::from(text).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
-}
-
 /// A defect of ours, with the line for the log.
-fn internal(what: &'static str) -> Problem {
+pub(super) fn internal(what: &'static str) -> Problem {
     tracing::error!("{what}");
     Problem::new(crate::problem::Case::Internal, "something in the gateway failed; its log says what")
 }

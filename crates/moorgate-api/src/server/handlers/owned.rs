@@ -5,7 +5,11 @@ use serde::Deserialize;
 
 use crate::{
     problem::Problem,
-    server::{ApiState, access::Caller},
+    server::{
+        ApiState,
+        access::Caller,
+        page::{Listing, Page},
+    },
 };
 
 /// Whose are listed.
@@ -13,9 +17,16 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct Whose {
     account: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
 }
 
 impl Whose {
+    /// Which page of them.
+    pub(super) fn page(&self, listing: Listing) -> Result<Page, Problem> {
+        Page::of(listing, self.limit, self.cursor.as_deref())
+    }
+
     /// The account whose things are listed; `None`: everybody's.
     pub(super) async fn account(self, api: &ApiState, caller: &Caller) -> Result<Option<String>, Problem> {
         let Some(account) = self.account else { return Ok(caller.account().map(str::to_owned)) };
@@ -32,6 +43,21 @@ pub(super) fn owner(caller: &Caller, named: Option<String>) -> Result<Option<Str
         caller.must_see(named)?;
     }
     Ok(named.or_else(|| caller.account().map(str::to_owned)))
+}
+
+/// Which page of a listing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+impl Part {
+    /// The page.
+    pub(super) fn page(&self, listing: Listing) -> Result<Page, Problem> {
+        Page::of(listing, self.limit, self.cursor.as_deref())
+    }
 }
 
 /// The answer for what is not there.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use moorgate_contract::{
     account::Account,
     decide::{Ask, Transport, decide},
@@ -17,10 +17,9 @@ use serde::Deserialize;
 
 use super::Answer;
 use crate::{
-    problem::Problem,
     server::{
         ApiState,
-        extract::{Flag, Json, Query},
+        extract::{Flag, Json, Path, Query},
     },
     view::{PolicyEdit, PolicyRules, RefusedTarget},
 };
@@ -42,7 +41,7 @@ pub(super) struct Edit {
 /// Shows an account's policy.
 #[utoipa::path(get, path = "/api/v1/accounts/{account}/policy", tag = "policy",
     params(("account" = String, Path, description = "The account's name")),
-    responses((status = OK, body = PolicyRules), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = PolicyRules)))]
 pub(super) async fn show_policy(State(api): State<ApiState>, Path(account): Path<String>) -> Answer<PolicyRules> {
     Ok(axum::Json(PolicyRules::from(&api.control.policy(&account).await?)))
 }
@@ -52,7 +51,7 @@ pub(super) async fn show_policy(State(api): State<ApiState>, Path(account): Path
     params(("account" = String, Path, description = "The account's name"),
         ("dry_run" = Option<bool>, Query, description = "Only say what would change"),
         ("cut" = Option<bool>, Query, description = "Cut open flows that the new rules refuse")),
-    responses((status = OK, body = PolicyEdit), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = PolicyEdit)))]
 pub(super) async fn set_policy(
     State(api): State<ApiState>,
     Path(account): Path<String>,

@@ -2,11 +2,8 @@
 
 use std::net::IpAddr;
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-};
-use http::StatusCode;
+use axum::{Extension, extract::State, response::Response};
+use http::{StatusCode, Uri};
 use moorgate_contract::listener::Listener;
 use moorgate_control::{RouteView, What};
 use moorgate_wire::name::DomainName;
@@ -21,7 +18,8 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{FILES_BYTES, Json, Query},
+        extract::{FILES_BYTES, Json, Path, Query},
+        page::Listing,
     },
     view::{AddRoute, ChangeRoute, ExplainedRoute, Route},
 };
@@ -34,20 +32,23 @@ async fn seen(api: &ApiState, caller: &Caller, domain: &str) -> Result<RouteView
 /// Lists the routes that the token may see, by domain.
 #[utoipa::path(get, path = "/api/v1/routes", tag = "routes",
     params(("account" = Option<String>, Query, description = "Only this account's")),
-    responses((status = OK, body = Vec<Route>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Route>)))]
 pub(super) async fn list_routes(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
     Query(whose): Query<Whose>,
-) -> Answer<Vec<Route>> {
+) -> Result<Response, Problem> {
+    let page = whose.page(Listing::Routes)?;
     let account = whose.account(&api, &caller).await?;
-    let routes = api.control.list_routes(account.as_deref()).await;
-    Ok(axum::Json(routes.into_iter().map(Route::from).collect()))
+    let rows = api.control.routes_after(account.as_deref(), &page.after, page.fetch()).await;
+    let rows: Vec<Route> = rows.into_iter().map(Route::from).collect();
+    page.answer(&uri, &rows, |row| row.domain.clone())
 }
 
 /// Makes a route. It is served when this answers.
 #[utoipa::path(post, path = "/api/v1/routes", tag = "routes", request_body = AddRoute,
-    responses((status = CREATED, body = Route), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = Route)))]
 pub(super) async fn add_route(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -61,7 +62,7 @@ pub(super) async fn add_route(
 /// Shows one route, without passwords, keys and the values of header fields.
 #[utoipa::path(get, path = "/api/v1/routes/{domain}", tag = "routes",
     params(("domain" = String, Path, description = "The route's domain")),
-    responses((status = OK, body = Route), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Route)))]
 pub(super) async fn show_route(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -73,7 +74,7 @@ pub(super) async fn show_route(
 /// Changes a route. New connections and requests are served by it when this answers; open ones stay.
 #[utoipa::path(patch, path = "/api/v1/routes/{domain}", tag = "routes", request_body = ChangeRoute,
     params(("domain" = String, Path, description = "The route's domain")),
-    responses((status = OK, body = Route), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Route)))]
 pub(super) async fn change_route(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -87,7 +88,7 @@ pub(super) async fn change_route(
 /// Removes a route: its domain is refused from now on, and its open flows are cut. A certificate of the domain stays.
 #[utoipa::path(delete, path = "/api/v1/routes/{domain}", tag = "routes",
     params(("domain" = String, Path, description = "The route's domain")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn remove_route(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -109,7 +110,7 @@ pub(super) struct Coming {
 #[utoipa::path(get, path = "/api/v1/routes/{domain}/explain", tag = "routes",
     params(("domain" = String, Path, description = "The name that a client asks for"),
         ("client" = Option<String>, Query, description = "The client's address; left out: one that may come")),
-    responses((status = OK, body = ExplainedRoute), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = ExplainedRoute)))]
 pub(super) async fn explain_route(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,

@@ -1,27 +1,39 @@
 //! `tokens`: bearer tokens of this API. A token is in the answer that made it, and never again.
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-};
-use http::StatusCode;
-use moorgate_control::{self as control, ControlError, NewToken, What};
+use axum::{Extension, extract::State, response::Response};
+use http::{StatusCode, Uri};
+use moorgate_control::{self as control, ControlError, NewToken, TokenView, What};
 
-use super::Answer;
+use super::{Answer, owned::Part};
 use crate::{
     problem::Problem,
-    server::{ApiState, access::Caller, extract::Json},
+    server::{
+        ApiState,
+        access::Caller,
+        extract::{Json, Path, Query},
+        page::{Listing, by_time},
+    },
     view::{self, AddToken, Scope, Time, Token},
 };
 
 /// Lists the tokens that the caller may see, without their secrets: an operator all, an account its own.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens",
-    responses((status = OK, body = Vec<Token>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = OK, body = Vec<Token>)))]
 pub(super) async fn list_tokens(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
-) -> Answer<Vec<Token>> {
-    let tokens = api.control.list_tokens(caller.account()).await?.into_iter().map(|token| Token {
+    uri: Uri,
+    Query(part): Query<Part>,
+) -> Result<Response, Problem> {
+    let page = part.page(Listing::Tokens)?;
+    let tokens = api.control.list_tokens(caller.account()).await?;
+    let rows: Vec<Token> =
+        page.choose(tokens, |token| by_time(token.created, &token.id)).into_iter().map(view).collect();
+    page.answer(&uri, &rows, |token| by_time(token.created.0, &token.id))
+}
+
+fn view(token: TokenView) -> Token {
+    Token {
         id: token.id,
         account: token.account,
         scope: match token.scope {
@@ -29,13 +41,31 @@ pub(super) async fn list_tokens(
             control::Scope::Write => Scope::Write,
         },
         created: Time(token.created),
-    });
-    Ok(axum::Json(tokens.collect()))
+    }
+}
+
+/// Shows one token, without its secret.
+#[utoipa::path(get, path = "/api/v1/tokens/{id}", tag = "tokens",
+    params(("id" = String, Path, description = "The token's id, as listed")),
+    responses((status = OK, body = Token)))]
+pub(super) async fn show_token(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<Token> {
+    Ok(axum::Json(view(seen(&api, &caller, id).await?)))
+}
+
+/// A token, if the caller may see it. Another's is answered like one that is not there.
+async fn seen(api: &ApiState, caller: &Caller, id: String) -> Result<TokenView, Problem> {
+    let token = api.control.token(&id).await?;
+    let is_theirs = token.account.as_deref().map_or(caller.is_operator(), |account| caller.sees(account));
+    if is_theirs { Ok(token) } else { Err(ControlError::NotFound { what: What::Token, name: id }.into()) }
 }
 
 /// Makes a token, shown this once. An account can make tokens for itself only.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = AddToken,
-    responses((status = CREATED, body = view::NewToken), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = CREATED, body = view::NewToken)))]
 pub(super) async fn add_token(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
@@ -56,20 +86,13 @@ pub(super) async fn add_token(
 /// Revokes a token.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens",
     params(("id" = String, Path, description = "The token's id, as listed")),
-    responses((status = NO_CONTENT), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = NO_CONTENT)))]
 pub(super) async fn revoke_token(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let is_theirs = match api.control.token(&id).await?.account {
-        Some(account) => caller.sees(&account),
-        None => caller.is_operator(),
-    };
-    if !is_theirs {
-        // As of one that does not exist.
-        return Err(ControlError::NotFound { what: What::Token, name: id }.into());
-    }
+    let id = seen(&api, &caller, id).await?.id;
     api.control.revoke_token(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,7 +1,10 @@
 //! Against a real control plane, through real sockets.
 
 mod access;
+mod conditions;
+mod keys;
 mod limits;
+mod pages;
 mod resources;
 mod routes;
 

@@ -135,7 +135,7 @@ async fn a_wrong_request_is_told_what_is_wrong() {
             "write 127.0.0.1",
         ),
         ("PUT", "accounts/acme/policy?dry=1", r#"{"rules":[]}"#, 400, "bad_query", "unknown field `dry`"),
-        ("GET", "flows?limit=1001", "", 400, "bad_query", "at most 1000"),
+        ("GET", "flows?limit=1001", "", 400, "bad_query", "limit is 1 to 1000"),
         ("GET", "flows/nonsense", "", 404, "not_found", "no flow's id"),
         ("GET", "explain?account=acme", "", 400, "bad_query", "missing field `host`"),
         ("PATCH", "accounts/acme", r#"{"egress":["198.51.100.1"]}"#, 422, "invalid", "none of the gateway's egress"),

@@ -40,6 +40,8 @@ async fn a_route_is_made_changed_and_removed_through_the_client() {
     assert_eq!((changed.max_body, changed.origins), (Some(1000), made.origins));
     let change = ChangeRoute { on_http: Some(moorgate_contract::route::OnHttp::Forward), ..ChangeRoute::default() };
     assert_eq!(client.change_route("app.example.com", &change).await.unwrap().max_body, Some(1000));
+    let (status, shown) = house.json("PATCH", "routes/app.example.com", &json!({"max_body": 1000.0})).await;
+    assert_eq!((status, &shown["max_body"]), (200, &json!(1000)), "{shown}");
     let change = ChangeRoute { max_body: Some(None), ..ChangeRoute::default() };
     assert_eq!(client.change_route("app.example.com", &change).await.unwrap().max_body, None);
 

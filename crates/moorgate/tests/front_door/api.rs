@@ -1,0 +1,40 @@
+//! The API as its description says: asked by a program that has read nothing else.
+
+use crate::{
+    gateway::{Gateway, Setup},
+    tools::{both, outcome, python},
+};
+
+/// How long each run asks, in seconds.
+const SECONDS: &str = "18";
+/// The same each time, so that a finding is found again.
+const SEED: &str = "7";
+
+/// A gateway that has one of everything.
+fn furnished() -> Gateway {
+    let gateway = Setup::default().start();
+    gateway.cli(&["account", "add", "acme"]);
+    gateway.cli(&["credential", "add", "acme"]);
+    gateway.cli(&["route", "add", "app.example.com", "http://127.0.0.1:9", "--mode", "terminate", "--account", "acme"]);
+    gateway
+}
+
+/// Has a token's whole API asked; nothing may come of it that the description does not say.
+fn asks_everything(gateway: &Gateway, account: Option<&str>) {
+    let made = gateway.cli_json(&[&["token", "add"][..], account.as_slice()].concat());
+    let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
+    let mut asking = python("use_schemathesis.py");
+    asking.args([gateway.api(), token, account.unwrap_or_default(), SECONDS, SEED]).env("OWN_TOKEN_ID", id);
+    let said = outcome(&mut asking);
+    assert!(said.status.success(), "{}", both(&said));
+}
+
+#[test]
+fn an_operators_api_is_what_its_description_says() {
+    asks_everything(&furnished(), None);
+}
+
+#[test]
+fn an_accounts_api_is_what_its_description_says() {
+    asks_everything(&furnished(), Some("acme"));
+}
