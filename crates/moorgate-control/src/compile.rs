@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use moorgate_contract::{
     account::{Account, Credential, Pepper},
     egress::Pair,
@@ -34,6 +35,15 @@ pub(crate) enum Unservable {
     EgressGone,
     #[error("its tier {0} can't be read; set the tier's quotas anew")]
     Tier(Box<str>),
+}
+
+/// Why a credential can't be served.
+#[derive(Debug, Error)]
+enum UnservableCredential {
+    #[error("its policy can't be read: {0}")]
+    Policy(#[from] serde_json::Error),
+    #[error("the networks that it may be used from can't be read: {0}")]
+    Clients(#[from] ipnet::AddrParseError),
 }
 
 /// Compiles rows, given what the gateway's file says.
@@ -84,7 +94,7 @@ impl Compiler {
             self.put_account(&mut snapshot, row, tier_of(row, book));
         }
         for row in book.credentials() {
-            snapshot.put_credential(credential(row));
+            put_credential(&mut snapshot, row);
         }
         self.all_certificates(&mut snapshot, previous, book);
         self.all_routes(&mut snapshot, previous, book);
@@ -113,7 +123,7 @@ impl Compiler {
                 }
                 snapshot.remove_account(*id);
             }
-            Edit::PutCredential(row) => snapshot.put_credential(credential(row)),
+            Edit::PutCredential(row) => put_credential(snapshot, row),
             Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
             // Nobody has a tier that is removed.
             Edit::PutToken(_) | Edit::RemoveToken(_) | Edit::RemoveTier(_) => {}
@@ -174,6 +184,16 @@ impl Compiler {
     }
 }
 
+fn put_credential(snapshot: &mut Snapshot, row: &CredentialRow) {
+    match credential(row) {
+        Ok(credential) => snapshot.put_credential(credential),
+        Err(problem) => {
+            tracing::error!(username = %row.username, %problem, "a credential can't be served; revoke it and add another");
+            snapshot.remove_credential(&row.username);
+        }
+    }
+}
+
 fn tier_of<'a>(row: &AccountRow, book: &'a Book) -> Option<&'a TierRow> {
     book.tier(row.tier.as_deref()?)
 }
@@ -204,15 +224,31 @@ pub(crate) fn egress_text(addresses: &[IpAddr]) -> String {
     texts.join(",")
 }
 
-fn credential(row: &CredentialRow) -> Credential {
-    Credential {
+fn credential(row: &CredentialRow) -> Result<Credential, UnservableCredential> {
+    Ok(Credential {
         id: row.id,
         account: row.account,
         username: row.username.as_str().into(),
         secrets: row.secrets.clone(),
-        expires: None,
-        clients: Vec::new(),
-        policy: None,
-        policy_cuts: 0,
-    }
+        expires: row.expires,
+        clients: clients(row)?,
+        policy: credential_policy(row)?.map(Arc::new),
+        policy_cuts: row.policy_cuts,
+    })
+}
+
+/// The networks that a credential may be used from; empty: all.
+pub(crate) fn clients(row: &CredentialRow) -> Result<Vec<IpNet>, ipnet::AddrParseError> {
+    row.clients.split(',').filter(|text| !text.is_empty()).map(str::parse).collect()
+}
+
+/// How networks stand in a row.
+pub(crate) fn clients_text(clients: &[IpNet]) -> String {
+    let texts: Vec<String> = clients.iter().map(IpNet::to_string).collect();
+    texts.join(",")
+}
+
+/// A credential's own policy.
+pub(crate) fn credential_policy(row: &CredentialRow) -> Result<Option<Policy>, serde_json::Error> {
+    row.policy.as_deref().map(serde_json::from_str).transpose()
 }

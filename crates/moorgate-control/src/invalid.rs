@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::{
     error::What,
-    limits::{MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_ORIGINS, MAX_SETTINGS_BYTES},
+    limits::{MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_SETTINGS_BYTES},
     names::MAX_ACCOUNT_NAME,
 };
 
@@ -62,6 +62,12 @@ pub enum Invalid {
     /// More rules than a policy may have.
     #[error("a policy has at most {MAX_RULES} rules, this one has {count}; use wildcards or CIDRs")]
     TooManyRules {
+        /// How many were given.
+        count: usize,
+    },
+    /// More networks than a credential may be bound to.
+    #[error("a credential is bound to at most {MAX_CLIENTS} networks, not {count}; use larger ones")]
+    TooManyClients {
         /// How many were given.
         count: usize,
     },

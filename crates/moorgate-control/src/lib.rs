@@ -38,8 +38,8 @@ pub use control::{AuditFilter, Control};
 pub use error::{ControlError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use flows::FlowFilter;
 pub use limits::{
-    FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS, MAX_OVERLAP,
-    MAX_ROUTES, MAX_TOKENS,
+    FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS,
+    MAX_OVERLAP, MAX_ROUTES, MAX_TIERS, MAX_TOKENS,
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use route_views::{
@@ -50,7 +50,7 @@ pub use secret::{Password, Token};
 pub use settings::{Itself, Plane, Settings, Start};
 pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
-    AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialStanding, CredentialView, EgressView,
-    ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, RefusalView, Scope, Status,
-    TierView, TokenView, Who,
+    AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,
+    EgressView, ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, RefusalView, Scope,
+    Status, TierView, TokenView, Who,
 };

@@ -8,6 +8,8 @@ pub const MAX_ACCOUNTS: usize = 100_000;
 pub const MAX_CREDENTIALS: usize = 1_000;
 /// The most API tokens of one account, and of the operators together.
 pub const MAX_TOKENS: usize = 1_000;
+/// The most networks that one credential may be used from.
+pub const MAX_CLIENTS: usize = 200;
 /// The most tiers.
 pub const MAX_TIERS: usize = 1_000;
 /// The longest overlap of a rotation: an old password that lives longer was not rotated.

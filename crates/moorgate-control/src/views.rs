@@ -5,7 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use moorgate_contract::{failure::Code, quota::Quotas, time::Timestamp};
+use ipnet::IpNet;
+use moorgate_contract::{failure::Code, policy::Policy, quota::Quotas, time::Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -81,6 +82,22 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
+/// What to set of a credential; `None` leaves a thing as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CredentialChange {
+    /// From when on it is refused; `null`: never.
+    #[serde(deserialize_with = "given")]
+    pub expires: Option<Option<Timestamp>>,
+    /// From where it may be used; empty: from anywhere.
+    pub clients: Option<Vec<IpNet>>,
+    /// Its own policy, narrower than the account's; `null`: none.
+    #[serde(deserialize_with = "given")]
+    pub policy: Option<Option<Policy>>,
+    /// Whether open tunnels that a new policy refuses are cut.
+    pub cut: bool,
+}
+
 /// A credential that was just made or rotated. Its password is never shown again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewCredential {
@@ -101,6 +118,12 @@ pub struct CredentialView {
     pub passwords: usize,
     /// When the old password of a rotation ends.
     pub overlap_until: Option<Timestamp>,
+    /// From when on it is refused; `None`: never.
+    pub expires: Option<Timestamp>,
+    /// From where it may be used; empty: from anywhere.
+    pub clients: Vec<IpNet>,
+    /// Its own policy beside the account's; `None`: the account's alone.
+    pub policy: Option<Policy>,
     /// When it was used last, on whichever gateway; `None`: never.
     pub last_used: Option<Timestamp>,
     /// From which address.

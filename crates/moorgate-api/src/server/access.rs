@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
-use moorgate_control::{ControlError, Scope, What};
+use moorgate_control::{Call, ControlError, Scope, What};
 
 use super::ApiState;
 use crate::problem::{Case, Problem};
@@ -131,6 +131,8 @@ pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: N
         return if known { Ok(wrong_method(&parts)) } else { Err(Problem::no_page()) };
     };
     if let Some(caller) = check(&api, need, &mut parts).await? {
+        let from = parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
+        parts.extensions.insert(Call { by: Some(caller.is.clone()), from });
         parts.extensions.insert(caller);
     }
     Ok(next.run(Request::from_parts(parts, body)).await)

@@ -1,6 +1,6 @@
 //! Bodies and queries, bounded in bytes and time, whose every unknown field is an error that names it.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::Body,
@@ -9,11 +9,13 @@ use axum::{
 use bytes::Bytes;
 use http::{header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use moorgate_control::Call;
 use moorgate_wire::visible::visible;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::ApiState;
 use crate::problem::{Case, Problem};
 
 /// The longest body that is read, in bytes, where nothing else is said.
@@ -117,6 +119,18 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let path = axum::extract::Path::from_request_parts(parts, state).await;
         // Bytes that are no text name nothing.
         path.map(|axum::extract::Path(path)| Self(path)).map_err(|_| Problem::no_page())
+    }
+}
+
+/// What the handlers work with, on the caller's behalf: what is changed through it is known to be theirs.
+pub(super) struct Acting(pub(super) ApiState);
+
+impl FromRequestParts<ApiState> for Acting {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Infallible> {
+        let call = parts.extensions.get::<Call>().cloned().unwrap_or_default();
+        Ok(Self(ApiState { control: state.control.on_behalf(call), ..state.clone() }))
     }
 }
 

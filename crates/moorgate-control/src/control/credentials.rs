@@ -4,25 +4,28 @@ use std::{collections::BTreeSet, time::Duration};
 
 use moorgate_contract::{
     account::{AccountId, CredentialId, Pepper, SecretHash},
+    policy::MAX_RULES,
     time::Timestamp,
 };
 
 use super::{Control, Inner, Session, now};
 use crate::{
     book::CredentialRow,
+    compile,
     error::{ControlError, Invalid, Result, What},
-    limits::{MAX_CREDENTIALS, MAX_OVERLAP, STOPPED},
+    limits::{MAX_CLIENTS, MAX_CREDENTIALS, MAX_OVERLAP, STOPPED},
     secret::{Password, random_username},
     store::Use,
-    views::{CredentialStanding, CredentialView, NewCredential},
+    views::{CredentialChange, CredentialStanding, CredentialView, NewCredential},
 };
 
 impl Control {
-    /// Makes a credential. The password is told here and nowhere else.
+    /// Makes a credential with what `change` sets. The password is told here and nowhere else.
     ///
     /// # Errors
-    /// [`ControlError::NotFound`], [`Invalid::TooMany`], [`ControlError::StoreDown`].
-    pub async fn add_credential(&self, account: &str) -> Result<NewCredential> {
+    /// [`ControlError::NotFound`], [`ControlError::Invalid`], [`ControlError::StoreDown`].
+    pub async fn add_credential(&self, account: &str, change: CredentialChange) -> Result<NewCredential> {
+        check(&change)?;
         let account = account.to_owned();
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
@@ -30,7 +33,8 @@ impl Control {
             if inner.book().count_credentials(account.id) >= MAX_CREDENTIALS {
                 return Err(Invalid::TooMany { what: What::Credential, limit: MAX_CREDENTIALS }.into());
             }
-            let (row, hash, new) = new_row(inner.compiler.pepper(), account.id, now())?;
+            let (mut row, hash, new) = new_row(inner.compiler.pepper(), account.id, now())?;
+            apply(&mut row, change);
             session.add_credential(&account.name, row, hash).await?;
             session.commit().await?;
             Ok(new)
@@ -70,6 +74,35 @@ impl Control {
             session.rotate_credential(&account, &old, hash, until).await?;
             session.commit().await?;
             Ok(NewCredential { username, password })
+        };
+        self.write(operation).await
+    }
+
+    /// Changes a credential, its passwords aside. Open tunnels are kept; with `change.cut`, those that its new policy
+    /// refuses are cut.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], [`ControlError::Invalid`], [`ControlError::StoreDown`].
+    pub async fn set_credential(
+        &self,
+        account: &str,
+        username: &str,
+        change: CredentialChange,
+    ) -> Result<CredentialView> {
+        check(&change)?;
+        let (account, username) = (account.to_owned(), username.to_owned());
+        let this = self.clone();
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let old = inner.credential_row(&account, &username)?;
+            let mut row = old.clone();
+            apply(&mut row, change);
+            if row != old {
+                session.set_credential(&account, &old, row.clone()).await?;
+            }
+            session.commit().await?;
+            let used = this.uses(row.account).await.get(&row.id).copied();
+            Ok(view(&row, used, now()))
         };
         self.write(operation).await
     }
@@ -121,6 +154,31 @@ impl Inner {
     }
 }
 
+fn check(change: &CredentialChange) -> Result<(), Invalid> {
+    if let Some(Some(policy)) = &change.policy
+        && policy.rules().len() > MAX_RULES
+    {
+        return Err(Invalid::TooManyRules { count: policy.rules().len() });
+    }
+    match &change.clients {
+        Some(clients) if clients.len() > MAX_CLIENTS => Err(Invalid::TooManyClients { count: clients.len() }),
+        _ => Ok(()),
+    }
+}
+
+fn apply(row: &mut CredentialRow, change: CredentialChange) {
+    if let Some(expires) = change.expires {
+        row.expires = expires;
+    }
+    if let Some(clients) = change.clients {
+        row.clients = compile::clients_text(&clients);
+    }
+    if let Some(policy) = change.policy {
+        row.policy = policy.as_ref().map(super::policy::text);
+        row.policy_cuts += u64::from(change.cut);
+    }
+}
+
 /// A new credential, which has yet to get its id, with its first password.
 pub(super) fn new_row(
     pepper: &Pepper,
@@ -150,6 +208,9 @@ fn view(row: &CredentialRow, used: Option<Use>, now: Timestamp) -> CredentialVie
         created: row.created,
         passwords: valid().count(),
         overlap_until: valid().filter_map(|secret| secret.until).max(),
+        expires: row.expires,
+        clients: compile::clients(row).unwrap_or_default(),
+        policy: compile::credential_policy(row).ok().flatten(),
         last_used: used.map(|(at, _)| at),
         last_client: used.and_then(|(_, client)| client),
         standing: match used {

@@ -78,7 +78,7 @@ async fn default_urls(
     } else if control.snapshot().account(DEFAULT_ACCOUNT).is_some()
         && control.list_credentials(DEFAULT_ACCOUNT).await?.is_empty()
     {
-        let credential = control.add_credential(DEFAULT_ACCOUNT).await?;
+        let credential = control.add_credential(DEFAULT_ACCOUNT, Default::default()).await?;
         (credential.username.clone(), credential.password.reveal().to_owned())
     } else {
         return Ok(None);

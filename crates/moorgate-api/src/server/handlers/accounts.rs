@@ -10,7 +10,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{Json, Path, Query},
+        extract::{Acting, Json, Path, Query},
         page::Listing,
     },
     view::{Account, AddAccount, ChangeAccount, Time},
@@ -54,7 +54,7 @@ pub(super) async fn list_accounts(
 #[utoipa::path(post, path = "/api/v1/accounts", tag = "accounts", request_body = AddAccount,
     responses((status = CREATED, body = Account)))]
 pub(super) async fn add_account(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Json(add): Json<AddAccount>,
 ) -> Result<(StatusCode, axum::Json<Account>), Problem> {
     let account = api.control.add_account(&add.name).await?;
@@ -75,11 +75,11 @@ pub(super) async fn show_account(State(api): State<ApiState>, Path(name): Path<S
     params(("account" = String, Path, description = "The account's name")),
     responses((status = OK, body = Account)))]
 pub(super) async fn change_account(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Path(name): Path<String>,
     Json(change): Json<ChangeAccount>,
 ) -> Answer<Account> {
-    let account = api.control.set_account(&name, AccountChange { egress: change.egress }).await?;
+    let account = api.control.set_account(&name, AccountChange { egress: change.egress, tier: None }).await?;
     Ok(axum::Json(view(&api, account)))
 }
 
@@ -87,10 +87,7 @@ pub(super) async fn change_account(
 #[utoipa::path(delete, path = "/api/v1/accounts/{account}", tag = "accounts",
     params(("account" = String, Path, description = "The account's name")),
     responses((status = NO_CONTENT)))]
-pub(super) async fn remove_account(
-    State(api): State<ApiState>,
-    Path(name): Path<String>,
-) -> Result<StatusCode, Problem> {
+pub(super) async fn remove_account(Acting(api): Acting, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     api.control.remove_account(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,7 +13,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{FILES_BYTES, Json, Path, Query},
+        extract::{Acting, FILES_BYTES, Json, Path, Query},
         page::Listing,
     },
     view::{AddCertificate, Certificate},
@@ -59,7 +59,7 @@ pub(super) async fn show_certificate(
     params(("domain" = String, Path, description = "The domain whose route is to show it")),
     responses((status = OK, body = Certificate)))]
 pub(super) async fn add_certificate(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Path(domain): Path<String>,
     Json(add): Json<AddCertificate, FILES_BYTES>,
@@ -84,7 +84,7 @@ async fn is_anothers(api: &ApiState, caller: &Caller, domain: &str) -> bool {
     params(("domain" = String, Path, description = "The domain whose route shows it")),
     responses((status = NO_CONTENT)))]
 pub(super) async fn remove_certificate(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Path(domain): Path<String>,
 ) -> Result<StatusCode, Problem> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{extract::State, response::Response};
 use http::{StatusCode, Uri};
-use moorgate_control::{CredentialView, NewCredential, What};
+use moorgate_control::{CredentialChange, CredentialView, NewCredential, What};
 
 use super::{
     Answer,
@@ -14,7 +14,7 @@ use crate::{
     problem::Problem,
     server::{
         ApiState,
-        extract::{Json, Path, Query},
+        extract::{Acting, Json, Path, Query},
         page::{Listing, by_time},
     },
     view::{self, Credential, Rotate, Time},
@@ -64,10 +64,10 @@ pub(super) async fn show_credential(
     params(("account" = String, Path, description = "The account's name")),
     responses((status = CREATED, body = view::NewCredential)))]
 pub(super) async fn add_credential(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Path(account): Path<String>,
 ) -> Result<(StatusCode, axum::Json<NewCredential>), Problem> {
-    Ok((StatusCode::CREATED, axum::Json(api.control.add_credential(&account).await?)))
+    Ok((StatusCode::CREATED, axum::Json(api.control.add_credential(&account, CredentialChange::default()).await?)))
 }
 
 /// Gives a credential a new password, shown this once. The old one works for the overlap; then its open flows are cut.
@@ -75,7 +75,7 @@ pub(super) async fn add_credential(
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
     responses((status = OK, body = view::NewCredential)))]
 pub(super) async fn rotate_credential(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Path((account, username)): Path<(String, String)>,
     Json(rotate): Json<Rotate>,
 ) -> Answer<NewCredential> {
@@ -88,7 +88,7 @@ pub(super) async fn rotate_credential(
     params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username")),
     responses((status = NO_CONTENT)))]
 pub(super) async fn revoke_credential(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Path((account, username)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     api.control.revoke_credential(&account, &username).await?;

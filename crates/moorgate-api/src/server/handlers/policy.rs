@@ -19,7 +19,7 @@ use super::Answer;
 use crate::{
     server::{
         ApiState,
-        extract::{Flag, Json, Path, Query},
+        extract::{Acting, Flag, Json, Path, Query},
     },
     view::{PolicyEdit, PolicyRules, RefusedTarget},
 };
@@ -53,7 +53,7 @@ pub(super) async fn show_policy(State(api): State<ApiState>, Path(account): Path
         ("cut" = Option<bool>, Query, description = "Cut open flows that the new rules refuse")),
     responses((status = OK, body = PolicyEdit)))]
 pub(super) async fn set_policy(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Path(account): Path<String>,
     Query(edit): Query<Edit>,
     Json(after): Json<PolicyRules>,

@@ -18,7 +18,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{FILES_BYTES, Json, Path, Query},
+        extract::{Acting, FILES_BYTES, Json, Path, Query},
         page::Listing,
     },
     view::{AddRoute, ChangeRoute, ExplainedRoute, Route},
@@ -50,7 +50,7 @@ pub(super) async fn list_routes(
 #[utoipa::path(post, path = "/api/v1/routes", tag = "routes", request_body = AddRoute,
     responses((status = CREATED, body = Route)))]
 pub(super) async fn add_route(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Json(add): Json<AddRoute, FILES_BYTES>,
 ) -> Result<(StatusCode, axum::Json<Route>), Problem> {
@@ -76,7 +76,7 @@ pub(super) async fn show_route(
     params(("domain" = String, Path, description = "The route's domain")),
     responses((status = OK, body = Route)))]
 pub(super) async fn change_route(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Path(domain): Path<String>,
     Json(change): Json<ChangeRoute, FILES_BYTES>,
@@ -90,7 +90,7 @@ pub(super) async fn change_route(
     params(("domain" = String, Path, description = "The route's domain")),
     responses((status = NO_CONTENT)))]
 pub(super) async fn remove_route(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Path(domain): Path<String>,
 ) -> Result<StatusCode, Problem> {

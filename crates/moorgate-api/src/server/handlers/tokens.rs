@@ -10,7 +10,7 @@ use crate::{
     server::{
         ApiState,
         access::Caller,
-        extract::{Json, Path, Query},
+        extract::{Acting, Json, Path, Query},
         page::{Listing, by_time},
     },
     view::{self, AddToken, Scope, Time, Token},
@@ -67,7 +67,7 @@ async fn seen(api: &ApiState, caller: &Caller, id: String) -> Result<TokenView, 
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = AddToken,
     responses((status = CREATED, body = view::NewToken)))]
 pub(super) async fn add_token(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Json(add): Json<AddToken>,
 ) -> Result<(StatusCode, axum::Json<NewToken>), Problem> {
@@ -88,7 +88,7 @@ pub(super) async fn add_token(
     params(("id" = String, Path, description = "The token's id, as listed")),
     responses((status = NO_CONTENT)))]
 pub(super) async fn revoke_token(
-    State(api): State<ApiState>,
+    Acting(api): Acting,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {

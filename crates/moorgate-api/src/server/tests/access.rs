@@ -66,7 +66,7 @@ async fn no_route_lets_in_whom_it_should_not() {
         secret(None, Scope::Read).await,
     );
     let victim = secret(Some("acme"), Scope::Write).await;
-    let username = control.add_credential("acme").await.unwrap().username;
+    let username = control.add_credential("acme", Default::default()).await.unwrap().username;
     house.add_route("acme", "app.test").await;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
     for (method, path, need) in TABLE {

@@ -17,7 +17,7 @@ impl House {
 async fn a_reader_is_spared_what_it_has() {
     let house = House::new().await;
     house.add_route("acme", "app.test").await;
-    let username = house.control.add_credential("acme").await.unwrap().username;
+    let username = house.control.add_credential("acme", Default::default()).await.unwrap().username;
     let token = house.control.add_token(Some("acme"), moorgate_control::Scope::Read).await.unwrap().id;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
     for path in [

@@ -28,8 +28,8 @@ use moorgate_contract::{
     snapshot::{Site, Snapshot},
     time::Timestamp,
 };
-use moorgate_control::{Control, Plane, RouteChange, Settings};
-use moorgate_keys::MasterKey;
+use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, RouteChange, Settings};
+use moorgate_keys::{MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
 use tokio::{
@@ -96,7 +96,10 @@ impl House {
         let (control, start) = Control::open(Settings {
             data_dir: dir.path().to_owned(),
             store_url: "sqlite".into(),
-            master_key: MasterKey::parse(&"07".repeat(32)).unwrap(),
+            master_keys: MasterKeys { current: MasterKey::parse(&"07".repeat(32)).unwrap(), previous: None },
+            gateway: Itself { name: "gateway".into(), ..Itself::default() },
+            usage: Arc::default(),
+            keep_usage: KEEP_USAGE,
             site: Arc::new(Site::default()),
             egress: vec![ip("203.0.113.10"), ip("203.0.113.11")],
             make_default_account: true,

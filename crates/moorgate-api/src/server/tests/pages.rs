@@ -34,7 +34,7 @@ async fn every_listing_can_be_read_in_pages() {
     let control = &house.control;
     for name in ["b1", "b0"] {
         control.add_account(name).await.unwrap();
-        control.add_credential("acme").await.unwrap();
+        control.add_credential("acme", Default::default()).await.unwrap();
         control.add_token(Some("acme"), Scope::Read).await.unwrap();
     }
     for domain in ["c.test", "a.test", "b.test"] {

@@ -28,7 +28,7 @@ async fn every_change_says_who_what_and_from_where_and_no_secret() {
     let operator = control.on_behalf(Call { by: Some(by), from: Some("192.0.2.1".parse().unwrap()) });
 
     operator.add_account("acme").await.unwrap();
-    let credential = operator.add_credential("acme").await.unwrap();
+    let credential = operator.add_credential("acme", Default::default()).await.unwrap();
     let rotated = operator.rotate_credential("acme", &credential.username, Duration::from_secs(60)).await.unwrap();
     let rule = Rule { effect: Effect::Deny, matcher: "evil.example".parse().unwrap() };
     operator.set_policy("acme", Policy::new(vec![rule]), false).await.unwrap();

@@ -51,7 +51,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
     control.add_account("acme").await.unwrap();
-    let credential = control.add_credential("acme").await.unwrap();
+    let credential = control.add_credential("acme", Default::default()).await.unwrap();
     control.set_policy("acme", deny("evil.example"), true).await.unwrap();
     let elsewhere = house.after_kill();
     let (control, start) = elsewhere.open().await.unwrap();
@@ -64,8 +64,10 @@ async fn what_was_acknowledged_survives_a_kill() {
 async fn a_revoked_credential_is_not_served_when_the_call_returns() {
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
-    let (one, other) =
-        (control.add_credential("default").await.unwrap(), control.add_credential("default").await.unwrap());
+    let (one, other) = (
+        control.add_credential("default", Default::default()).await.unwrap(),
+        control.add_credential("default", Default::default()).await.unwrap(),
+    );
     let before = house.plane.served();
     control.revoke_credential("default", &one.username).await.unwrap();
     assert!(house.plane.knows(&one, NOW).is_none() && house.plane.knows(&other, NOW).is_some());
@@ -80,7 +82,7 @@ async fn an_account_takes_credentials_and_tokens_along_and_its_name_comes_back_c
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
     let old = control.add_account("acme").await.unwrap();
-    let credential = control.add_credential("acme").await.unwrap();
+    let credential = control.add_credential("acme", Default::default()).await.unwrap();
     let token = control.add_token(Some("acme"), Scope::Read).await.unwrap();
     assert_eq!(control.authenticate(token.token.reveal()).await.unwrap().account.as_deref(), Some("acme"));
     assert!(matches!(control.add_account("acme").await, Err(ControlError::Exists { .. })));
@@ -224,7 +226,7 @@ async fn changes_made_at_the_same_time_are_all_made() {
     let tasks: Vec<_> = (0..20)
         .map(|_| {
             let control = control.clone();
-            tokio::spawn(async move { control.add_credential("default").await.unwrap().username })
+            tokio::spawn(async move { control.add_credential("default", Default::default()).await.unwrap().username })
         })
         .collect();
     let mut names = BTreeSet::new();
@@ -272,9 +274,9 @@ async fn what_can_grow_has_a_limit() {
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
     for _ in 1..MAX_CREDENTIALS {
-        control.add_credential("default").await.unwrap();
+        control.add_credential("default", Default::default()).await.unwrap();
     }
-    let error = control.add_credential("default").await.unwrap_err();
+    let error = control.add_credential("default", Default::default()).await.unwrap_err();
     assert!(matches!(error, ControlError::Invalid(Invalid::TooMany { .. })), "{error}");
 }
 

@@ -55,7 +55,7 @@ async fn a_change_at_one_gateway_is_served_by_the_other() {
     assert!(start.first && !joined.first && joined.accounts == 1);
     assert!(second.plane.knows(&default, Duration::ZERO).is_some(), "hashed under the key that both have");
 
-    let made = one.add_credential("default").await.unwrap();
+    let made = one.add_credential("default", Default::default()).await.unwrap();
     let before = Instant::now();
     until(|| second.plane.knows(&made, Duration::ZERO).is_some()).await;
     assert!(before.elapsed() < SOON, "{:?}", before.elapsed());

@@ -152,7 +152,7 @@ async fn a_row_that_cannot_be_read_takes_out_one_account_and_nothing_else() {
     let (control, start) = house.open().await.unwrap();
     let (_, credential) = start.created_account.unwrap();
     control.add_account("acme").await.unwrap();
-    let of_acme = control.add_credential("acme").await.unwrap();
+    let of_acme = control.add_credential("acme", Default::default()).await.unwrap();
     control.close().await;
     drop(control);
     sql(&house, "UPDATE account SET policy = '[{\"effect\":\"maybe\"}]' WHERE name = 'acme'").await;
@@ -223,7 +223,7 @@ async fn what_is_asked_for_wrongly_is_refused_with_what_to_do() {
     let own = AccountChange { egress: Some(vec!["203.0.113.10".parse().unwrap()]) };
     let cases = [
         (said(control.add_account("Not A Name").await.map(drop)).await, "a-z, 0-9"),
-        (said(control.add_credential("nobody").await.map(drop)).await, "moorgate account list"),
+        (said(control.add_credential("nobody", Default::default()).await.map(drop)).await, "moorgate account list"),
         (said(control.revoke_token("nothing").await).await, "moorgate token list"),
         (said(control.set_account("default", own).await.map(drop)).await, "[egress] addresses"),
     ];
