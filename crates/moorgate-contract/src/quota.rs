@@ -64,7 +64,7 @@ impl Quotas {
 }
 
 /// What an account has spent since the process began. Never less than before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Tunnels and exchanges that were let through.
     pub requests: u64,

@@ -241,6 +241,11 @@ impl Book {
         self.version
     }
 
+    /// The store's own key, sealed anew.
+    pub(crate) fn set_key(&mut self, key: Vec<u8>) {
+        self.key = Some(key);
+    }
+
     /// The end of the audit log, as far as this gateway has seen it.
     pub(crate) fn audit_head(&self) -> Head {
         self.head.clone()

@@ -32,6 +32,9 @@ pub enum ControlError {
     /// The request itself can't be fulfilled.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// A text that was to be applied is wrong. Nothing was changed.
+    #[error(transparent)]
+    Text(crate::apply::Wrong),
     /// The account exists, but its row can't be compiled, so no traffic is served for it.
     #[error(
         "account {account} is not served: what is stored of it can't be used (the log says why); \
@@ -63,6 +66,20 @@ pub enum ControlError {
         wants: KeyId,
         /// The key we have.
         have: KeyId,
+    },
+    /// A file that is no backup, or not one of this version.
+    #[error("{location} is no backup that this version can read ({problem})")]
+    Backup {
+        /// The file.
+        location: Location,
+        /// Why not.
+        problem: String,
+    },
+    /// A backup is only put where nothing is lost by it.
+    #[error("{location} already holds something: move it away, or name an empty database, and restore again")]
+    NotEmpty {
+        /// The store.
+        location: Location,
     },
     /// The store was written by a newer version. Nothing was changed.
     #[error(

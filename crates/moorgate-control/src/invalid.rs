@@ -71,6 +71,12 @@ pub enum Invalid {
         /// How many were given.
         count: usize,
     },
+    /// A text that is too long.
+    #[error("a text has at most {} MiB, this one has {bytes} bytes; apply it in parts", crate::MAX_TEXT >> 20)]
+    TextTooLong {
+        /// How many it has.
+        bytes: usize,
+    },
     /// An overlap that is no rotation any more.
     #[error("an overlap of {} h is too long; at most {} h", .overlap.as_secs() / 3600, crate::MAX_OVERLAP.as_secs() / 3600)]
     OverlapTooLong {

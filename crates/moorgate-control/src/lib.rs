@@ -7,13 +7,16 @@
 //!
 //! Knows neither proxy nor sockets nor TLS.
 
+mod apply;
 mod background;
+mod backup;
 mod book;
 mod calendar;
 mod call;
 mod compile;
 mod control;
 mod error;
+mod evidence;
 mod explain;
 mod flows;
 mod invalid;
@@ -33,13 +36,19 @@ mod testing;
 mod usage_views;
 mod views;
 
+pub use apply::{Applied, AppliedChange, Wrong};
+pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::Call;
 pub use control::{AuditFilter, Control};
 pub use error::{ControlError, Invalid, Location, Result, SealedProblem, StoreError, What};
+pub use evidence::{
+    ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,
+    TlsPolicy,
+};
 pub use flows::FlowFilter;
 pub use limits::{
     FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS,
-    MAX_OVERLAP, MAX_ROUTES, MAX_TIERS, MAX_TOKENS,
+    MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS,
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use route_views::{

@@ -46,6 +46,12 @@ pub(crate) const STOPPED: Duration = Duration::from_secs(24 * 3600);
 
 /// How long one write or one reading of the store may take, waiting for its turn included.
 pub(crate) const STORE_TIME: Duration = Duration::from_secs(10);
+/// How long a backup, or its restoration, may take.
+pub(crate) const RESTORE_TIME: Duration = Duration::from_secs(600);
+/// How long the application of a text may take.
+pub(crate) const APPLY_TIME: Duration = Duration::from_secs(120);
+/// The most bytes of a text that is applied.
+pub const MAX_TEXT: usize = 64 << 20;
 /// How long the end of a transaction that came to nothing may take.
 pub(crate) const ROLLBACK_TIME: Duration = Duration::from_secs(1);
 /// How long a start with a sealed copy waits for the store before it serves that.

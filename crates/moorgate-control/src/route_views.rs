@@ -56,6 +56,24 @@ pub struct RouteChange {
     pub response_headers: Option<HeaderChange>,
 }
 
+impl RouteChange {
+    /// What a new route is set to where nothing is said.
+    pub(crate) fn of_new() -> Self {
+        let edits = || Some(HeaderChange { remove: Some(Vec::new()), set: None });
+        Self {
+            paths: Some(Vec::new()),
+            origin_host: Some(HostFor::default()),
+            check: Some(Check::default()),
+            clients: Some(ClientRules::default()),
+            on_http: Some(OnHttp::default()),
+            redirects: Some(Vec::new()),
+            request_headers: edits(),
+            response_headers: Some(HeaderChange { remove: Some(Vec::new()), set: Some(Vec::new()) }),
+            ..Self::default()
+        }
+    }
+}
+
 /// A change of header edits: each list that is given replaces the one there was. What is set may be a secret that nobody
 /// is shown again, so it must not go with a change of the other list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

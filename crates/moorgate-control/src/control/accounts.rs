@@ -152,7 +152,7 @@ impl Inner {
 }
 
 /// A new account, which has yet to get its id.
-pub(super) fn new_row(name: &str, created: Timestamp) -> AccountRow {
+pub(crate) fn new_row(name: &str, created: Timestamp) -> AccountRow {
     AccountRow {
         id: AccountId(0),
         name: name.to_owned(),
@@ -164,7 +164,7 @@ pub(super) fn new_row(name: &str, created: Timestamp) -> AccountRow {
     }
 }
 
-fn check_egress(own: &[IpAddr], configured: &[IpAddr]) -> Result<(), Invalid> {
+pub(crate) fn check_egress(own: &[IpAddr], configured: &[IpAddr]) -> Result<(), Invalid> {
     if !own.is_empty() && configured.is_empty() {
         return Err(Invalid::NoEgressConfigured);
     }

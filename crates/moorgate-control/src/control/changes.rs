@@ -225,6 +225,11 @@ pub(super) fn restored(stored: u64, known: u64) -> Entry {
     entry.before(json!({ "version": known })).after(json!({ "version": stored }))
 }
 
+/// A backup was put into an empty store.
+pub(crate) fn restored_backup(version: u64) -> Entry {
+    entry(What::Gateway, "store", "restore", "store").after(json!({ "version": version }))
+}
+
 fn entry(what: What, key: impl ToString, action: &'static str, name: &str) -> Entry {
     let change = Change { what, key: key.to_string() };
     Entry { change, action, name: name.to_owned(), account: None, before: None, after: None }

@@ -30,16 +30,19 @@ use crate::{
     views::{EgressView, Status},
 };
 
-mod accounts;
+pub(crate) mod accounts;
+mod apply;
 mod audit;
 mod certificates;
 mod changes;
 mod credentials;
+mod evidence;
 mod flows;
 mod gateways;
 mod open;
 mod policy;
 pub(crate) mod routes;
+mod secrets;
 mod session;
 mod side;
 mod tiers;
@@ -48,6 +51,9 @@ mod usage;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::hex;
+pub(crate) use changes::restored_backup;
+pub(crate) use open::{AUDIT_CHAIN, lock_directory};
+pub(crate) use policy::text as policy_text;
 pub(crate) use session::{Session, Writer};
 
 /// What an operator can do. Cheap to clone; every clone is the same control plane.

@@ -34,7 +34,7 @@ use crate::{
 const DEFAULT_ACCOUNT: &str = "default";
 const CREDENTIAL_PEPPER: &str = "credential pepper";
 const TOKEN_PEPPER: &str = "token pepper";
-const AUDIT_CHAIN: &str = "audit chain";
+pub(crate) const AUDIT_CHAIN: &str = "audit chain";
 
 /// What a first start makes.
 struct Made {
@@ -260,7 +260,7 @@ impl Beginning<'_> {
 }
 
 /// Two processes with one store would each serve what the other doesn't know.
-async fn lock_directory(data_dir: &Path) -> Result<File> {
+pub(crate) async fn lock_directory(data_dir: &Path) -> Result<File> {
     let failed = |source| ControlError::Lock { path: data_dir.to_owned(), source };
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).mode(0o600);

@@ -41,7 +41,7 @@ impl Control {
 }
 
 /// How a policy stands in a row.
-pub(super) fn text(policy: &Policy) -> String {
+pub(crate) fn text(policy: &Policy) -> String {
     // Rules are texts and two-valued effects: nothing in them can fail to be JSON. What could not be read again would
     // take out the account rather than open it.
     serde_json::to_string(policy).unwrap_or_default()

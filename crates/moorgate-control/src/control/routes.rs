@@ -183,7 +183,7 @@ impl Inner {
     }
 
     /// `old` with `change`, checked, as it is stored.
-    fn changed(&self, old: RouteSettings, change: RouteChange, mode: Mode) -> Result<String, Invalid> {
+    pub(crate) fn changed(&self, old: RouteSettings, change: RouteChange, mode: Mode) -> Result<String, Invalid> {
         let settings = route_change::apply(old, change, mode, self.compiler.pepper())?;
         let pools = settings.paths.iter().map(|path| &path.origins).chain([&settings.origins]);
         pools.flatten().try_for_each(|origin| self.refuse_own_listener(origin))?;

@@ -1,6 +1,6 @@
 //! A write from its turn to its publication, and how the store is brought back after trouble.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::OwnedMutexGuard, time::timeout};
 
@@ -90,11 +90,21 @@ impl Control {
         F: FnOnce(Session) -> W + Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
     {
+        self.write_within(STORE_TIME, operation).await
+    }
+
+    /// As [`write`](Self::write), for what takes longer.
+    pub(crate) async fn write_within<T, F, W>(&self, limit: Duration, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Session) -> W + Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
         let (inner, call) = (self.inner.clone(), self.call.clone());
         let task = tokio::spawn(async move {
             let work = async { operation(Session::open(inner.clone(), call).await?).await };
-            let too_slow = StoreError::TooSlow { limit: STORE_TIME };
-            let done = timeout(STORE_TIME, work).await.unwrap_or(Err(too_slow.into()));
+            let too_slow = StoreError::TooSlow { limit };
+            let done = timeout(limit, work).await.unwrap_or(Err(too_slow.into()));
             match &done {
                 Ok(_) => inner.note_health(),
                 Err(error @ ControlError::StoreDown(_)) => inner.note_trouble(error),

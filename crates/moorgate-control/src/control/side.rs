@@ -1,7 +1,7 @@
 //! The second connection: for what waits for no write and holds none up. The audit log is read by it, and gateways say
 //! there that they live.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::Mutex, time::timeout};
 
@@ -23,10 +23,20 @@ impl Control {
         F: FnOnce(Store) -> W + Send + 'static,
         W: Future<Output = Result<(Store, T), StoreError>> + Send + 'static,
     {
+        self.aside_within(STORE_TIME, work).await
+    }
+
+    /// As [`aside`](Self::aside), for what takes longer.
+    pub(crate) async fn aside_within<T, F, W>(&self, limit: Duration, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Store) -> W + Send + 'static,
+        W: Future<Output = Result<(Store, T), StoreError>> + Send + 'static,
+    {
         let inner = self.inner.clone();
         let task = tokio::spawn(async move {
-            let too_slow = StoreError::TooSlow { limit: STORE_TIME };
-            timeout(STORE_TIME, inner.aside(work)).await.unwrap_or(Err(too_slow))
+            let too_slow = StoreError::TooSlow { limit };
+            timeout(limit, inner.aside(work)).await.unwrap_or(Err(too_slow))
         });
         Ok(task.await.unwrap_or(Err(StoreError::NotOpen))?)
     }

@@ -123,7 +123,7 @@ impl Tx {
     }
 }
 
-async fn insert(connection: &mut AnyConnection, row: &Written) -> Result<(), Error> {
+pub(super) async fn insert(connection: &mut AnyConnection, row: &Written) -> Result<(), Error> {
     query(
         "INSERT INTO audit (seq, version, at, gateway, token, owner, client, action, kind, key, name, account, before, \
          after, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
@@ -146,6 +146,12 @@ async fn insert(connection: &mut AnyConnection, row: &Written) -> Result<(), Err
     .execute(connection)
     .await
     .map(drop)
+}
+
+/// The whole log.
+pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<Written>, Error> {
+    let rows = query(entry_sql!("ORDER BY seq")).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
 }
 
 /// Which rows have changed since `version`, in order; `None` when they are more than `most`, or can't all be told.

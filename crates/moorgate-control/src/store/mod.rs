@@ -11,6 +11,7 @@ pub(crate) mod schema;
 mod tx;
 mod url;
 mod usage;
+mod whole;
 
 use moorgate_keys::MasterKeys;
 use sqlx::{
@@ -29,6 +30,7 @@ pub(crate) use gateways::GatewayRow;
 pub(crate) use tx::Tx;
 pub(crate) use url::StoreUrl;
 pub(crate) use usage::{Counted, Use};
+pub(crate) use whole::Whole;
 
 /// What gateways on one PostgreSQL are told of changes by.
 pub(crate) const CHANNEL: &str = "moorgate";

@@ -59,6 +59,10 @@ impl Tx {
         &mut self.store.connection
     }
 
+    pub(super) fn kind(&self) -> Kind {
+        self.store.kind
+    }
+
     pub(super) fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + Send + Sync + use<> {
         self.store.failed("write to")
     }

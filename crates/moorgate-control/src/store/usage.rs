@@ -9,7 +9,13 @@ use moorgate_contract::{
     time::Timestamp,
     usage::{Counts, Key, Whose},
 };
-use sqlx::{AssertSqlSafe, Row as _, any::AnyRow, query, query_as, raw_sql};
+use sqlx::{
+    Any, AnyConnection, AssertSqlSafe, Row as _,
+    any::{AnyArguments, AnyRow},
+    query,
+    query::Query,
+    query_as, raw_sql,
+};
 
 use super::{Kind, Store, number, stored};
 use crate::error::StoreError;
@@ -46,45 +52,11 @@ impl Store {
     }
 
     async fn write_counts(&mut self, counted: &Counted) -> Result<(), sqlx::Error> {
-        const USAGE: &[&str] = &[
-            "hour",
-            "account",
-            "credential",
-            "route",
-            "host",
-            "egress",
-            "run",
-            "connections",
-            "requests",
-            "bytes_up",
-            "bytes_down",
-            "refusals",
-            "errors",
-            "latency",
-        ];
-        const SPENT: &[&str] = &["month", "account", "run", "requests", "bytes"];
         let run = &counted.run;
         for rows in counted.hours.chunks(AT_ONCE) {
             let mut statement = query(AssertSqlSafe(upsert("usage", USAGE, 7, rows.len())));
             for (key, counts) in rows {
-                let whose = &key.whose;
-                // A list of numbers: nothing in it can fail to be JSON.
-                let latency = serde_json::to_string(&counts.latency).unwrap_or_default();
-                statement = statement
-                    .bind(stored(key.hour))
-                    .bind(whose.account.map_or(0, |id| stored(id.0)))
-                    .bind(whose.credential.map_or(0, |id| stored(id.0)))
-                    .bind(whose.route.map_or(0, |id| stored(id.0)))
-                    .bind(key.host.as_deref().unwrap_or_default().to_owned())
-                    .bind(key.egress.map(|egress| egress.to_string()).unwrap_or_default())
-                    .bind(run)
-                    .bind(stored(counts.connections))
-                    .bind(stored(counts.requests))
-                    .bind(stored(counts.bytes_up))
-                    .bind(stored(counts.bytes_down))
-                    .bind(stored(counts.refusals))
-                    .bind(stored(counts.errors))
-                    .bind(latency);
+                statement = bind(statement, key, run, counts);
             }
             statement.execute(&mut self.connection).await?;
         }
@@ -171,6 +143,71 @@ impl Store {
         let statement = query("DELETE FROM usage WHERE hour < $1").bind(stored(before));
         statement.execute(&mut self.connection).await.map(drop).map_err(self.failed("write to"))
     }
+}
+
+/// Everything that was counted, with which run counted it.
+pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<(Key, String, Counts)>, sqlx::Error> {
+    let rows = query(
+        "SELECT hour, account, credential, route, host, egress, connections, requests, bytes_up, bytes_down, refusals, \
+         errors, latency, run FROM usage",
+    );
+    let rows = rows.fetch_all(connection).await?;
+    let with_run = |row: &AnyRow| read(row).and_then(|(key, counts)| Ok((key, row.try_get(13)?, counts)));
+    rows.iter().map(with_run).collect()
+}
+
+/// Puts in what [`all`] took out.
+pub(super) async fn insert(connection: &mut AnyConnection, rows: &[(Key, String, Counts)]) -> Result<(), sqlx::Error> {
+    for rows in rows.chunks(AT_ONCE) {
+        let mut statement = query(AssertSqlSafe(upsert("usage", USAGE, 7, rows.len())));
+        for (key, run, counts) in rows {
+            statement = bind(statement, key, run, counts);
+        }
+        statement.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The columns of the table, its key first.
+const USAGE: &[&str] = &[
+    "hour",
+    "account",
+    "credential",
+    "route",
+    "host",
+    "egress",
+    "run",
+    "connections",
+    "requests",
+    "bytes_up",
+    "bytes_down",
+    "refusals",
+    "errors",
+    "latency",
+];
+const SPENT: &[&str] = &["month", "account", "run", "requests", "bytes"];
+
+type Statement<'q> = Query<'q, Any, AnyArguments>;
+
+fn bind<'q>(statement: Statement<'q>, key: &Key, run: &str, counts: &Counts) -> Statement<'q> {
+    let whose = &key.whose;
+    // A list of numbers: nothing in it can fail to be JSON.
+    let latency = serde_json::to_string(&counts.latency).unwrap_or_default();
+    statement
+        .bind(stored(key.hour))
+        .bind(whose.account.map_or(0, |id| stored(id.0)))
+        .bind(whose.credential.map_or(0, |id| stored(id.0)))
+        .bind(whose.route.map_or(0, |id| stored(id.0)))
+        .bind(key.host.as_deref().unwrap_or_default().to_owned())
+        .bind(key.egress.map(|egress| egress.to_string()).unwrap_or_default())
+        .bind(run.to_owned())
+        .bind(stored(counts.connections))
+        .bind(stored(counts.requests))
+        .bind(stored(counts.bytes_up))
+        .bind(stored(counts.bytes_down))
+        .bind(stored(counts.refusals))
+        .bind(stored(counts.errors))
+        .bind(latency)
 }
 
 macro_rules! usage_sql {

@@ -1,8 +1,11 @@
 //! Against real files, with a data plane that writes down what it was given.
 
+mod apply;
 mod audit;
 mod certificates;
 mod changes;
 mod postgres;
 mod routes;
+mod secrets;
+mod tenants;
 mod trouble;

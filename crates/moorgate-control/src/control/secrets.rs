@@ -1,0 +1,48 @@
+//! Secrets at rest: the store's key under another master key, and backups.
+
+use moorgate_keys::KeyId;
+
+use super::{Control, Session, changes};
+use crate::{
+    backup::{self, SealedBackup},
+    error::{ControlError, Result},
+    limits::RESTORE_TIME,
+    store::Store,
+};
+
+impl Control {
+    /// Seals the store's key under the master key in use, whichever it was sealed under. Answers with that master key's
+    /// id. Other gateways go on with what they have; each must know this master key before it starts again.
+    ///
+    /// # Errors
+    /// [`ControlError::Seal`], [`ControlError::StoreDown`].
+    pub async fn rewrap_secrets(&self) -> Result<KeyId> {
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let master = &inner.master_keys.current;
+            let key = inner.store_key.seal(master).map_err(ControlError::Seal)?;
+            session.tx()?.set_key(master.key_id(), &key).await?;
+            session.entries.push(changes::sealed_key(master.key_id()));
+            session.commit().await?;
+            inner.book_mut().set_key(key);
+            inner.signals.seal.notify_one();
+            Ok(master.key_id())
+        };
+        self.write(operation).await
+    }
+
+    /// Everything in the store as of one moment, sealed under the master key in use.
+    ///
+    /// # Errors
+    /// [`ControlError::Seal`], [`ControlError::StoreDown`].
+    pub async fn backup(&self) -> Result<SealedBackup> {
+        // Usage up to now is in it; without, what is stored is.
+        let _ = self.settle().await;
+        let take = async move |mut store: Store| {
+            let whole = store.take_whole().await?;
+            Ok((store, whole))
+        };
+        let whole = self.aside_within(RESTORE_TIME, take).await?;
+        backup::pack(&self.inner.master_keys, &whole)
+    }
+}

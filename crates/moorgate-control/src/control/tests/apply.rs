@@ -1,0 +1,183 @@
+//! A deployment as a text.
+
+use std::time::Instant;
+
+use moorgate_contract::route::Mode;
+use serde_json::json;
+
+use crate::{
+    Applied, Control, ControlError, RouteState,
+    testing::{House, change},
+};
+
+const TEXT: &str = r#"
+[tiers.small]
+requests_per_month = 1000
+
+[accounts.acme]
+tier = "small"
+policy = ["deny evil.example", "allow *.example.com:443"]
+
+[accounts.default]
+
+[routes."app.example.com"]
+account = "acme"
+mode = "terminate"
+origins = [{ url = "http://192.0.2.7:3000" }, { url = "http://192.0.2.8:3000", weight = 3 }]
+max_body = 1048576
+check = { every = 10, path = "/up" }
+clients = { deny = ["198.51.100.0/24"] }
+
+[routes."bank.example.com"]
+account = "default"
+mode = "passthrough"
+origins = [{ url = "tls://192.0.2.9:443" }]
+"#;
+
+fn done(applied: &Applied) -> Vec<(&str, &str, &str)> {
+    applied.changes.iter().map(|change| (&change.action[..], &change.kind[..], &change.name[..])).collect()
+}
+
+async fn wrong(control: &Control, text: &str) -> String {
+    match control.apply(text, false, false).await {
+        Err(ControlError::Text(wrong)) => wrong.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_applied_once_and_says_what_it_changes() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let version = control.status().snapshot_version;
+    let dry = control.apply(TEXT, true, false).await.unwrap();
+    let expected = [
+        ("add", "tier", "small"),
+        ("add", "account", "acme"),
+        ("add", "route", "app.example.com"),
+        ("add", "route", "bank.example.com"),
+    ];
+    assert_eq!((done(&dry), dry.applied), (expected.to_vec(), false));
+    assert_eq!(control.status().snapshot_version, version, "a dry run changes nothing");
+    let applied = control.apply(TEXT, false, false).await.unwrap();
+    assert_eq!((done(&applied), applied.applied), (expected.to_vec(), true));
+    assert_eq!(control.status().snapshot_version, version + 1, "in one go");
+    let route = control.route("app.example.com").await.unwrap();
+    assert_eq!((route.state, &route.account[..], route.origins.len()), (RouteState::Active, "acme", 2));
+    assert!(house.plane.served().account("acme").unwrap().quota.is_some());
+    let again = control.apply(TEXT, false, false).await.unwrap();
+    assert!(again.changes.is_empty() && control.status().snapshot_version == version + 1);
+
+    let other = TEXT.replace("1000\n", "2000\n").replace("max_body = 1048576\n", "");
+    let applied = control.apply(&other, false, false).await.unwrap();
+    assert_eq!(done(&applied), [("set", "tier", "small"), ("set", "route", "app.example.com")]);
+    assert_eq!(applied.changes[0].before.as_ref().unwrap()["requests_per_month"], 1000);
+    assert_eq!(control.route("app.example.com").await.unwrap().actions.max_body, None, "left out: as for a new one");
+}
+
+#[tokio::test]
+async fn what_is_exported_changes_nothing_when_it_is_applied() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    control.apply(TEXT, false, false).await.unwrap();
+    let secrets = json!({ "basic_auth": [{ "username": "alice", "password": "open-sesame" }],
+        "request_headers": { "remove": ["x-debug"], "set": [{ "name": "authorization", "value": "Bearer s3cret" }] },
+        "response_headers": { "set": [{ "name": "x-frame-options", "value": "DENY" }] },
+        "maintenance": { "page": "back soon" }, "redirects": [{ "from": "/a", "to": "/b", "status": 301 }],
+        "paths": [{ "prefix": "/api", "origins": [{ "url": "http://192.0.2.9:1" }] }], "on_http": "forward" });
+    control.set_route("app.example.com", change(secrets)).await.unwrap();
+    let text = control.export().await;
+    assert!(text.contains("app.example.com") && text.contains("evil.example"), "{text}");
+    for secret in ["sesame", "s3cret", "alice"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    let again = control.apply(&text, false, true).await.unwrap();
+    assert!(again.changes.is_empty(), "{again:?}\n{text}");
+    let kept = control.route("app.example.com").await.unwrap().actions;
+    assert_eq!(
+        (kept.basic_auth, kept.request_headers.set),
+        (vec!["alice".to_owned()], vec!["authorization".to_owned()])
+    );
+
+    // Elsewhere it makes the same.
+    let elsewhere = House { default: false, ..House::new() };
+    let (control, _) = elsewhere.open().await.unwrap();
+    control.apply(&text, false, false).await.unwrap();
+    assert_eq!(control.export().await, text);
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_removed() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    control.apply(TEXT, false, false).await.unwrap();
+    let less = "[accounts.default]\n[routes.\"bank.example.com\"]\nmode = \"passthrough\"\naccount = \"default\"\norigins = [{ url = \"tls://192.0.2.9:443\" }]\n";
+    let kept = control.apply(less, false, false).await.unwrap();
+    assert_eq!((kept.changes.len(), kept.unnamed), (0, 3));
+    let pruned = control.apply(less, false, true).await.unwrap();
+    assert_eq!(
+        done(&pruned),
+        [("remove", "route", "app.example.com"), ("remove", "account", "acme"), ("remove", "tier", "small")]
+    );
+    assert_eq!((control.list_accounts().await.len(), control.list_routes(None).await.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_with_its_line_and_nothing_is_applied() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    control.add_account("other").await.unwrap();
+    control
+        .add_route(
+            Some("other"),
+            "*.example.org",
+            Mode::Terminate,
+            change(json!({ "origins": [{ "url": "http://192.0.2.7:1" }] })),
+        )
+        .await
+        .unwrap();
+    let version = control.status().snapshot_version;
+    let route = |rest: &str| {
+        format!("[accounts.acme]\n\n[routes.\"a.example.org\"]\naccount = \"acme\"\nmode = \"terminate\"\n{rest}")
+    };
+    for (text, expected) in [
+        ("[tiers.a]\nrequests = 1", "line 2: unknown field `requests`"),
+        ("[tiers.\"A B\"]", "line 1: \"A B\" is no name for a tier"),
+        ("a = 1", "line 1: there is no section \"a\""),
+        ("[accounts.acme]\ntier = \"none\"", "line 1: account acme: there is no tier \"none\""),
+        ("[accounts.acme]\npolicy = [\n  \"deny a\",\n  \"permit b\"]", "line 4: \"permit b\" is no rule"),
+        ("[accounts.acme]\negress = [\"203.0.113.99\"]", "line 1: account acme: no egress addresses"),
+        ("[accounts.acme\n", "line 1: "),
+        (&route("origins = [{ url = \"ftp://a\" }]"), "line 6: \"ftp://a\" is no forwarding URL"),
+        (&route("orgins = []"), "line 6: unknown field `orgins`"),
+        (&route(""), "line 3: route a.example.org: *.example.org is another account's"),
+        ("[routes.\"b.example.com\"]\norigins = []", "line 1: a route needs its mode"),
+        ("[routes.\"b.example.com\"]\nmode = \"terminate\"\n", "line 1: route b.example.com: name its account"),
+    ] {
+        let said = wrong(&control, text).await;
+        assert!(said.starts_with(expected), "{text}\n{said}");
+    }
+    // The first from the top, and nothing of the rest.
+    let two = "[accounts.fine]\n[accounts.acme]\ntier = \"none\"\n[tiers.a]\nrequests = 1\n";
+    assert!(wrong(&control, two).await.starts_with("line 5"), "what can't be read comes first");
+    assert_eq!(control.status().snapshot_version, version);
+    assert_eq!(control.list_accounts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn ten_thousand_routes_are_applied_in_seconds() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let mut text = String::from("[accounts.default]\n");
+    for n in 0..10_000 {
+        let route = "mode = \"terminate\"\norigins = [{ url = \"http://192.0.2.7:3000\" }]\n";
+        text.push_str(&format!("[routes.\"h{n}.example.com\"]\n{route}"));
+    }
+    let begun = Instant::now();
+    let applied = control.apply(&text, false, false).await.unwrap();
+    assert_eq!(applied.changes.len(), 10_000);
+    assert_eq!(house.plane.served().routes().count(), 10_000);
+    // A machine that is busy otherwise takes several.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    assert!(control.apply(&text, false, true).await.unwrap().changes.is_empty());
+}
