@@ -89,7 +89,9 @@ impl Share {
             return Turn::Now(own);
         }
         let mut state = pace.lock();
-        if let Some((_, known)) = state.waiting.iter_mut().find(|(share, _)| Arc::ptr_eq(share, self)) {
+        if self.waits()
+            && let Some((_, known)) = state.waiting.iter_mut().find(|(share, _)| Arc::ptr_eq(share, self))
+        {
             known.clone_from(waker);
             return Turn::Wait { tick: false };
         }
