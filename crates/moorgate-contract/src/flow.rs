@@ -18,6 +18,7 @@ use crate::{
     failure::Failure,
     listener::Listener,
     outcome::{Ending, Outcome},
+    pace::Share,
     quota::Quota,
     route::Mode,
     time::Timestamp,
@@ -179,18 +180,26 @@ pub struct Meter {
     /// What was reported of each.
     told_up: AtomicU64,
     told_down: AtomicU64,
-    quota: OnceLock<Arc<Quota>>,
+    share: OnceLock<Arc<Share>>,
 }
 
 impl Meter {
     /// Counts bytes written to the target.
     pub fn add_up(&self, bytes: u64) {
         self.up.fetch_add(bytes, Relaxed);
+        self.moved(bytes);
     }
 
     /// Counts bytes read from the target.
     pub fn add_down(&self, bytes: u64) {
         self.down.fetch_add(bytes, Relaxed);
+        self.moved(bytes);
+    }
+
+    fn moved(&self, bytes: u64) {
+        if let Some(share) = self.share.get() {
+            share.moved(bytes);
+        }
     }
 
     /// Bytes up and down so far.
@@ -198,14 +207,19 @@ impl Meter {
         (self.up.load(Relaxed), self.down.load(Relaxed))
     }
 
-    /// From now on what it counts is spent of `quota`. The first one stays.
+    /// From now on what it counts is spent of `quota`, and keeps its pace. The first one stays.
     pub fn spend_of(&self, quota: &Arc<Quota>) {
-        let _ = self.quota.set(quota.clone());
+        let _ = self.share.set(Share::new(quota.clone()));
     }
 
     /// What it counts is spent of; `None`: of nothing that is limited.
     pub fn quota(&self) -> Option<&Arc<Quota>> {
-        self.quota.get()
+        self.share.get().map(|share| share.quota())
+    }
+
+    /// Its part in what is limited.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.share.get()
     }
 
     /// Bytes up and down since this was asked last, spent of the quota now. Whoever asks must report them: nobody else
@@ -218,7 +232,7 @@ impl Meter {
         // The largest value wins whoever comes last, so that what is told never runs back.
         let fresh = |told: &AtomicU64, now: u64| now.saturating_sub(told.fetch_max(now, Relaxed));
         let (up, down) = (fresh(&self.told_up, up), fresh(&self.told_down, down));
-        if let Some(quota) = self.quota.get() {
+        if let Some(quota) = self.quota() {
             quota.spend_bytes(up.saturating_add(down));
         }
         (up, down)

@@ -18,6 +18,7 @@ pub mod inbound;
 pub mod limits;
 pub mod listener;
 pub mod outcome;
+pub mod pace;
 pub mod policy;
 pub mod quota;
 pub mod route;

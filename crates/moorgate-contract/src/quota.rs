@@ -12,13 +12,14 @@ use std::{
             Ordering::{Acquire, Relaxed, Release},
         },
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     failure::{Code, Failure},
+    pace::Pace,
     time::Timestamp,
 };
 
@@ -119,6 +120,7 @@ struct Live {
     granting: Mutex<()>,
     /// Nanoseconds since the epoch at which all requests so far are paid for (the theoretical arrival time of GCRA).
     paid_until: AtomicU64,
+    pace: Pace,
 }
 
 impl Quota {
@@ -132,6 +134,7 @@ impl Quota {
             until: AtomicU64::new(0),
             granting: Mutex::default(),
             paid_until: AtomicU64::new(0),
+            pace: Pace::new(quotas.bytes_per_second),
         };
         Self { quotas, live: Arc::new(live) }
     }
@@ -144,6 +147,7 @@ impl Quota {
         if !Arc::ptr_eq(&self.live, &live) {
             let _granting = live.granting.lock().unwrap_or_else(PoisonError::into_inner);
             let (new, old) = (&self.quotas, &old.quotas);
+            live.pace.set(new.bytes_per_second);
             shift(&live.most_requests, &live.requests, old.requests_per_month, new.requests_per_month);
             shift(&live.most_bytes, &live.bytes, old.bytes_per_month, new.bytes_per_month);
         }
@@ -174,6 +178,16 @@ impl Quota {
     pub fn grant(&self, grant: Grant) {
         let _granting = self.live.granting.lock().unwrap_or_else(PoisonError::into_inner);
         self.live.allow(grant.requests.unwrap_or(UNLIMITED), grant.bytes.unwrap_or(UNLIMITED), grant.until.0.max(1));
+    }
+
+    /// Gives those that wait for the account's pace their part of what has come in since. `true`: it must
+    /// be called again after [`TICK`](crate::pace::TICK).
+    pub fn tick(&self, now: Instant) -> bool {
+        self.live.pace.tick(now)
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.live.pace
     }
 
     /// Counts bytes that moved.

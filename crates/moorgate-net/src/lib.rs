@@ -7,6 +7,8 @@ pub mod farewell;
 pub mod holder;
 pub mod leg;
 pub mod listener;
+pub mod pace;
+pub mod ports;
 pub mod presence;
 pub mod registry;
 pub mod relay;

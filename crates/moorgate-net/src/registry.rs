@@ -3,7 +3,8 @@
 //! One shard for each worker thread, so that a connection locks only what its own thread uses.
 
 use std::{
-    net::IpAddr,
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
     ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -26,6 +27,8 @@ use moorgate_contract::{
 };
 use moorgate_wire::host::Host;
 use slab::Slab;
+
+use crate::ports::Toward;
 
 /// Whose an open flow is, and where it goes: what a revocation looks at.
 #[derive(Clone, Debug)]
@@ -283,6 +286,23 @@ impl Registry {
         self.len() == 0
     }
 
+    /// How many open flows of outbound clients take a source port, by where from and where to. Connections that are kept
+    /// between two requests are not among them.
+    pub fn ports_in_use(&self) -> HashMap<Toward, usize> {
+        let mut ports = HashMap::new();
+        for shard in &*self.shards {
+            for (_, Entry { open, .. }) in &*lock(shard) {
+                if let (Owner::Outbound { port, .. }, Some(Dialled { address, egress })) =
+                    (&open.owner, *lock(&open.dialled))
+                {
+                    let destination = SocketAddr::new(address, *port);
+                    *ports.entry(Toward { egress, destination }).or_default() += 1;
+                }
+            }
+        }
+        ports
+    }
+
     /// Cuts what `revoked` names; returns how many flows that were.
     pub fn revoke(&self, revoked: &Revoked) -> usize {
         if revoked.is_empty() {
@@ -316,7 +336,9 @@ impl Registry {
         for (_, entry) in &mut *lock(shard) {
             let seen = entry.open.meter.read();
             let idle = Duration::from_millis(entry.open.idle.load(Ordering::Relaxed));
-            if seen != entry.seen || idle.is_zero() {
+            // Whoever waits for its turn is not idle.
+            let waits = entry.open.meter.share().is_some_and(|share| share.waits());
+            if seen != entry.seen || idle.is_zero() || waits {
                 entry.seen = seen;
                 entry.moved = now.instant;
             } else if now.instant.saturating_duration_since(entry.moved) >= idle {

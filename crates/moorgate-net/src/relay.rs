@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use moorgate_contract::{
     exposure::Content,
+    flow::Meter,
     limits::{LEFTOVER_BUDGET, RELAY_ROUNDS, SMALL_READ},
     outcome::{Ending, Outcome},
 };
@@ -21,6 +22,7 @@ use moorgate_contract::{
 use crate::{
     buffer,
     leg::{Cut, Leg},
+    pace::poll_turn,
     registry::Open,
 };
 
@@ -69,17 +71,34 @@ enum Phase {
 struct Way {
     phase: Phase,
     unflushed: bool,
+    /// Bytes that may be read before the account's pace is asked again.
+    allowed: u32,
     leftover: Option<Box<Leftover>>,
 }
 
 impl Way {
     fn new(early: Bytes) -> Self {
-        Self { phase: Phase::Reading, unflushed: false, leftover: Leftover::new(early) }
+        Self { phase: Phase::Reading, unflushed: false, allowed: u32::MAX, leftover: Leftover::new(early) }
     }
 
     /// Whether the source is not being read, so that its reset would go unseen.
     fn is_deaf(&self) -> bool {
-        self.leftover.is_some() || self.phase != Phase::Reading
+        self.leftover.is_some() || self.phase != Phase::Reading || self.allowed == 0
+    }
+
+    /// Asks the account's pace how much may be read.
+    fn ask(&mut self, meter: &Meter, cx: &Context<'_>) {
+        if self.phase == Phase::Reading {
+            self.allowed = match poll_turn(meter, cx) {
+                Poll::Ready(bytes) => u32::try_from(bytes).unwrap_or(u32::MAX),
+                Poll::Pending => 0,
+            };
+        }
+    }
+
+    /// Whether it stopped because the pace did not allow more.
+    fn is_paced(&self) -> bool {
+        self.phase == Phase::Reading && self.leftover.is_none() && self.allowed == 0
     }
 }
 
@@ -138,6 +157,7 @@ impl<C: Leg, T: Leg> Relay<C, T> {
             return Poll::Ready(Outcome::Cut(ending));
         }
         let meter = self.open.meter();
+        self.up.ask(meter, cx);
         let content = &mut self.content;
         let up = pump(
             cx,
@@ -155,6 +175,7 @@ impl<C: Leg, T: Leg> Relay<C, T> {
         if let Err(side) = up {
             return Poll::Ready(Outcome::Cut(ending(side, Leaving::Up)));
         }
+        self.down.ask(meter, cx);
         let down = pump(
             cx,
             &mut self.target,
@@ -169,6 +190,10 @@ impl<C: Leg, T: Leg> Relay<C, T> {
         }
         if self.up.phase == Phase::Done && self.down.phase == Phase::Done {
             return Poll::Ready(Outcome::Ok);
+        }
+        // What was allowed is used up: whoever is not to wait goes on after the others, the rest is woken by its turn.
+        if (self.up.is_paced() || self.down.is_paced()) && poll_turn(meter, cx).is_ready() {
+            cx.waker().wake_by_ref();
         }
         self.poll_unread_cuts(cx)
     }
@@ -267,8 +292,12 @@ fn read_and_write<S: Leg, K: Leg>(
     read: &mut impl FnMut(&[u8]),
     written: &mut impl FnMut(u64),
 ) -> Result<Poll<()>, Side> {
+    if way.allowed == 0 {
+        return Ok(Poll::Pending);
+    }
     buffer::with(|buffer| {
         let most = if HELD.get() < LEFTOVER_BUDGET { buffer.len() } else { SMALL_READ.min(buffer.len()) };
+        let most = most.min(usize::try_from(way.allowed).unwrap_or(usize::MAX));
         let (buffer, _) = buffer.split_at_mut(most);
         let filled = match source.poll_read(cx, buffer) {
             Poll::Pending => return Ok(Poll::Pending),
@@ -279,6 +308,7 @@ fn read_and_write<S: Leg, K: Leg>(
             }
             Poll::Ready(Ok(filled)) => buffer.get(..filled).unwrap_or_default(),
         };
+        way.allowed = way.allowed.saturating_sub(u32::try_from(filled.len()).unwrap_or(u32::MAX));
         read(filled);
         way.unflushed = true;
         let taken = match sink.poll_write(cx, filled) {

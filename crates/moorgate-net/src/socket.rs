@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use arc_swap::ArcSwap;
@@ -14,6 +14,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+
+use crate::pace::poll_turn;
 
 /// The counter of whichever flow uses a connection now: a kept one serves flow after flow.
 pub type MeterSlot = Arc<ArcSwap<Meter>>;
@@ -53,6 +55,11 @@ impl Socket {
         (self.tcp, self.peeked)
     }
 
+    /// Whether the account's pace lets it move bytes.
+    fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
+        self.meter.as_ref().map_or(Poll::Ready(()), |meter| poll_turn(&meter.load(), cx).map(drop))
+    }
+
     fn count_up(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let (Some(meter), Poll::Ready(Ok(bytes))) = (&self.meter, &written) {
             meter.load().add_up(*bytes as u64);
@@ -64,6 +71,7 @@ impl Socket {
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.peeked.is_empty() {
+            ready!(self.poll_turn(cx));
             let before = buf.filled().len();
             let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
             if let Some(meter) = &self.meter {
@@ -84,6 +92,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_turn(cx));
         let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
         self.count_up(written)
     }
@@ -97,6 +106,7 @@ impl AsyncWrite for Socket {
         if let [only] = bufs {
             return self.poll_write(cx, only);
         }
+        ready!(self.poll_turn(cx));
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
         self.count_up(written)
     }

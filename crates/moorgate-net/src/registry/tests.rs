@@ -102,3 +102,15 @@ fn an_edited_policy_of_a_credential_cuts_what_it_refuses_of_that_credential_alon
     assert_eq!(registry.revoke(&edited(2)), 1);
     assert_eq!((open.is_cut(), inbound.is_cut()), (Some(Ending::Revoked), None));
 }
+
+#[test]
+fn source_ports_are_counted_by_where_from_and_where_to() {
+    let registry = Registry::new(2);
+    let dialled = Dialled { address: ip("8.8.8.8"), egress: ip("203.0.113.10") };
+    let open: Vec<_> = (0..3).map(|worker| registry.register(worker, outbound(), Arc::default())).collect();
+    open.iter().for_each(|open| open.dialled(dialled));
+    let _not_yet = registry.register(0, outbound(), Arc::default());
+    registry.register(0, ACME, Arc::default()).dialled(dialled);
+    let toward = Toward { egress: ip("203.0.113.10"), destination: "8.8.8.8:443".parse().unwrap() };
+    assert_eq!(registry.ports_in_use(), HashMap::from([(toward, 3)]));
+}

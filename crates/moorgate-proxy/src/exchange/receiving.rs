@@ -21,7 +21,10 @@ use moorgate_contract::{
     flow::Meter,
     limits::{HEAD_FIELDS, RESPONSE_HEAD_BYTES},
 };
-use moorgate_net::buffer::{poll_read_some, read_some};
+use moorgate_net::{
+    buffer::{poll_read_some, read_some},
+    pace::poll_turn,
+};
 use moorgate_wire::http1::{
     BodyDecoder, Framing, Headers, Method, ResponseFraming, ResponseHead, ResponseStep, may_end_head,
     parse_target_response, response_framing, response_keeps_alive,
@@ -317,6 +320,8 @@ impl Stream {
 
     async fn next(&mut self) -> Result<Option<Bytes>, Broke> {
         let Some(body) = &mut self.body else { return Ok(None) };
+        // Its connection is shared, and keeps nobody's pace.
+        poll_fn(|cx| poll_turn(&self.meter, cx)).await;
         while let Some(frame) = body.frame().await {
             match frame.map_err(|error| broke(&error))?.into_data() {
                 Ok(data) if data.is_empty() => {}

@@ -1,6 +1,7 @@
 //! The way up, toward the target.
 
 use std::{
+    future::poll_fn,
     io::{self, Cursor},
     mem,
     sync::Arc,
@@ -8,6 +9,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use moorgate_contract::flow::Meter;
+use moorgate_net::pace::poll_turn;
 use moorgate_wire::http1::LAST_CHUNK;
 use tokio::{
     io::{AsyncWriteExt as _, WriteHalf},
@@ -67,6 +69,7 @@ impl Sending {
             }
             Self::Http2 { pieces, meter } => {
                 let length = piece.len() as u64;
+                poll_fn(|cx| poll_turn(meter, cx)).await;
                 pieces.send(Some(piece)).await.map_err(|_| Unwanted)?;
                 meter.add_up(length);
                 Ok(())

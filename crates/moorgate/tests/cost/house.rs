@@ -17,6 +17,7 @@ use moorgate_contract::{
     policy::Policy,
     route::{Mode, Route, RouteId},
     snapshot::{Site, Snapshot},
+    usage::ReportSink,
 };
 use moorgate_keys::LocalCa;
 use moorgate_net::{connect::Connector, listener, presence::PresenceWatch, resolver::Resolver, workers::Workers};
@@ -47,6 +48,11 @@ pub(crate) struct House {
 impl House {
     /// One worker, one account, two routes.
     pub(crate) fn new() -> Self {
+        Self::with(|_| {}, Arc::new(drop))
+    }
+
+    /// The same with edited rules, and its reports.
+    pub(crate) fn with(edit: impl FnOnce(&mut Snapshot), reports: ReportSink) -> Self {
         let origin = origin();
         let site = Site {
             gateway: "moorgate-test".into(),
@@ -56,11 +62,11 @@ impl House {
         };
         let mut snapshot = Snapshot::empty(Arc::new(site), Pepper::new([7; 32]));
         fill(&mut snapshot, origin);
+        edit(&mut snapshot);
         let limits = Limits::default();
         let presence = PresenceWatch::start(Vec::new()).unwrap();
         let connector = Connector::new(Resolver::new(&[]).unwrap(), presence, &limits);
-        let sink = Arc::new(drop);
-        let gateway = Arc::new(Gateway::new(Arc::new(snapshot), connector, limits, terminators(), 1, sink));
+        let gateway = Arc::new(Gateway::new(Arc::new(snapshot), connector, limits, terminators(), 1, reports));
         let bound = [Listener::InboundTls, Listener::InboundHttp, Listener::OutboundHttp, Listener::OutboundSocks]
             .map(|listener| (listener, listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0)));
         let [passthrough, http, connect, socks] = bound.each_ref().map(|(_, socket)| socket.local_addr().unwrap());
