@@ -58,9 +58,19 @@ impl Quotas {
         Self { grace_percent: 0, ..*self } == Self::default()
     }
 
-    fn with_grace(&self, quota: u64) -> u64 {
-        let grace = u128::from(quota) * u128::from(self.grace_percent) / 100;
-        quota.saturating_add(u64::try_from(grace).unwrap_or(u64::MAX))
+    /// How far a counter may run that stands at `at`, with `left` of `quota` left, and the grace beyond it.
+    fn most(&self, at: u64, left: Option<i64>, quota: Option<u64>) -> u64 {
+        let (Some(left), Some(quota)) = (left, quota) else { return UNLIMITED };
+        let most = i128::from(at) + i128::from(left) + i128::from(self.grace(quota));
+        u64::try_from(most.max(0)).unwrap_or(UNLIMITED - 1)
+    }
+
+    fn grace(&self, quota: u64) -> u64 {
+        u64::try_from(u128::from(quota) * u128::from(self.grace_percent) / 100).unwrap_or(u64::MAX)
+    }
+
+    fn with_grace(&self, quota: Option<u64>) -> u64 {
+        quota.map_or(UNLIMITED, |quota| quota.saturating_add(self.grace(quota)))
     }
 }
 
@@ -73,13 +83,15 @@ pub struct Spent {
     pub bytes: u64,
 }
 
-/// How far an account's counters may run: values of the scale of [`Spent`], without grace. `None`: without limit.
+/// How far an account's counters may run. `None`: without limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Requests.
-    pub requests: Option<u64>,
+    /// What the counters were when it was worked out.
+    pub at: Spent,
+    /// Requests that were left then, without grace; below zero: spent beyond the quota.
+    pub requests: Option<i64>,
     /// Bytes.
-    pub bytes: Option<u64>,
+    pub bytes: Option<i64>,
     /// When the month ends, and the next one's quotas begin.
     pub until: Timestamp,
 }
@@ -111,7 +123,7 @@ impl Eq for Quota {}
 struct Live {
     requests: AtomicU64,
     bytes: AtomicU64,
-    /// How far each may run, without grace.
+    /// How far each may run, the grace included.
     most_requests: AtomicU64,
     most_bytes: AtomicU64,
     /// The month's end, in microseconds since the epoch; 0: nobody has said so yet.
@@ -129,8 +141,8 @@ impl Quota {
         let live = Live {
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            most_requests: AtomicU64::new(quotas.requests_per_month.unwrap_or(UNLIMITED)),
-            most_bytes: AtomicU64::new(quotas.bytes_per_month.unwrap_or(UNLIMITED)),
+            most_requests: AtomicU64::new(quotas.with_grace(quotas.requests_per_month)),
+            most_bytes: AtomicU64::new(quotas.with_grace(quotas.bytes_per_month)),
             until: AtomicU64::new(0),
             granting: Mutex::default(),
             paid_until: AtomicU64::new(0),
@@ -148,8 +160,11 @@ impl Quota {
             let _granting = live.granting.lock().unwrap_or_else(PoisonError::into_inner);
             let (new, old) = (&self.quotas, &old.quotas);
             live.pace.set(new.bytes_per_second);
-            shift(&live.most_requests, &live.requests, old.requests_per_month, new.requests_per_month);
-            shift(&live.most_bytes, &live.bytes, old.bytes_per_month, new.bytes_per_month);
+            let shift = |most: &AtomicU64, spent: &AtomicU64, quota: fn(&Quotas) -> Option<u64>| {
+                shift(most, spent, old.with_grace(quota(old)), new.with_grace(quota(new)));
+            };
+            shift(&live.most_requests, &live.requests, |quotas| quotas.requests_per_month);
+            shift(&live.most_bytes, &live.bytes, |quotas| quotas.bytes_per_month);
         }
         Self { quotas: self.quotas, live }
     }
@@ -164,20 +179,15 @@ impl Quota {
         Spent { requests: self.live.requests.load(Relaxed), bytes: self.live.bytes.load(Relaxed) }
     }
 
-    /// How far the counters may run, as granted last or as the data plane granted itself; `None` before the first month
-    /// was begun.
-    pub fn granted(&self) -> Option<Grant> {
-        let _granting = self.live.granting.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = Some(self.live.until.load(Acquire)).filter(|until| *until > 0)?;
-        let limit = |most: &AtomicU64| Some(most.load(Relaxed)).filter(|most| *most != UNLIMITED);
-        let (requests, bytes) = (limit(&self.live.most_requests), limit(&self.live.most_bytes));
-        Some(Grant { requests, bytes, until: Timestamp(until) })
-    }
-
     /// Says how far the counters may run from now on.
     pub fn grant(&self, grant: Grant) {
         let _granting = self.live.granting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.live.allow(grant.requests.unwrap_or(UNLIMITED), grant.bytes.unwrap_or(UNLIMITED), grant.until.0.max(1));
+        let (quotas, at) = (&self.quotas, grant.at);
+        self.live.allow(
+            quotas.most(at.requests, grant.requests, quotas.requests_per_month),
+            quotas.most(at.bytes, grant.bytes, quotas.bytes_per_month),
+            grant.until.0.max(1),
+        );
     }
 
     /// Gives those that wait for the account's pace their part of what has come in since. `true`: it must
@@ -202,7 +212,7 @@ impl Quota {
     pub fn take_request(&self, account: &str, now: Timestamp) -> Result<(), Failure> {
         self.begin_month(now);
         let refused = |spent: SpentUp| Err(self.refused(account, spent, now));
-        let most = self.quotas.with_grace(self.live.most_requests.load(Relaxed));
+        let most = self.live.most_requests.load(Relaxed);
         if self.live.requests.load(Relaxed) >= most {
             return refused(SpentUp::RequestsPerMonth);
         }
@@ -228,7 +238,7 @@ impl Quota {
 
     fn is_over_bytes(&self) -> bool {
         let most = self.live.most_bytes.load(Relaxed);
-        most != UNLIMITED && self.live.bytes.load(Relaxed) >= self.quotas.with_grace(most)
+        most != UNLIMITED && self.live.bytes.load(Relaxed) >= most
     }
 
     /// Begins a month by itself where the last one is over and nobody granted anything.
@@ -250,7 +260,7 @@ impl Quota {
         }
         let over = (now.0 - until) / month + 1;
         let spent = self.spent();
-        let further = |spent: u64, quota: Option<u64>| quota.map_or(UNLIMITED, |quota| spent.saturating_add(quota));
+        let further = |spent: u64, quota: Option<u64>| spent.saturating_add(self.quotas.with_grace(quota));
         live.allow(
             further(spent.requests, self.quotas.requests_per_month),
             further(spent.bytes, self.quotas.bytes_per_month),
@@ -277,12 +287,16 @@ impl Quota {
 }
 
 /// Carries a change of a quota over to how far its counter may run.
-fn shift(most: &AtomicU64, spent: &AtomicU64, old: Option<u64>, new: Option<u64>) {
+fn shift(most: &AtomicU64, spent: &AtomicU64, old: u64, new: u64) {
     let granted = most.load(Relaxed);
     let most_now = match (old, new) {
-        (_, None) => UNLIMITED,
-        (Some(old), Some(new)) if granted != UNLIMITED => granted.saturating_sub(old).saturating_add(new),
-        (_, Some(new)) => spent.load(Relaxed).saturating_add(new),
+        (_, UNLIMITED) => UNLIMITED,
+        (UNLIMITED, new) => spent.load(Relaxed).saturating_add(new),
+        (old, new) if granted != UNLIMITED => {
+            let moved = i128::from(granted) + i128::from(new) - i128::from(old);
+            u64::try_from(moved.max(0)).unwrap_or(UNLIMITED - 1)
+        }
+        (_, new) => spent.load(Relaxed).saturating_add(new),
     };
     most.store(most_now, Relaxed);
 }

@@ -89,8 +89,11 @@ fn a_month_counts_from_zero_until_somebody_grants_and_tolerates_its_grace() {
     assert_eq!(u64::from(after), OWN_MONTH.as_secs());
     assert!(said.contains("10 requests per month; free again in 31 days"), "{said}");
 
-    quota.grant(Grant { requests: Some(20), bytes: None, until: at(1_500) });
-    for _ in 12..24 {
+    // Two beyond the quota, and within its grace; then ten more.
+    quota.grant(Grant { at: quota.spent(), requests: Some(-2), bytes: None, until: at(1_500) });
+    assert!(quota.take_request("acme", NOW).is_err());
+    quota.grant(Grant { at: quota.spent(), requests: Some(8), bytes: None, until: at(1_500) });
+    for _ in 12..22 {
         quota.take_request("acme", NOW).unwrap();
     }
     assert_eq!(refusal(&quota, NOW).0, 2, "whole seconds, and none too early");
@@ -110,7 +113,9 @@ fn a_month_that_control_does_not_renew_begins_by_itself() {
     assert!(quota.is_beyond_grace(month()));
     assert!(!quota.is_beyond_grace(later));
     assert_eq!(two(later), 2);
-    assert_eq!(quota.granted().unwrap(), Grant { requests: Some(6), bytes: Some(200), until: later.after(OWN_MONTH) });
+    let live = &quota.live;
+    assert_eq!((live.most_requests.load(Relaxed), live.most_bytes.load(Relaxed)), (6, 200));
+    assert_eq!(live.until.load(Relaxed), later.after(OWN_MONTH).0);
 }
 
 #[test]
@@ -121,14 +126,14 @@ fn bytes_are_refused_and_open_tunnels_cut_beyond_the_grace() {
     quota.spend_bytes(1);
     assert!(quota.is_beyond_grace(NOW));
     assert!(refusal(&quota, NOW).1.contains("1000 bytes per month"));
-    quota.grant(Grant { requests: None, bytes: None, until: month() });
+    quota.grant(Grant { at: quota.spent(), requests: None, bytes: None, until: month() });
     assert!(!quota.is_beyond_grace(NOW) && quota.take_request("acme", NOW).is_ok());
 }
 
 #[test]
 fn edited_quotas_keep_what_was_spent() {
     let old = Quota::new(Quotas { requests_per_month: Some(2), ..Quotas::default() });
-    old.grant(Grant { requests: Some(2), bytes: None, until: month() });
+    old.grant(Grant { at: old.spent(), requests: Some(2), bytes: None, until: month() });
     (0..2).for_each(|_| old.take_request("acme", NOW).unwrap());
     assert!(old.take_request("acme", NOW).is_err());
 
@@ -158,4 +163,17 @@ fn many_at_once_are_let_through_exactly_as_often_as_was_granted() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!((through, quota.spent().requests), (1_000, 1_000));
+}
+
+#[test]
+fn what_a_run_before_spent_beyond_the_quota_is_taken_from_the_grace() {
+    let quota = Quota::new(Quotas { bytes_per_month: Some(1_000), grace_percent: 10, ..Quotas::default() });
+    // Fifty of the hundred are spent already, and none by this run.
+    quota.grant(Grant { at: Spent::default(), requests: None, bytes: Some(-50), until: month() });
+    quota.spend_bytes(49);
+    assert!(!quota.is_beyond_grace(NOW));
+    quota.spend_bytes(1);
+    assert!(quota.is_beyond_grace(NOW));
+    quota.grant(Grant { at: Spent::default(), requests: None, bytes: Some(-500), until: month() });
+    assert!(Quota::new(*quota.quotas()).replacing(&quota).is_beyond_grace(NOW));
 }

@@ -144,11 +144,14 @@ impl Inner {
             let own = ledger.spent(month, account.id);
             let other = others.spent.get(&account.id).filter(|_| others.month == month).copied().unwrap_or_default();
             let (quotas, spent) = (quota.quotas(), quota.spent());
-            let rest =
-                |spent: u64, limit: Option<u64>, used: u64| limit.map(|limit| (spent + limit).saturating_sub(used));
+            let left = |limit: Option<u64>, used: u64| {
+                let end = if limit.is_some_and(|limit| used > limit) { i64::MIN } else { i64::MAX };
+                limit.map(|limit| limit.checked_signed_diff(used).unwrap_or(end))
+            };
             quota.grant(Grant {
-                requests: rest(spent.requests, quotas.requests_per_month, own.requests + other.requests),
-                bytes: rest(spent.bytes, quotas.bytes_per_month, own.bytes + other.bytes),
+                at: spent,
+                requests: left(quotas.requests_per_month, own.requests + other.requests),
+                bytes: left(quotas.bytes_per_month, own.bytes + other.bytes),
                 until,
             });
         }

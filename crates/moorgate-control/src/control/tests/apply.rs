@@ -145,7 +145,7 @@ async fn what_is_wrong_is_said_with_its_line_and_nothing_is_applied() {
         ("[tiers.\"A B\"]", "line 1: \"A B\" is no name for a tier"),
         ("a = 1", "line 1: there is no section \"a\""),
         ("[accounts.acme]\ntier = \"none\"", "line 1: account acme: there is no tier \"none\""),
-        ("[accounts.acme]\npolicy = [\n  \"deny a\",\n  \"permit b\"]", "line 4: \"permit b\" is no rule"),
+        ("[accounts.acme]\npolicy = [\n  \"deny a\",\n  \"permit b\"]", "line 2: \"permit b\" is no rule"),
         ("[accounts.acme]\negress = [\"203.0.113.99\"]", "line 1: account acme: no egress addresses"),
         ("[accounts.acme\n", "line 1: "),
         (&route("origins = [{ url = \"ftp://a\" }]"), "line 6: \"ftp://a\" is no forwarding URL"),

@@ -17,13 +17,8 @@ use crate::{
 fn postgresql_behaves_as_sqlite_does() {
     let server = Postgres::start();
     let mut tests = Command::new(std::env::current_exe().unwrap());
-    tests.args([
-        "control::tests::changes",
-        "control::tests::routes",
-        "control::tests::certificates",
-        "control::tests::audit",
-        "explain::",
-    ]);
+    let modules = ["apply", "audit", "certificates", "changes", "routes", "secrets", "tenants"];
+    tests.args(modules.map(|module| format!("control::tests::{module}"))).arg("explain::");
     tests.args(["--skip", "::file::", "--test-threads", "4"]);
     let url = server.url("");
     let done = tests.env("RUST_BACKTRACE", "0").env(SERVER, url.trim_end_matches('/')).output().unwrap();
