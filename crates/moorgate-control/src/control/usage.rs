@@ -144,8 +144,9 @@ impl Inner {
             let own = ledger.spent(month, account.id);
             let other = others.spent.get(&account.id).filter(|_| others.month == month).copied().unwrap_or_default();
             let (quotas, spent) = (quota.quotas(), quota.spent());
-            let rest =
-                |spent: u64, limit: Option<u64>, used: u64| limit.map(|limit| (spent + limit).saturating_sub(used));
+            let rest = |spent: u64, limit: Option<u64>, used: u64| {
+                limit.map(|limit| spent.saturating_add(limit).saturating_sub(used))
+            };
             quota.grant(Grant {
                 requests: rest(spent.requests, quotas.requests_per_month, own.requests + other.requests),
                 bytes: rest(spent.bytes, quotas.bytes_per_month, own.bytes + other.bytes),
