@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use moorgate_control::ControlError;
+use moorgate_control::{ControlError, Invalid};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -120,7 +120,9 @@ impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let case = match &error {
             ControlError::NotFound { .. } => Case::NotFound,
-            ControlError::Exists { .. } | ControlError::NotServed { .. } => Case::Conflict,
+            ControlError::Exists { .. }
+            | ControlError::NotServed { .. }
+            | ControlError::Invalid(Invalid::TierInUse { .. }) => Case::Conflict,
             ControlError::Invalid(_) => Case::Invalid,
             ControlError::StoreDown(_) => Case::StoreDown,
             _ => Case::Internal,

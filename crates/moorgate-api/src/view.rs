@@ -1,7 +1,12 @@
 //! The JSON of the API: what goes over it, both ways. Times are RFC 3339 in UTC.
 
+mod audit;
+mod credential;
 mod flow;
+mod gateway;
 mod route;
+mod tier;
+mod usage;
 
 use std::{
     fmt,
@@ -17,11 +22,16 @@ use moorgate_contract::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub use audit::{AuditEntry, AuditVerdict, Who};
+pub use credential::{AddCredential, ChangeCredential, Credential, NewCredential, Rotate};
 pub use flow::{FlowLine, FlowView};
+pub use gateway::GatewayState;
 pub use route::{
     AddCertificate, AddRoute, Certificate, ChangeRoute, ExplainedOrigin, ExplainedRoute, LOCAL_CA, Route,
     RouteCertificate, RouteOrigin, RoutePath,
 };
+pub use tier::{Quota, Quotas, Spent, Tier};
+pub use usage::{UsageQuery, UsageRow};
 
 /// A time as the API writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +64,11 @@ impl<'de> Deserialize<'de> for Time {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// Tells `null` from a field that is not there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// What a token may do. `write` includes `read`.
@@ -98,6 +113,10 @@ pub struct Account {
     pub open: usize,
     /// Whether traffic is served for it: not so when what is stored of it can't be used; the gateway's log says why.
     pub served: bool,
+    /// Its tier; none: no quotas.
+    pub tier: Option<String>,
+    /// What its tier allows, and what it has spent of that this month.
+    pub quota: Option<Quota>,
 }
 
 /// A new account.
@@ -116,45 +135,10 @@ pub struct ChangeAccount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub egress: Option<Vec<IpAddr>>,
-}
-
-/// A credential.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Credential {
-    /// The proxy username.
-    pub username: String,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
-    pub created: Time,
-    /// How many passwords are valid: two while a rotation overlaps.
-    pub passwords: usize,
-    /// Until when the old password of a rotation works.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub overlap_until: Option<Time>,
-}
-
-/// A credential with its password, which is shown this once.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NewCredential {
-    /// The proxy username.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
-impl fmt::Debug for NewCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NewCredential").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-/// How a credential is rotated.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rotate {
-    /// How long the old password still works, in seconds. Left out: not at all.
-    #[serde(default)]
-    pub overlap_seconds: u64,
+    /// Another tier; null: none, and so no quotas. Left out: as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    pub tier: Option<Option<String>>,
 }
 
 /// A token of the API.

@@ -60,6 +60,6 @@ pub use settings::{Itself, Plane, Settings, Start};
 pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
     AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,
-    EgressView, ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, RefusalView, Scope,
-    Status, TierView, TokenView, Who,
+    EgressView, ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, QuotaView, RefusalView,
+    Scope, Status, TierView, TokenView, Who,
 };

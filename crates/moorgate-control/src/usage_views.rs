@@ -39,6 +39,25 @@ pub enum GroupBy {
     All,
 }
 
+impl GroupBy {
+    /// Every one of them.
+    pub const ALL: [Self; 7] =
+        [Self::Account, Self::Credential, Self::Route, Self::Host, Self::Egress, Self::Hour, Self::All];
+
+    /// In a word, as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Credential => "credential",
+            Self::Route => "route",
+            Self::Host => "host",
+            Self::Egress => "egress",
+            Self::Hour => "hour",
+            Self::All => "all",
+        }
+    }
+}
+
 /// A row of usage: what it is of, and how much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UsageRow {

@@ -2,7 +2,7 @@
 //!
 //! It speaks plain HTTP, which the API has on loopback only.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
@@ -14,13 +14,14 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::view::{
-    Account, AddAccount, AddCertificate, AddRoute, AddToken, Certificate, ChangeAccount, ChangeRoute, Credential,
-    EgressAddress, Explained, ExplainedRoute, FlowView, NewCredential, NewToken, PolicyEdit, PolicyRules, Rotate,
-    Route, Scope, Status, Token, WhyFlow,
+    Account, AddAccount, AddCredential, AddToken, ChangeAccount, ChangeCredential, Credential, EgressAddress,
+    Explained, FlowView, NewCredential, NewToken, PolicyEdit, PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
 };
 
 mod error;
 mod follow;
+mod routes;
+mod tenants;
 mod url;
 
 pub use error::ClientError;
@@ -86,12 +87,12 @@ impl Client {
         self.send(Method::POST, &Path::of(["accounts"]), &AddAccount { name: name.into() }).await
     }
 
-    /// Sets an account's egress addresses; none: back to the gateway's first two.
+    /// Changes an account.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn set_egress(&self, account: &str, egress: Vec<IpAddr>) -> Result<Account, ClientError> {
-        self.send(Method::PATCH, &Path::of(["accounts", account]), &ChangeAccount { egress: Some(egress) }).await
+    pub async fn change_account(&self, account: &str, change: &ChangeAccount) -> Result<Account, ClientError> {
+        self.send(Method::PATCH, &Path::of(["accounts", account]), change).await
     }
 
     /// Removes an account with all that it has; its open flows are cut.
@@ -114,9 +115,24 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn add_credential(&self, account: &str) -> Result<NewCredential, ClientError> {
-        let path = Path::of(["accounts", account, "credentials"]);
-        self.read(self.request(Method::POST, &path, Bytes::new())?).await
+    pub async fn add_credential(&self, account: &str, add: &AddCredential) -> Result<NewCredential, ClientError> {
+        self.send(Method::POST, &Path::of(["accounts", account, "credentials"]), add).await
+    }
+
+    /// Changes a credential, its passwords aside. `cut`: open flows that its new policy refuses are cut.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn change_credential(
+        &self,
+        account: &str,
+        username: &str,
+        change: &ChangeCredential,
+        cut: bool,
+    ) -> Result<Credential, ClientError> {
+        let mut path = Path::of(["accounts", account, "credentials", username]);
+        path.ask("cut", cut.then_some("true"));
+        self.send(Method::PATCH, &path, change).await
     }
 
     /// Gives a credential a new password; the old one works for `overlap` more.
@@ -191,92 +207,6 @@ impl Client {
         self.delete(&Path::of(["tokens", id])).await
     }
 
-    /// Every route that the token may see, or those of one account.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn routes(&self, account: Option<&str>) -> Result<Vec<Route>, ClientError> {
-        let mut path = Path::of(["routes"]);
-        path.ask("account", account);
-        self.list(&path).await
-    }
-
-    /// One route.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn route(&self, domain: &str) -> Result<Route, ClientError> {
-        self.get(&Path::of(["routes", domain])).await
-    }
-
-    /// Makes a route; it is served when this returns.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn add_route(&self, add: &AddRoute) -> Result<Route, ClientError> {
-        self.send(Method::POST, &Path::of(["routes"]), add).await
-    }
-
-    /// Changes a route.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn change_route(&self, domain: &str, change: &ChangeRoute) -> Result<Route, ClientError> {
-        self.send(Method::PATCH, &Path::of(["routes", domain]), change).await
-    }
-
-    /// Removes a route; its open flows are cut.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn remove_route(&self, domain: &str) -> Result<(), ClientError> {
-        self.delete(&Path::of(["routes", domain])).await
-    }
-
-    /// What a client of a domain would meet: one that comes from `client`, or one that may come.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn explain_route(&self, domain: &str, client: Option<IpAddr>) -> Result<ExplainedRoute, ClientError> {
-        let mut path = Path::of(["routes", domain, "explain"]);
-        path.ask("client", client.map(|client| client.to_string()).as_deref());
-        self.get(&path).await
-    }
-
-    /// Every certificate that the token may see, or those of one account.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn certificates(&self, account: Option<&str>) -> Result<Vec<Certificate>, ClientError> {
-        let mut path = Path::of(["certificates"]);
-        path.ask("account", account);
-        self.list(&path).await
-    }
-
-    /// One certificate.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn certificate(&self, domain: &str) -> Result<Certificate, ClientError> {
-        self.get(&Path::of(["certificates", domain])).await
-    }
-
-    /// Adds a domain's certificate, or replaces it.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn add_certificate(&self, domain: &str, add: &AddCertificate) -> Result<Certificate, ClientError> {
-        self.send(Method::PUT, &Path::of(["certificates", domain]), add).await
-    }
-
-    /// Removes a certificate.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn remove_certificate(&self, domain: &str) -> Result<(), ClientError> {
-        self.delete(&Path::of(["certificates", domain])).await
-    }
-
     /// The egress addresses.
     ///
     /// # Errors
@@ -333,8 +263,8 @@ impl Client {
         self.get(&Path::of(["status"])).await
     }
 
-    /// Every page of a listing, one after the other.
-    async fn list<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>, ClientError> {
+    /// Every page of a listing, one after the other, until there are `most` rows.
+    async fn list_most<T: DeserializeOwned>(&self, path: &Path, most: usize) -> Result<Vec<T>, ClientError> {
         let (mut rows, mut path) = (Vec::new(), path.clone());
         for _ in 0..PAGES {
             let response = self.open(self.request(Method::GET, &path, Bytes::new())?).await?;
@@ -342,12 +272,19 @@ impl Client {
             let page: Vec<T> = self.parse(&self.collect(response).await?)?;
             rows.extend(page);
             match next {
-                None => return Ok(rows),
-                Some(next) => path = next,
+                Some(next) if rows.len() < most => path = next,
+                _ => {
+                    rows.truncate(most);
+                    return Ok(rows);
+                }
             }
         }
         let source = format!("it has more than {PAGES} pages").into();
         Err(ClientError::CutShort { gateway: self.base.to_string(), source })
+    }
+
+    async fn list<T: DeserializeOwned>(&self, path: &Path) -> Result<Vec<T>, ClientError> {
+        self.list_most(path, usize::MAX).await
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ClientError> {

@@ -2,7 +2,7 @@
 //! kept from undoing what it has not seen.
 //!
 //! A tag has two halves, `"SET-ALL"`: SHA-256 of the representation without what is measured (open connections, the
-//! standing of origins), and of all of it. `If-None-Match` compares the whole tag, so a reader misses nothing.
+//! standing of origins, what was spent), and of all of it. `If-None-Match` compares the whole tag, so a reader misses nothing.
 //! `If-Match` compares the first half: traffic alone must not keep a writer from its change.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::problem::{Case, Problem};
 /// The longest representation that gets a tag, in bytes: a route with every setting at its limit, escaped.
 const REPRESENTATION_BYTES: usize = 8 << 20;
 /// Fields that are measured, not set, wherever they stand.
-const MEASURED: [&str; 2] = ["open", "standing"];
+const MEASURED: [&str; 6] = ["open", "standing", "spent", "last_used", "last_client", "seen"];
 
 /// What conditions are judged by.
 #[derive(Clone)]

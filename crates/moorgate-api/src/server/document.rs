@@ -3,7 +3,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{Method, header};
-use moorgate_control::Scope;
+use moorgate_control::{GroupBy, Scope};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
 
@@ -19,12 +19,15 @@ use crate::problem::MEDIA_TYPE;
 const BOUNDS: &str = include_str!("document/bounds.json");
 
 /// Listings, with the pattern of their cursors.
-const LISTINGS: [(&str, &str); 6] = [
+const LISTINGS: [(&str, &str); 8] = [
     ("/api/v1/accounts", "^a([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/accounts/{account}/credentials", "^c([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/tokens", "^t([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/routes", "^r([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/certificates", "^x([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/tiers", "^i([0-7][0-9a-f]){1,255}$"),
+    // A number in it.
+    ("/api/v1/audit", "^u(3[0-9]){1,15}$"),
     // A flow's id in it: thirteen letters and digits.
     ("/api/v1/flows", "^f(3[0-9]|6[1-6])(3[0-9]|6[1-8abde]|7[0-46-9a]){12}$"),
 ];
@@ -149,7 +152,9 @@ fn bounds_of(name: &str) -> Value {
     match name {
         "port" => json!({"minimum": 0, "maximum": 65535}),
         "client" => json!({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
-        "account" | "domain" => json!({"format": name}),
+        "account" | "domain" | "tier" => json!({"format": name}),
+        "since" | "until" => json!({"format": "date-time"}),
+        "by" => json!({"enum": GroupBy::ALL}),
         _ => json!({}),
     }
 }
@@ -168,7 +173,11 @@ fn refusals(method: &Method, path: &str, operation: &mut Value) {
     );
     let asks = reads_body || !writes || path.ends_with("/policy") || *method == Method::POST;
     let plain = ["/api/v1/egress", "/api/v1/tokens"].contains(&path) && !writes;
-    let judged = reads_body || path.contains("{domain}") || path.ends_with("explain") || *method == Method::POST;
+    let judged = reads_body
+        || path.contains("{domain}")
+        || path.ends_with("explain")
+        || path.ends_with("usage")
+        || *method == Method::POST;
     for (can, status, said) in [
         (asks, "400", "The query, a header or the body can't be read"),
         (true, "401", "No token, or one that is unknown"),

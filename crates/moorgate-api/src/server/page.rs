@@ -26,6 +26,8 @@ pub(super) enum Listing {
     Routes,
     Certificates,
     Flows,
+    Tiers,
+    Audit,
 }
 
 impl Listing {
@@ -38,6 +40,8 @@ impl Listing {
             Self::Routes => 'r',
             Self::Certificates => 'x',
             Self::Flows => 'f',
+            Self::Tiers => 'i',
+            Self::Audit => 'u',
         }
     }
 }

@@ -12,7 +12,7 @@ use moorgate_control::{
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::ToSchema;
 
-use super::{ExplainedStep, Refusal, Time};
+use super::{ExplainedStep, Refusal, Time, given};
 
 /// A route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -222,10 +222,6 @@ pub struct ChangeRoute {
 }
 
 /// Tells `null` from a field that is not there.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 impl From<ChangeRoute> for RouteChange {
     fn from(change: ChangeRoute) -> Self {
         Self {

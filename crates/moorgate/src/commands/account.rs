@@ -24,7 +24,8 @@ pub(super) async fn run(client: &Client, command: Account) -> Result<(), Command
             answer(json, &account, || show(&account))
         }
         Account::Set { name, egress, json } => {
-            let account = client.set_egress(&name, egress.0).await?;
+            let account =
+                client.change_account(&name, &view::ChangeAccount { egress: Some(egress.0), tier: None }).await?;
             let said =
                 format!("account {name} leaves from {} from now on; open connections stay\n", egress_of(&account));
             answer(json, &account, || said)

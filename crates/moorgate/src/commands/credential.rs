@@ -26,7 +26,9 @@ use crate::{
 pub(super) async fn run(gateway: &Gateway, command: Credential) -> Result<(), CommandError> {
     let client = &gateway.client;
     match command {
-        Credential::Add { account, json } => show_new(gateway, &client.add_credential(&account).await?, json),
+        Credential::Add { account, json } => {
+            show_new(gateway, &client.add_credential(&account, &view::AddCredential::default()).await?, json)
+        }
         Credential::List { account, json } => {
             let credentials = client.credentials(&account).await?;
             answer(json, &credentials, || list(&account, &credentials))

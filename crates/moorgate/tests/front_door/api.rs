@@ -14,6 +14,8 @@ const SEED: &str = "7";
 fn furnished() -> Gateway {
     let gateway = Setup::default().start();
     gateway.cli(&["account", "add", "acme"]);
+    let gold = serde_json::json!({ "requests_per_month": 1_000_000 });
+    assert_eq!(crate::talk::api(&gateway, "PUT", "/api/v1/tiers/gold", Some(&gold)).0, 200);
     gateway.cli(&["credential", "add", "acme"]);
     gateway.cli(&["route", "add", "app.example.com", "http://127.0.0.1:9", "--mode", "terminate", "--account", "acme"]);
     gateway

@@ -27,6 +27,8 @@ fn view(api: &ApiState, account: AccountView) -> Account {
         rules: served.as_ref().map_or(0, |served| served.policy.rules().len()),
         open: served.as_ref().map_or(0, |served| served.load.taken()),
         served: account.served,
+        tier: account.tier,
+        quota: account.quota.map(Into::into),
         name: account.name,
     }
 }
@@ -70,7 +72,7 @@ pub(super) async fn show_account(State(api): State<ApiState>, Path(name): Path<S
     Ok(axum::Json(view(&api, account)))
 }
 
-/// Changes an account. New connections leave by the new rules at once; open ones stay.
+/// Changes an account: its egress addresses, its tier. New connections follow at once; open ones stay.
 #[utoipa::path(patch, path = "/api/v1/accounts/{account}", tag = "accounts", request_body = ChangeAccount,
     params(("account" = String, Path, description = "The account's name")),
     responses((status = OK, body = Account)))]
@@ -79,7 +81,7 @@ pub(super) async fn change_account(
     Path(name): Path<String>,
     Json(change): Json<ChangeAccount>,
 ) -> Answer<Account> {
-    let account = api.control.set_account(&name, AccountChange { egress: change.egress, tier: None }).await?;
+    let account = api.control.set_account(&name, AccountChange { egress: change.egress, tier: change.tier }).await?;
     Ok(axum::Json(view(&api, account)))
 }
 

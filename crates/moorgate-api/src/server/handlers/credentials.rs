@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::{extract::State, response::Response};
 use http::{StatusCode, Uri};
-use moorgate_control::{CredentialChange, CredentialView, NewCredential, What};
+use moorgate_control::{NewCredential, What};
+use serde::Deserialize;
 
 use super::{
     Answer,
@@ -14,10 +15,10 @@ use crate::{
     problem::Problem,
     server::{
         ApiState,
-        extract::{Acting, Json, Path, Query},
+        extract::{Acting, Flag, Json, Path, Query},
         page::{Listing, by_time},
     },
-    view::{self, Credential, Rotate, Time},
+    view::{self, AddCredential, ChangeCredential, Credential, Rotate},
 };
 
 /// Lists an account's credentials, without passwords.
@@ -33,17 +34,8 @@ pub(super) async fn list_credentials(
     let page = part.page(Listing::Credentials)?;
     let credentials = api.control.list_credentials(&account).await?;
     let rows = page.choose(credentials, |credential| by_time(credential.created, &credential.username));
-    let rows: Vec<Credential> = rows.into_iter().map(view).collect();
+    let rows: Vec<Credential> = rows.into_iter().map(Credential::from).collect();
     page.answer(&uri, &rows, |credential| by_time(credential.created.0, &credential.username))
-}
-
-fn view(credential: CredentialView) -> Credential {
-    Credential {
-        username: credential.username,
-        created: Time(credential.created),
-        passwords: credential.passwords,
-        overlap_until: credential.overlap_until.map(Time),
-    }
 }
 
 /// Shows one credential, without its passwords.
@@ -56,18 +48,41 @@ pub(super) async fn show_credential(
 ) -> Answer<Credential> {
     let mut credentials = api.control.list_credentials(&account).await?.into_iter();
     let found = credentials.find(|credential| credential.username == username);
-    found.map(|credential| axum::Json(view(credential))).ok_or_else(|| absent(What::Credential, &username))
+    found.map(|credential| axum::Json(credential.into())).ok_or_else(|| absent(What::Credential, &username))
 }
 
 /// Makes a credential. The password is shown this once.
-#[utoipa::path(post, path = "/api/v1/accounts/{account}/credentials", tag = "credentials",
+#[utoipa::path(post, path = "/api/v1/accounts/{account}/credentials", tag = "credentials", request_body = AddCredential,
     params(("account" = String, Path, description = "The account's name")),
     responses((status = CREATED, body = view::NewCredential)))]
 pub(super) async fn add_credential(
     Acting(api): Acting,
     Path(account): Path<String>,
+    Json(add): Json<AddCredential>,
 ) -> Result<(StatusCode, axum::Json<NewCredential>), Problem> {
-    Ok((StatusCode::CREATED, axum::Json(api.control.add_credential(&account, CredentialChange::default()).await?)))
+    Ok((StatusCode::CREATED, axum::Json(api.control.add_credential(&account, add.into()).await?)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edit {
+    #[serde(default)]
+    cut: Flag,
+}
+
+/// Changes a credential; its passwords stay. Open flows stay too, unless `cut` and its new policy refuses them.
+#[utoipa::path(patch, path = "/api/v1/accounts/{account}/credentials/{username}", tag = "credentials", request_body = ChangeCredential,
+    params(("account" = String, Path, description = "The account's name"), ("username" = String, Path, description = "The proxy username"),
+        ("cut" = Option<bool>, Query, description = "Cut open flows that its new policy refuses")),
+    responses((status = OK, body = Credential)))]
+pub(super) async fn change_credential(
+    Acting(api): Acting,
+    Path((account, username)): Path<(String, String)>,
+    Query(edit): Query<Edit>,
+    Json(change): Json<ChangeCredential>,
+) -> Answer<Credential> {
+    let change = change.change(edit.cut.0);
+    Ok(axum::Json(api.control.set_credential(&account, &username, change).await?.into()))
 }
 
 /// Gives a credential a new password, shown this once. The old one works for the overlap; then its open flows are cut.

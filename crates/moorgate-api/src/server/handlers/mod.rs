@@ -6,16 +6,20 @@ use super::ApiState;
 use crate::problem::Problem;
 
 mod accounts;
+mod audit;
 mod certificates;
 mod credentials;
 mod egress;
 mod explain;
 mod flows;
+mod gateways;
 pub(super) mod health;
 mod owned;
 mod policy;
 mod routes;
+mod tiers;
 mod tokens;
+mod usage;
 
 /// Where the API describes itself.
 pub(super) const OPENAPI: &str = "/api/v1/openapi.json";
@@ -29,7 +33,7 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(accounts::list_accounts, accounts::add_account))
         .routes(routes!(accounts::show_account, accounts::change_account, accounts::remove_account))
         .routes(routes!(credentials::list_credentials, credentials::add_credential))
-        .routes(routes!(credentials::show_credential, credentials::revoke_credential))
+        .routes(routes!(credentials::show_credential, credentials::change_credential, credentials::revoke_credential))
         .routes(routes!(credentials::rotate_credential))
         .routes(routes!(policy::show_policy, policy::set_policy))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
@@ -44,6 +48,13 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
             certificates::remove_certificate
         ))
         .routes(routes!(egress::list_egress))
+        .routes(routes!(tiers::list_tiers))
+        .routes(routes!(tiers::show_tier, tiers::set_tier, tiers::remove_tier))
+        .routes(routes!(usage::show_usage))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::verify_audit))
+        .routes(routes!(gateways::list_gateways))
+        .routes(routes!(gateways::show_gateway))
         .routes(routes!(flows::list_flows))
         .routes(routes!(flows::show_flow))
         .routes(routes!(explain::explain_target))

@@ -17,6 +17,7 @@ impl House {
 async fn a_reader_is_spared_what_it_has() {
     let house = House::new().await;
     house.add_route("acme", "app.test").await;
+    house.control.set_tier("gold", Default::default()).await.unwrap();
     let username = house.control.add_credential("acme", Default::default()).await.unwrap().username;
     let token = house.control.add_token(Some("acme"), moorgate_control::Scope::Read).await.unwrap().id;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
@@ -27,6 +28,7 @@ async fn a_reader_is_spared_what_it_has() {
         &format!("tokens/{token}"),
         "routes/app.test",
         "certificates/app.test",
+        "tiers/gold",
         &format!("flows/{flow}"),
         "status",
     ] {
@@ -75,6 +77,25 @@ async fn a_writer_does_not_undo_what_it_has_not_seen() {
     };
     let (_, tag, _) = house.with_header("GET", "accounts/acme/policy", "", "").await;
     assert_eq!((policy(&only_if(&tag)).await, policy(&only_if(&tag)).await), (200, 412));
+}
+
+#[tokio::test]
+async fn what_an_account_spends_keeps_no_writer_from_its_change() {
+    let house = House::new().await;
+    let quotas = moorgate_contract::quota::Quotas { bytes_per_month: Some(1_000_000), ..Default::default() };
+    house.control.set_tier("gold", quotas).await.unwrap();
+    let change = |tier: &str| format!("{{\"tier\":{tier}}}");
+    let (status, _, body) = house.with_header("PATCH", "accounts/acme", "", &change("\"gold\"")).await;
+    assert!(status == 200 && body.contains("\"bytes\":0"), "{body}");
+    let (_, tag, _) = house.with_header("GET", "accounts/acme", "", "").await;
+    house.moves("acme", "a.example", 1_234);
+    // Asked for, so that it is taken in.
+    house.client().usage(&Default::default()).await.unwrap();
+    let (_, read, body) = house.with_header("GET", "accounts/acme", &format!("If-None-Match: {tag}\r\n"), "").await;
+    assert!(read != tag && body.contains("\"bytes\":1234"), "{body}");
+    let only_if = format!("If-Match: {tag}\r\n");
+    assert_eq!(house.with_header("PATCH", "accounts/acme", &only_if, &change("null")).await.0, 200);
+    assert_eq!(house.with_header("PATCH", "accounts/acme", &only_if, &change("\"gold\"")).await.0, 412);
 }
 
 #[tokio::test]

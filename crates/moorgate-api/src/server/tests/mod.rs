@@ -7,6 +7,7 @@ mod limits;
 mod pages;
 mod resources;
 mod routes;
+mod tenants;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -27,6 +28,7 @@ use moorgate_contract::{
     route::{Mode, OriginSpec},
     snapshot::{Site, Snapshot},
     time::Timestamp,
+    usage::{Tally, Usage, Whose},
 };
 use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, RouteChange, Settings};
 use moorgate_keys::{MasterKey, MasterKeys};
@@ -79,6 +81,7 @@ fn ip(text: &str) -> IpAddr {
 struct House {
     _dir: TempDir,
     control: Control,
+    usage: Arc<Mutex<Usage>>,
     address: SocketAddr,
     operator: String,
     ready: Arc<AtomicBool>,
@@ -92,13 +95,13 @@ impl House {
     }
 
     async fn with(limits: Limits) -> Self {
-        let dir = TempDir::new().unwrap();
+        let (dir, usage) = (TempDir::new().unwrap(), Arc::new(Mutex::new(Usage::default())));
         let (control, start) = Control::open(Settings {
             data_dir: dir.path().to_owned(),
             store_url: "sqlite".into(),
             master_keys: MasterKeys { current: MasterKey::parse(&"07".repeat(32)).unwrap(), previous: None },
             gateway: Itself { name: "gateway".into(), ..Itself::default() },
-            usage: Arc::default(),
+            usage: usage.clone(),
             keep_usage: KEEP_USAGE,
             site: Arc::new(Site::default()),
             egress: vec![ip("203.0.113.10"), ip("203.0.113.11")],
@@ -127,7 +130,7 @@ impl House {
             let _ = stopped.await;
         }));
         let operator = start.operator_token.unwrap().token.reveal().to_owned();
-        Self { _dir: dir, control, address, operator, ready, stop: Some(stop), served }
+        Self { _dir: dir, control, usage, address, operator, ready, stop: Some(stop), served }
     }
 
     fn client(&self) -> Client {
@@ -168,6 +171,14 @@ impl House {
         let add = certificate_for(domain);
         let (chain, key) = (add.chain.as_bytes(), add.key.as_bytes());
         self.control.add_certificate(Some(account), domain, chain, key).await.unwrap();
+    }
+
+    /// Has an account move bytes to a host.
+    fn moves(&self, account: &str, host: &str, up: u64) {
+        let account = self.control.snapshot().account(account).map(|account| account.id);
+        let (whose, at) = (Whose { account, ..Whose::default() }, std::time::SystemTime::now().into());
+        let tally = Tally { whose, host: Some(host.into()), egress: None, client: None, at, up, down: 0 };
+        self.usage.lock().unwrap().tally(&tally);
     }
 
     async fn record(&self, number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> FlowId {

@@ -91,6 +91,22 @@ async fn flows_are_read_backwards_in_pages() {
 }
 
 #[tokio::test]
+async fn tiers_and_the_audit_log_are_read_in_pages() {
+    let house = House::new().await;
+    for name in ["silver", "bronze", "gold"] {
+        house.control.set_tier(name, Default::default()).await.unwrap();
+    }
+    assert_eq!(house.walk(&house.operator, "tiers", "name").await, [vec!["bronze", "gold"], vec!["silver"]]);
+    let newest = house.walk(&house.operator, "audit", "name").await;
+    let tiers: Vec<_> = newest.concat().into_iter().take(3).collect();
+    assert_eq!(tiers, ["gold", "bronze", "silver"]);
+    let all = house.control.audit(moorgate_control::AuditFilter { limit: 1_000, ..Default::default() }).await.unwrap();
+    assert_eq!(newest.concat().len(), all.len());
+    assert!(newest.iter().all(|page| !page.is_empty()));
+    assert_eq!(house.client().audit(None, 3).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn a_cursor_shows_nobody_what_is_anothers() {
     let house = House::new().await;
     for domain in ["a.test", "b.test", "c.test"] {

@@ -5,7 +5,7 @@ use moorgate_contract::policy::Effect;
 use super::*;
 use crate::{
     client::ClientError,
-    view::{FlowLine, PolicyRule, PolicyRules, Scope},
+    view::{AddCredential, ChangeAccount, FlowLine, PolicyRule, PolicyRules, Scope},
 };
 
 fn rules(rules: &[(Effect, &str)]) -> PolicyRules {
@@ -21,14 +21,17 @@ async fn an_operator_does_everything_through_the_client() {
     assert_eq!(made.egress, [ip("203.0.113.10"), ip("203.0.113.11")]);
     let names: Vec<_> = client.accounts().await.unwrap().into_iter().map(|account| account.name).collect();
     assert_eq!(names, ["acme", "default", "fresh", "other"]);
-    let set = client.set_egress("fresh", vec![ip("203.0.113.11")]).await.unwrap();
+    let set = client
+        .change_account("fresh", &ChangeAccount { egress: Some(vec![ip("203.0.113.11")]), tier: None })
+        .await
+        .unwrap();
     assert!(set.egress_is_own && set.egress == [ip("203.0.113.11")]);
     let egress = client.egress().await.unwrap();
     let seen: Vec<_> =
         egress.iter().map(|egress| (egress.present, egress.accounts.contains(&"fresh".to_owned()))).collect();
     assert_eq!(seen, [(true, false), (false, true)]);
 
-    let new = client.add_credential("fresh").await.unwrap();
+    let new = client.add_credential("fresh", &AddCredential::default()).await.unwrap();
     assert!(new.username.starts_with("mg_") && new.password.len() >= 24);
     let rotated = client.rotate_credential("fresh", &new.username, Duration::from_secs(3600)).await.unwrap();
     assert_eq!(rotated.username, new.username);
@@ -139,6 +142,18 @@ async fn a_wrong_request_is_told_what_is_wrong() {
         ("GET", "flows/nonsense", "", 404, "not_found", "no flow's id"),
         ("GET", "explain?account=acme", "", 400, "bad_query", "missing field `host`"),
         ("PATCH", "accounts/acme", r#"{"egress":["198.51.100.1"]}"#, 422, "invalid", "none of the gateway's egress"),
+        ("PATCH", "accounts/acme", r#"{"tier":"none-such"}"#, 404, "not_found", "moorgate tier list"),
+        ("PUT", "tiers/Gold", "{}", 422, "invalid", "no name for a tier"),
+        ("PUT", "tiers/gold", r#"{"request_per_month":1}"#, 400, "bad_body", "unknown field `request_per_month`"),
+        ("PUT", "tiers/gold", r#"{"tunnels":-1}"#, 400, "bad_body", "the body can't be read"),
+        ("POST", "accounts/acme/credentials", r#"{"clients":["127.1"]}"#, 400, "bad_body", "the body can't be read"),
+        ("POST", "accounts/acme/credentials", r#"{"expires":"soon"}"#, 400, "bad_body", "the body can't be read"),
+        ("PATCH", "accounts/acme/credentials/mg_a", "{}", 404, "not_found", "moorgate credential list"),
+        ("GET", "usage?by=hours", "", 400, "bad_query", "by"),
+        ("GET", "usage?since=yesterday", "", 400, "bad_query", "since"),
+        ("GET", "usage?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z", "", 422, "invalid", "later than until"),
+        ("GET", "audit?cursor=u3z", "", 400, "bad_query", "this cursor"),
+        ("GET", "gateways/none", "", 404, "not_found", "moorgate gateway list"),
         ("PATCH", "tokens", "", 405, "method_not_allowed", "GET, POST"),
         ("GET", "nonsense", "", 404, "not_found", "openapi.json"),
     ] {

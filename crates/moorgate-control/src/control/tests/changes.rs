@@ -170,7 +170,7 @@ async fn an_account_leaves_from_the_first_two_addresses_or_from_its_own() {
     assert_eq!(control.account("default").await.unwrap().egress, egress[..2]);
     let set = async |own: &[&str]| {
         let own = own.iter().copied().map(ip).collect();
-        control.set_account("default", AccountChange { egress: Some(own), tier: None }).await
+        control.set_account("default", AccountChange { egress: Some(own), ..AccountChange::default() }).await
     };
     let own = set(&["203.0.113.12"]).await.unwrap();
     assert!(own.own_egress && own.egress == egress[2..]);
@@ -191,7 +191,7 @@ async fn an_account_whose_address_was_taken_away_is_not_served_from_another() {
     let (control, start) = house.open().await.unwrap();
     let (_, credential) = start.created_account.unwrap();
     control.add_account("other").await.unwrap();
-    let own = AccountChange { egress: Some(vec![ip("203.0.113.10")]), tier: None };
+    let own = AccountChange { egress: Some(vec![ip("203.0.113.10")]), ..AccountChange::default() };
     control.set_account("default", own).await.unwrap();
     drop(control);
 
@@ -200,7 +200,7 @@ async fn an_account_whose_address_was_taken_away_is_not_served_from_another() {
     assert!(house.plane.knows(&credential, NOW).is_none());
     assert!(house.plane.served().account("other").is_some());
     assert!(!control.account("default").await.unwrap().served);
-    control.set_account("default", AccountChange { egress: Some(vec![]), tier: None }).await.unwrap();
+    control.set_account("default", AccountChange { egress: Some(vec![]), ..AccountChange::default() }).await.unwrap();
     assert!(house.plane.knows(&credential, NOW).is_some());
 }
 

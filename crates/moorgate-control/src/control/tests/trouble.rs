@@ -220,7 +220,7 @@ async fn what_is_asked_for_wrongly_is_refused_with_what_to_do() {
     let house = House::new();
     let (control, _) = house.open().await.unwrap();
     let said = async |result: crate::Result<()>| result.unwrap_err().to_string();
-    let own = AccountChange { egress: Some(vec!["203.0.113.10".parse().unwrap()]), tier: None };
+    let own = AccountChange { egress: Some(vec!["203.0.113.10".parse().unwrap()]), ..AccountChange::default() };
     let cases = [
         (said(control.add_account("Not A Name").await.map(drop)).await, "a-z, 0-9"),
         (said(control.add_credential("nobody", Default::default()).await.map(drop)).await, "moorgate account list"),

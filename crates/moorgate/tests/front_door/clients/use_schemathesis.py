@@ -23,6 +23,7 @@ names = st.from_regex(r"[a-z][a-z0-9]{0,8}(\.[a-z]{2,5}){1,2}", fullmatch=True)
 # What is there, so that something happens, and what is not.
 schemathesis.openapi.format("account", st.sampled_from(["acme", "default", "nobody"]))
 schemathesis.openapi.format("domain", st.sampled_from(["app.example.com", "b.example.com", "*.example.org", "none.test"]))
+schemathesis.openapi.format("tier", st.sampled_from(["gold", "silver", "none"]))
 ports = st.integers(1, 65535)
 networks = st.builds(
     lambda address, bits: str(ipaddress.ip_network((address, bits), strict=False)),
