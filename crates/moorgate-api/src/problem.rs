@@ -123,7 +123,7 @@ impl From<ControlError> for Problem {
             ControlError::Exists { .. }
             | ControlError::NotServed { .. }
             | ControlError::Invalid(Invalid::TierInUse { .. }) => Case::Conflict,
-            ControlError::Invalid(_) => Case::Invalid,
+            ControlError::Invalid(_) | ControlError::Text(_) => Case::Invalid,
             ControlError::StoreDown(_) => Case::StoreDown,
             _ => Case::Internal,
         };

@@ -2,6 +2,8 @@
 
 mod audit;
 mod credential;
+mod deployment;
+mod evidence;
 mod flow;
 mod gateway;
 mod route;
@@ -24,6 +26,10 @@ use utoipa::ToSchema;
 
 pub use audit::{AuditEntry, AuditVerdict, Who};
 pub use credential::{AddCredential, ChangeCredential, Credential, NewCredential, Rotate};
+pub use deployment::{AppliedChange, AppliedText, ApplyText, Rewrapped};
+pub use evidence::{
+    ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, TlsPolicy,
+};
 pub use flow::{FlowLine, FlowView};
 pub use gateway::GatewayState;
 pub use route::{

@@ -14,6 +14,7 @@ use moorgate_contract::{
 };
 use thiserror::Error;
 
+pub(crate) mod deployment;
 pub(crate) mod route;
 
 use crate::{agent::AgentArgs, demo::DemoArgs, up::UpArgs};
@@ -64,6 +65,17 @@ pub(crate) enum Command {
     Why(Why),
     /// Show the latest 1,000 flows
     Log(Log),
+    /// Make tiers, accounts and routes as a file says; shows what that changes
+    Apply(deployment::Apply),
+    /// Print tiers, accounts and routes as a file for apply
+    Export,
+    /// Keys that seal what is stored
+    #[command(subcommand)]
+    Secrets(deployment::Secrets),
+    /// Write everything that is stored into one sealed file
+    Backup(deployment::Backup),
+    /// Put a backup into an empty store; the gateway must be stopped
+    Restore(deployment::Restore),
     /// The gateway's file
     #[command(subcommand)]
     Config(Config),

@@ -59,6 +59,9 @@ pub enum ClientError {
         /// As given.
         url: String,
     },
+    /// What was answered could not be put where it belongs.
+    #[error("what the gateway answered can't be kept")]
+    Kept(#[source] std::io::Error),
     /// The token can't stand in a header.
     #[error("the API token is empty or has characters that no token has; check MOORGATE_TOKEN or operator.token")]
     BadToken,

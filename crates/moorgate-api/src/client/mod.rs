@@ -18,6 +18,7 @@ use crate::view::{
     Explained, FlowView, NewCredential, NewToken, PolicyEdit, PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
 };
 
+mod deployment;
 mod error;
 mod follow;
 mod routes;
@@ -320,6 +321,15 @@ impl Client {
 
     /// Sends a request and reads the head of its answer; an answer that is a problem is an error.
     async fn open(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        self.open_within(request, ANSWER).await
+    }
+
+    /// As [`open`](Self::open), for what takes longer.
+    async fn open_within(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
         let unreachable = |source| ClientError::Unreachable { gateway: self.base.to_string(), source };
         let connect = timeout(CONNECT, TcpStream::connect((self.base.host(), self.base.port())));
         let stream =
@@ -329,7 +339,7 @@ impl Client {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Ends with the connection, which ends with the answer's body.
         tokio::spawn(connection);
-        let answer = timeout(ANSWER, sender.send_request(request));
+        let answer = timeout(limit, sender.send_request(request));
         let response = answer.await.map_err(|_| self.too_slow())?.map_err(broken)?;
         if response.status().is_success() {
             return Ok(response);

@@ -23,6 +23,8 @@ pub(super) const BODY_BYTES: usize = 64 << 10;
 /// The longest body with files in it: a maintenance page of 64 KiB with every character escaped, a chain of that length
 /// with its key.
 pub(super) const FILES_BYTES: usize = 512 << 10;
+/// The longest body with a whole deployment in it.
+pub(super) const TEXT_BYTES: usize = 64 << 20;
 /// How long a body may take to come.
 const BODY_TIME: Duration = Duration::from_secs(10);
 

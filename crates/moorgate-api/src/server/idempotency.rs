@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::{access::Caller, extract::FILES_BYTES};
+use super::{access::Caller, extract::TEXT_BYTES};
 use crate::problem::{Case, Problem};
 
 /// The key that a client chose for one change.
@@ -84,7 +84,8 @@ pub(super) async fn once(State(answers): State<Answers>, request: Request, next:
     let caller = request.extensions().get::<Caller>().cloned();
     let (Some(key), Some(caller)) = (key, caller) else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let body = to_bytes(body, FILES_BYTES).await.map_err(|_| Problem::new(Case::BadBody, "the body broke off"))?;
+    // Bounded where it was read.
+    let body = to_bytes(body, TEXT_BYTES).await.map_err(|_| Problem::new(Case::BadBody, "the body broke off"))?;
     let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
     let asked = digest(&[parts.method.as_str().as_bytes(), path.as_bytes(), &body]);
     let id = digest(&[caller.token_id().as_bytes(), &key]);

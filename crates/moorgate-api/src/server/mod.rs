@@ -22,6 +22,7 @@ mod listen;
 mod page;
 mod whole;
 
+pub(crate) use handlers::secrets::MASTER_KEY;
 pub use listen::serve;
 
 /// Says whether the gateway takes traffic, and why not.

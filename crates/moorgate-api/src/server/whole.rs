@@ -3,13 +3,13 @@
 
 use axum::{
     body::Body,
-    extract::Request,
+    extract::{MatchedPath, Request},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use http::Method;
 
-use super::extract::{FILES_BYTES, read_body};
+use super::extract::{FILES_BYTES, TEXT_BYTES, read_body};
 use crate::problem::{Case, Problem};
 
 /// Passes on requests whose bodies are there. Of what only looks, nothing is read.
@@ -18,7 +18,8 @@ pub(super) async fn whole(request: Request, next: Next) -> Result<Response, Prob
         return Ok(next.run(request).await);
     }
     let (parts, body) = request.into_parts();
-    let body = read_body(body, FILES_BYTES).await?;
+    let is_text = parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str() == "/api/v1/apply");
+    let body = read_body(body, if is_text { TEXT_BYTES } else { FILES_BYTES }).await?;
     let done = tokio::spawn(next.run(Request::from_parts(parts, Body::from(body))));
     let interrupted = "the request ended before it was done; list what there is, then try again";
     Ok(done.await.unwrap_or_else(|_| Problem::new(Case::Internal, interrupted).into_response()))

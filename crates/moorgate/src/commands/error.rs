@@ -34,6 +34,12 @@ pub(crate) enum CommandError {
     /// A file of users without any.
     #[error("{} names no user; to ask nobody for a password, give \"\" in place of a file", path.display())]
     NoUsers { path: PathBuf },
+    /// A text that was to be applied is wrong.
+    #[error("{said}")]
+    Text { said: String },
+    /// A file can't be written.
+    #[error("cannot write {}; name one that is not there yet, in a directory that is yours", path.display())]
+    Unwritable { path: PathBuf, source: io::Error },
     /// A change that changes nothing.
     #[error("nothing was given to set of {domain:?}; see: moorgate route set --help")]
     NothingToSet { domain: String },

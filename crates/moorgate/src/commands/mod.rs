@@ -2,6 +2,7 @@
 
 mod account;
 mod credential;
+mod deployment;
 mod egress;
 mod error;
 mod explain;
@@ -10,6 +11,7 @@ mod log;
 mod manual;
 mod policy;
 mod route;
+mod secrets;
 mod token;
 
 use std::{io, path::PathBuf, process::ExitCode};
@@ -49,6 +51,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             let page = manual::page(Cli::command()).map_err(CommandError::Output)?;
             output::write(&page)?;
         }
+        Command::Restore(args) => secrets::restore(args, data_dir)?,
         asking => ask(asking, data_dir)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -71,9 +74,14 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Explain(args) => explain::explain(client, args).await,
             Command::Why(args) => explain::why(client, args).await,
             Command::Log(args) => log::run(client, args).await,
+            Command::Apply(args) => deployment::apply(client, args).await,
+            Command::Export => deployment::export(client).await,
+            Command::Secrets(command) => secrets::run(client, command).await,
+            Command::Backup(args) => secrets::backup(client, args).await,
             Command::Up(_)
             | Command::Demo(_)
             | Command::Agent(_)
+            | Command::Restore(_)
             | Command::Config(_)
             | Command::Completions { .. }
             | Command::Man => Ok(()),

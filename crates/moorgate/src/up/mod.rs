@@ -202,7 +202,7 @@ fn forbid_core_dumps() {
 }
 
 /// The master key, and the one before, if that is named.
-fn load_master_keys(config: &Config) -> Result<MasterKeys, UpError> {
+pub(crate) fn load_master_keys(config: &Config) -> Result<MasterKeys, UpError> {
     let current = match (&config.master_key, &config.master_key_file) {
         (Some(key), _) => MasterKey::parse(&key.0)?,
         (None, Some(file)) => MasterKey::load(file)?,
@@ -218,10 +218,15 @@ fn itself(config: &Config, addresses: &Addresses) -> Itself {
         Listener::ALL.into_iter().map(|listener| (listener.name().to_owned(), addresses.of(listener).collect()));
     let bound = listeners.filter(|(_, bound): &(_, Vec<_>)| !bound.is_empty());
     Itself {
-        name: config.gateway_name.as_deref().map_or_else(|| default_name(config), str::to_owned),
+        name: itself_named(config),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         addresses: bound.chain([("console".to_owned(), vec![addresses.console])]).collect(),
     }
+}
+
+/// What this gateway is called among those on its store.
+pub(crate) fn itself_named(config: &Config) -> String {
+    config.gateway_name.as_deref().map_or_else(|| default_name(config), str::to_owned)
 }
 
 /// After the host, and after the data directory: two gateways of one host differ in that, and a restart does not change it.

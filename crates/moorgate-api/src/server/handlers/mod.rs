@@ -9,7 +9,9 @@ mod accounts;
 mod audit;
 mod certificates;
 mod credentials;
+mod deployment;
 mod egress;
+mod evidence;
 mod explain;
 mod flows;
 mod gateways;
@@ -17,6 +19,7 @@ pub(super) mod health;
 mod owned;
 mod policy;
 mod routes;
+pub(super) mod secrets;
 mod tiers;
 mod tokens;
 mod usage;
@@ -47,6 +50,11 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
             certificates::add_certificate,
             certificates::remove_certificate
         ))
+        .routes(routes!(evidence::show_evidence))
+        .routes(routes!(deployment::apply_text))
+        .routes(routes!(deployment::export_text))
+        .routes(routes!(secrets::rewrap_secrets))
+        .routes(routes!(secrets::take_backup))
         .routes(routes!(egress::list_egress))
         .routes(routes!(tiers::list_tiers))
         .routes(routes!(tiers::show_tier, tiers::set_tier, tiers::remove_tier))

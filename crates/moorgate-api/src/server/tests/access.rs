@@ -53,6 +53,7 @@ fn body(method: &Method, path: &str, account: &str) -> String {
         ),
         ("PUT", path) if path.contains("certificates") => serde_json::to_string(&certificate_for("app.test")).unwrap(),
         ("PUT", path) if path.contains("policy") => r#"{"rules":[]}"#.into(),
+        ("POST", "/api/v1/apply") => r#"{"text":"[tiers.gold]"}"#.into(),
         ("POST", "/api/v1/tokens") => format!(r#"{{"account":"{account}"}}"#),
         _ => String::new(),
     }
