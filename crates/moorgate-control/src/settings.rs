@@ -81,7 +81,7 @@ pub struct Start {
     pub first: bool,
     /// The account made by it and that account's credential.
     pub created_account: Option<(String, NewCredential)>,
-    /// The operator's token, made by a first start.
+    /// An operator's token, made by the first start of a data directory.
     pub operator_token: Option<NewToken>,
     /// Why the sealed copy is served and not the store; `None` when all is well.
     pub degraded: Option<String>,

@@ -36,10 +36,14 @@ const CREDENTIAL_PEPPER: &str = "credential pepper";
 const TOKEN_PEPPER: &str = "token pepper";
 pub(crate) const AUDIT_CHAIN: &str = "audit chain";
 
-/// What a first start makes.
+/// What a start makes.
+#[derive(Default)]
 struct Made {
+    /// Whether the store was empty.
+    first: bool,
     account: Option<(String, NewCredential)>,
-    token: NewToken,
+    /// For a data directory that has none yet.
+    token: Option<NewToken>,
 }
 
 impl Control {
@@ -65,6 +69,7 @@ impl Control {
             account: make_default_account.then_some(DEFAULT_ACCOUNT),
         };
         let Opened { rows, store, store_key, made, trouble } = opening.store_or_copy().await?;
+        let Made { first, account, token } = made;
 
         let store_key = Arc::new(store_key);
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
@@ -110,9 +115,9 @@ impl Control {
         let control = Self::by_itself(inner);
         let status = control.status();
         let start = Start {
-            first: made.is_some(),
-            created_account: made.as_ref().and_then(|made| made.account.clone()),
-            operator_token: made.map(|made| made.token),
+            first,
+            created_account: account,
+            operator_token: token,
             degraded: trouble,
             accounts: status.accounts,
             routes: status.routes,
@@ -128,7 +133,7 @@ struct Opened {
     /// `None`: the rows come from the sealed copy, because of the trouble.
     store: Option<Store>,
     store_key: StoreKey,
-    made: Option<Made>,
+    made: Made,
     trouble: Option<String>,
 }
 
@@ -154,7 +159,7 @@ impl Beginning<'_> {
                 let trouble = Some(chain(&source));
                 let rows = self.unseal(source)?;
                 let store_key = self.store_key(rows.key.as_deref(), &sealed::path(self.data_dir).as_path().into())?;
-                Ok(Opened { rows, store: None, store_key, made: None, trouble })
+                Ok(Opened { rows, store: None, store_key, made: Made::default(), trouble })
             }
             opened => opened,
         }
@@ -188,6 +193,16 @@ impl Beginning<'_> {
             tx.raise_version(sealed);
             entries.push(changes::restored(rows.version, sealed));
         }
+        let mut made = Made::default();
+        if !sealed::exists(self.data_dir) {
+            // This data directory is new to the store. Whoever has it has the master key, and is an operator.
+            let pepper = Pepper::new(*store_key.key().derive(TOKEN_PEPPER));
+            let (row, token) = tokens::new_row(&pepper, None, Scope::Write, now())?;
+            tx.insert_token(&row).await?;
+            entries.push(changes::added_token(None, &row));
+            rows.tokens.push(row);
+            made.token = Some(token);
+        }
         let store = if entries.is_empty() {
             tx.rollback().await?
         } else {
@@ -195,7 +210,7 @@ impl Beginning<'_> {
             (rows.version, rows.head) = (version, head);
             store
         };
-        Ok(Opened { rows, store: Some(store), store_key, made: None, trouble: None })
+        Ok(Opened { rows, store: Some(store), store_key, made, trouble: None })
     }
 
     /// A first start, in one transaction: one that is killed half-way has not been the first.
@@ -224,8 +239,8 @@ impl Beginning<'_> {
         let (store, ..) = tx.commit(entries, &self.author(), &chain).await?;
         let mut tx = store.begin().await?;
         let rows = tx.load().await?;
-        let (store, made) = (tx.rollback().await?, Made { account, token });
-        Ok(Opened { rows, store: Some(store), store_key, made: Some(made), trouble: None })
+        let (store, made) = (tx.rollback().await?, Made { first: true, account, token: Some(token) });
+        Ok(Opened { rows, store: Some(store), store_key, made, trouble: None })
     }
 
     fn author(&self) -> Author {

@@ -63,6 +63,15 @@ pub(crate) enum UpError {
     /// A key, a certificate or a private file.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// There is no master key where one must be.
+    #[error(
+        "there is no master key: put the one that the backup was made under at {}, or name it in [secrets] master_key_file",
+        path.display()
+    )]
+    NoMasterKey {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// The local CA's key can't be opened.
     #[error("cannot open {} with this master key", path.display())]
     Sealed {

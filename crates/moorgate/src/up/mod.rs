@@ -90,7 +90,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     // Whatever is taken or forbidden fails here, before anything is created.
     let bound = Bound::bind(&config, workers).map_err(|error| error.of_running(&config.data_dir))?;
     private_dir(&config.data_dir)?;
-    let master_keys = load_master_keys(&config)?;
+    let master_keys = load_master_keys(&config, true)?;
     let certificates = Certificates::open(&config, &bound.addresses, &master_keys)?;
 
     let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
@@ -201,12 +201,15 @@ fn forbid_core_dumps() {
     }
 }
 
-/// The master key, and the one before, if that is named.
-pub(crate) fn load_master_keys(config: &Config) -> Result<MasterKeys, UpError> {
+/// The master key, and the one before, if that is named. One that is not named anywhere is made, if it may be.
+pub(crate) fn load_master_keys(config: &Config, may_make: bool) -> Result<MasterKeys, UpError> {
+    let own = config.data_dir.join("master.key");
     let current = match (&config.master_key, &config.master_key_file) {
         (Some(key), _) => MasterKey::parse(&key.0)?,
         (None, Some(file)) => MasterKey::load(file)?,
-        (None, None) => MasterKey::load_or_create(&config.data_dir.join("master.key"))?.0,
+        (None, None) if may_make => MasterKey::load_or_create(&own)?.0,
+        (None, None) if own.exists() => MasterKey::load(&own)?,
+        (None, None) => return Err(UpError::NoMasterKey { path: own }),
     };
     let previous = config.previous_master_key_file.as_deref().map(MasterKey::load).transpose()?;
     Ok(MasterKeys { current, previous })
