@@ -14,6 +14,11 @@ fn ask(gateway: &Gateway, credential: &Credential, target: &Target) -> talk::Rep
     talk.reply()
 }
 
+/// What is shown of the account `acme` when this is in it: a flow is counted after its client has gone.
+fn shows(gateway: &Gateway, part: &str) -> String {
+    eventually(part, || Some(gateway.cli(&["account", "show", "acme"])).filter(|shown| shown.contains(part)))
+}
+
 fn seconds(reply: &talk::Reply) -> u64 {
     reply.field("retry-after").expect("Retry-After").parse().unwrap()
 }
@@ -41,8 +46,8 @@ fn a_months_requests_are_spent_by_every_door_and_a_larger_tier_opens_them_again(
     let flow = gateway.wait_flow(|flow| flow["outcome"] == "quota_spent");
     assert!(gateway.cli(&["why", flow["id"].as_str().unwrap()]).contains("larger tier"));
 
-    let shown = gateway.cli(&["account", "show", "acme"]);
-    assert!(shown.contains("3 of 3 this month (100 %)") && shown.contains("SPENT"), "{shown}");
+    let shown = shows(&gateway, "3 of 3 this month (100 %)");
+    assert!(shown.contains("SPENT: more requests are refused until"), "{shown}");
     assert_eq!(gateway.cli_json(&["account", "show", "acme"])["quota"]["spent"]["requests"], 3);
     assert!(gateway.cli(&["account", "list"]).contains("TIER"));
     // Another account is not concerned.
@@ -51,11 +56,31 @@ fn a_months_requests_are_spent_by_every_door_and_a_larger_tier_opens_them_again(
 
     tier(&gateway, "acme", &["--requests-per-month", "5"]);
     assert_eq!(ask(&gateway, &credential, &target).status, 200);
-    let shown = gateway.cli(&["account", "show", "acme"]);
-    assert!(shown.contains("4 of 5 this month (80 %)") && shown.contains("WARNING"), "{shown}");
+    let shown = shows(&gateway, "4 of 5 this month (80 %)");
+    assert!(shown.contains("WARNING: nearly spent"), "{shown}");
     gateway.cli(&["account", "set", "acme", "--tier", ""]);
     assert!((0..3).all(|_| ask(&gateway, &credential, &target).status == 200));
     assert!(gateway.cli(&["account", "show", "acme"]).contains("no quotas"));
+}
+
+#[test]
+fn a_tunnel_that_spends_the_months_bytes_is_cut_and_the_next_refused() {
+    let gateway = Gateway::start();
+    let target = Target::echo().address.to_string();
+    let credential = account(&gateway, "acme", &["--bytes-per-month", "1MiB"]);
+    let http = gateway.address("outbound_http");
+    let mut tunnel = Talk::tunnel(http, &credential, &target).unwrap();
+    // Until the gateway's next look, some more gets through.
+    let cut = (0..1_000).find(|_| {
+        tunnel.send([b'x'; 64 * 1024]);
+        tunnel.take(64 * 1024).is_err()
+    });
+    assert!(cut.is_some_and(|pieces| pieces >= 8), "{cut:?}");
+    let flow = gateway.wait_flow(|flow| flow["outcome"] == "over_quota");
+    assert!(gateway.cli(&["why", flow["id"].as_str().unwrap()]).contains("larger tier"));
+    let refused = Talk::tunnel(http, &credential, &target).err().expect("a refusal");
+    assert!(refused.status == 429 && refused.body.contains("1048576 bytes"), "{refused:?}");
+    assert!(shows(&gateway, "SPENT: more bytes").contains("of 1.0 MiB this month"));
 }
 
 #[test]
@@ -71,7 +96,7 @@ fn what_was_spent_stays_spent_over_a_restart() {
     drop(gateway);
     let gateway = start();
     eventually("the quota", || (ask(&gateway, &credential, &target).status == 429).then_some(()));
-    assert!(gateway.cli(&["account", "show", "acme"]).contains("SPENT"));
+    assert!(shows(&gateway, "2 of 2 this month").contains("SPENT"));
 }
 
 #[test]
