@@ -15,7 +15,12 @@ use moorgate_contract::{
 use thiserror::Error;
 
 pub(crate) mod deployment;
+mod report;
 pub(crate) mod route;
+mod tenant;
+
+pub(crate) use report::{Audit, GatewayCommand, Usage};
+pub(crate) use tenant::{Account, Bounds, Credential, Moment, Tier};
 
 use crate::{agent::AgentArgs, demo::DemoArgs, up::UpArgs};
 
@@ -59,6 +64,17 @@ pub(crate) enum Command {
     /// Certificates of terminate routes that were issued elsewhere
     #[command(subcommand)]
     Cert(route::Cert),
+    /// The quotas that accounts may have bought
+    #[command(subcommand)]
+    Tier(Tier),
+    /// What accounts moved, by the hour
+    Usage(Usage),
+    /// Who changed what, from where
+    #[command(subcommand)]
+    Audit(Audit),
+    /// The gateways on this store
+    #[command(subcommand)]
+    Gateway(GatewayCommand),
     /// Say what a connection would meet, step by step, without sending traffic
     Explain(Explain),
     /// Show one flow, its decision and what to do
@@ -98,55 +114,6 @@ pub(crate) struct Json {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Account {
-    /// Make an account
-    Add {
-        /// a-z, 0-9 and -
-        name: String,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// List accounts
-    List(Json),
-    /// Show an account
-    Show {
-        /// Its name
-        name: String,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Change an account
-    Set {
-        /// Its name
-        name: String,
-        /// One or two of the gateway's egress addresses; "" for the gateway's first two
-        #[arg(long, required = true, value_name = "A,B")]
-        egress: EgressList,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Remove an account with all it has; its open flows are cut
-    Remove {
-        /// Its name
-        name: String,
-    },
-}
-
-/// Addresses with commas between them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EgressList(pub(crate) Vec<IpAddr>);
-
-impl FromStr for EgressList {
-    type Err = Unreadable;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let addresses = parts.map(|part| part.parse().map_err(|_| Unreadable::Address { text: part.into() }));
-        addresses.collect::<Result<_, _>>().map(Self)
-    }
-}
-
 /// An argument that is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Unreadable {
@@ -156,46 +123,15 @@ pub(crate) enum Unreadable {
     /// No span of time.
     #[error("write a number and a unit, such as 90s, 15m, 24h or 7d")]
     Duration,
+    /// No time.
+    #[error("write a span such as 24h or 90d, or a time such as 2027-01-31T00:00:00Z")]
+    Moment,
+    /// No size.
+    #[error("write a number of bytes, such as 1000000, 500MB or 20GiB")]
+    Size,
     /// No target.
     #[error("write HOST:PORT, such as example.com:443 or [2001:db8::1]:443")]
     Target,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Credential {
-    /// Make a credential; its password is shown this once
-    Add {
-        /// Whose
-        account: String,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// List an account's credentials
-    List {
-        /// Whose
-        account: String,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Give a credential a new password, shown this once
-    Rotate {
-        /// Whose
-        account: String,
-        /// Which
-        username: String,
-        /// How long the old password still works
-        #[arg(long, default_value = "0s", value_parser = duration, value_name = "TIME")]
-        overlap: Duration,
-        #[command(flatten)]
-        json: Json,
-    },
-    /// Revoke a credential; its open flows are cut
-    Revoke {
-        /// Whose
-        account: String,
-        /// Which
-        username: String,
-    },
 }
 
 /// In whole units, from seconds to days.

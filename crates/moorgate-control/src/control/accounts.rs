@@ -34,6 +34,7 @@ impl Control {
 
     /// Every account, by name.
     pub async fn list_accounts(&self) -> Vec<AccountView> {
+        self.inner.take_usage();
         let book = self.inner.book();
         let mut views: Vec<AccountView> = book.accounts().map(|row| self.inner.view(&book, row)).collect();
         views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -45,6 +46,7 @@ impl Control {
     /// # Errors
     /// [`ControlError::NotFound`].
     pub async fn account(&self, name: &str) -> Result<AccountView> {
+        self.inner.take_usage();
         self.inner.account_view(name)
     }
 

@@ -118,7 +118,7 @@ impl Inner {
         super::lock(&self.ledger)
     }
 
-    fn take_usage(&self) {
+    pub(crate) fn take_usage(&self) {
         // Taken out at once: traffic's reports wait for this lock.
         let mut taken = {
             let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,11 @@
 //! `account`.
 
-use moorgate_api::{client::Client, view};
+use std::fmt::Write;
 
-use super::CommandError;
+use moorgate_api::{client::Client, view};
+use moorgate_control::CredentialStanding;
+
+use super::{CommandError, quota};
 use crate::{
     cli::Account,
     output::{self, Table, answer, when},
@@ -21,14 +24,16 @@ pub(super) async fn run(client: &Client, command: Account) -> Result<(), Command
         }
         Account::Show { name, json } => {
             let account = client.account(&name).await?;
-            answer(json, &account, || show(&account))
+            let credentials = if json.json { Vec::new() } else { client.credentials(&name).await? };
+            answer(json, &account, || show(&account, &credentials))
         }
-        Account::Set { name, egress, json } => {
-            let account =
-                client.change_account(&name, &view::ChangeAccount { egress: Some(egress.0), tier: None }).await?;
-            let said =
-                format!("account {name} leaves from {} from now on; open connections stay\n", egress_of(&account));
-            answer(json, &account, || said)
+        Account::Set { name, tier, egress, json } => {
+            let change = view::ChangeAccount {
+                egress: egress.map(|egress| egress.0),
+                tier: tier.map(|tier| Some(tier).filter(|tier| !tier.is_empty())),
+            };
+            let account = client.change_account(&name, &change).await?;
+            answer(json, &account, || changed(&account, &change))
         }
         Account::Remove { name } => {
             client.remove_account(&name).await?;
@@ -46,20 +51,38 @@ fn egress_of(account: &view::Account) -> String {
     }
 }
 
+fn changed(account: &view::Account, change: &view::ChangeAccount) -> String {
+    let name = &account.name;
+    let mut text = String::new();
+    if change.egress.is_some() {
+        let _ = writeln!(text, "account {name} leaves from {} from now on; open connections stay", egress_of(account));
+    }
+    if change.tier.is_some() {
+        let _ = match (&account.tier, &account.quota) {
+            (Some(tier), Some(quota)) => {
+                writeln!(text, "account {name} has the tier {tier} from now on: {}", quota::allows(&quota.quotas))
+            }
+            _ => writeln!(text, "account {name} has no tier from now on, and so no quotas"),
+        };
+    }
+    text
+}
+
 fn list(accounts: &[view::Account]) -> String {
     if accounts.is_empty() {
         return "no accounts yet; make one with: moorgate account add NAME\n".into();
     }
-    let mut table = Table::new(["ACCOUNT", "EGRESS", "CREDENTIALS", "RULES", "OPEN"]);
+    let mut table = Table::new(["ACCOUNT", "TIER", "EGRESS", "CREDENTIALS", "RULES", "OPEN"]);
     for account in accounts {
         let open = if account.served { account.open.to_string() } else { "not served, see the log".into() };
+        let tier = account.tier.clone().unwrap_or_else(|| "–".into());
         let counts = [account.credentials.to_string(), account.rules.to_string(), open];
-        table.row([account.name.clone(), egress_of(account)].into_iter().chain(counts));
+        table.row([account.name.clone(), tier, egress_of(account)].into_iter().chain(counts));
     }
     table.to_string()
 }
 
-fn show(account: &view::Account) -> String {
+fn show(account: &view::Account, credentials: &[view::Credential]) -> String {
     let from = match account.egress.as_slice() {
         [] => "",
         _ if account.egress_is_own => " (set for this account)",
@@ -70,13 +93,68 @@ fn show(account: &view::Account) -> String {
     } else {
         "served       no: what is stored of it can't be used; the gateway's log says why\n"
     };
-    format!(
-        "account      {}\ncreated      {}\negress       {}{from}\ncredentials  {}\nrules        {}\nopen         {}\n{served}",
+    let mut text = format!(
+        "account      {}\ncreated      {}\negress       {}{from}\nrules        {}\nopen         {}\n{served}",
         account.name,
         when(account.created),
         egress_of(account),
-        account.credentials,
         account.rules,
         account.open,
-    )
+    );
+    text.push_str(&match (&account.tier, &account.quota) {
+        (Some(tier), Some(quota)) => quota::month(tier, quota),
+        (Some(tier), None) => format!("tier         {tier}\n"),
+        (None, _) => "tier         none: no quotas\n".into(),
+    });
+    let _ = writeln!(text, "credentials  {}", credentials.len());
+    for credential in credentials {
+        let _ = writeln!(text, "  {}  {}", credential.username, standing(credential));
+    }
+    text
+}
+
+/// Whether a credential is in use, in words.
+fn standing(credential: &view::Credential) -> String {
+    let from = credential.last_client.map(|client| format!(" from {client}")).unwrap_or_default();
+    match (credential.standing, credential.last_used) {
+        (CredentialStanding::InUse, Some(at)) => format!("last used {}{from}", when(at)),
+        (CredentialStanding::Stopped, Some(at)) => {
+            format!("stopped since {}, when it was used last{from}", when(at))
+        }
+        _ => "never used: the app it was made for may still connect directly".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credential(standing: CredentialStanding, used: Option<&str>) -> view::Credential {
+        view::Credential {
+            username: "mg_a".into(),
+            created: "2026-01-01T00:00:00Z".parse().unwrap(),
+            passwords: 1,
+            overlap_until: None,
+            expires: None,
+            clients: vec![],
+            policy: None,
+            last_used: used.map(|used| used.parse().unwrap()),
+            last_client: used.map(|_| "192.0.2.1".parse().unwrap()),
+            standing,
+        }
+    }
+
+    #[test]
+    fn a_credential_says_whether_it_is_used_and_what_it_means_if_not() {
+        let used = Some("2026-11-01T12:00:00Z");
+        for (standing_is, used, said) in [
+            (CredentialStanding::NeverUsed, None, "may still connect directly"),
+            (CredentialStanding::InUse, used, "last used 2026-11-01"),
+            (CredentialStanding::Stopped, used, "stopped since 2026-11-01"),
+        ] {
+            let text = standing(&credential(standing_is, used));
+            assert!(text.contains(said), "{text}");
+            assert_eq!(text.ends_with("from 192.0.2.1"), used.is_some(), "{text}");
+        }
+    }
 }

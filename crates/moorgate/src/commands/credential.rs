@@ -10,24 +10,39 @@ use std::{
 
 use moorgate_api::{
     client::Client,
-    view::{self, Time},
+    view::{self, PolicyRules, Time},
 };
+use moorgate_control::CredentialStanding;
 use moorgate_keys::file::write_private;
 use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::{CommandError, gateway::Gateway};
 use crate::{
-    cli::{Credential, Json},
-    output::{self, Table, answer, duration, note, when},
+    cli::{Bounds, Credential, Json},
+    output::{self, Table, answer, duration, end, note, when},
     proxy_urls::{DEFAULT_ENV, ProxyUrls},
 };
 
 pub(super) async fn run(gateway: &Gateway, command: Credential) -> Result<(), CommandError> {
     let client = &gateway.client;
     match command {
-        Credential::Add { account, json } => {
-            show_new(gateway, &client.add_credential(&account, &view::AddCredential::default()).await?, json)
+        Credential::Add { account, bounds, json } => {
+            let add = view::AddCredential {
+                expires: bounds.expires().flatten(),
+                clients: bounds.clients().unwrap_or_default(),
+                policy: rules(&bounds),
+            };
+            show_new(gateway, &client.add_credential(&account, &add).await?, json)
+        }
+        Credential::Set { account, username, bounds, no_policy, cut, json } => {
+            let change = view::ChangeCredential {
+                expires: bounds.expires(),
+                clients: bounds.clients(),
+                policy: if no_policy { Some(None) } else { rules(&bounds).map(Some) },
+            };
+            let credential = client.change_credential(&account, &username, &change, cut).await?;
+            answer(json, &credential, || changed(&credential, cut))
         }
         Credential::List { account, json } => {
             let credentials = client.credentials(&account).await?;
@@ -133,14 +148,53 @@ fn remove_default_env(gateway: &Gateway, username: &str) -> Option<String> {
     })
 }
 
+/// The rules that were given; `None`: none were.
+fn rules(bounds: &Bounds) -> Option<PolicyRules> {
+    Some(bounds.rules.0.clone()).filter(|policy| !policy.rules.is_empty())
+}
+
+fn changed(credential: &view::Credential, cut: bool) -> String {
+    let bounds = bounds_of(credential);
+    let bounds = if bounds.is_empty() { "is bound to nothing of its own".into() } else { bounds.join("; ") };
+    let open = if cut { "open ones that its rules refuse are cut" } else { "open ones stay" };
+    format!("credential {}: {bounds}\nnew connections follow from now on; {open}\n", credential.username)
+}
+
+/// What a credential is bound to, each in a few words.
+fn bounds_of(credential: &view::Credential) -> Vec<String> {
+    let mut bounds = Vec::new();
+    bounds.extend(credential.expires.map(|expires| match end(expires) {
+        over if over.starts_with("EXPIRED") => over,
+        day => format!("until {day}"),
+    }));
+    if !credential.clients.is_empty() {
+        let nets: Vec<String> = credential.clients.iter().map(ToString::to_string).collect();
+        bounds.push(format!("from {}", nets.join(", ")));
+    }
+    bounds.extend(credential.policy.as_ref().map(|policy| match policy.rules.len() {
+        1 => "1 rule".into(),
+        rules => format!("{rules} rules"),
+    }));
+    bounds.extend(credential.overlap_until.map(|until| format!("old password until {}", when(until))));
+    bounds
+}
+
 fn list(account: &str, credentials: &[view::Credential]) -> String {
     if credentials.is_empty() {
         return format!("account {account} has no credentials; make one with: moorgate credential add {account}\n");
     }
-    let mut table = Table::new(["USERNAME", "CREATED", "OLD PASSWORD WORKS UNTIL"]);
+    let mut table = Table::new(["USERNAME", "STANDING", "LAST USED", "FROM", "BOUND TO"]);
     for credential in credentials {
-        let until = credential.overlap_until.map_or_else(|| "–".into(), when);
-        table.row([credential.username.clone(), when(credential.created), until]);
+        let standing = match credential.standing {
+            CredentialStanding::InUse => "in use",
+            CredentialStanding::NeverUsed => "never used",
+            CredentialStanding::Stopped => "stopped",
+        };
+        let used = credential.last_used.map_or_else(|| "–".into(), when);
+        let from = credential.last_client.map_or_else(|| "–".into(), |client| client.to_string());
+        let bounds = bounds_of(credential);
+        let bounds = if bounds.is_empty() { "–".into() } else { bounds.join("; ") };
+        table.row([credential.username.clone(), standing.into(), used, from, bounds]);
     }
     table.to_string()
 }

@@ -43,6 +43,12 @@ pub(crate) enum CommandError {
     /// A change that changes nothing.
     #[error("nothing was given to set of {domain:?}; see: moorgate route set --help")]
     NothingToSet { domain: String },
+    /// The audit log is not what was written.
+    #[error(
+        "the audit log was changed from outside: {problem}; its first {entries} entries are whole (head {head}): \
+         compare the store with a backup"
+    )]
+    AuditBroken { problem: String, entries: u64, head: String },
     /// The gateway can't be asked, or said no.
     #[error(transparent)]
     Asking(#[from] ClientError),

@@ -69,6 +69,10 @@ mod tests {
             "moorgate credential rotate",
             "moorgate policy set",
             "moorgate agent",
+            "moorgate tier set",
+            "moorgate usage",
+            "moorgate audit verify",
+            "moorgate gateway show",
         ] {
             assert!(page.contains(&format!("\\fB{words}")), "{words}: {page}");
         }

@@ -1,18 +1,23 @@
 //! What each command does. All but a few are clients of a running gateway's API.
 
 mod account;
+mod audit;
 mod credential;
 mod deployment;
 mod egress;
 mod error;
 mod explain;
 mod gateway;
+mod gateways;
 mod log;
 mod manual;
 mod policy;
+mod quota;
 mod route;
 mod secrets;
+mod tier;
 mod token;
+mod usage;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -71,6 +76,10 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Egress(command) => egress::run(client, command).await,
             Command::Route(command) => route::run(&gateway, command).await,
             Command::Cert(command) => route::certificates(client, command).await,
+            Command::Tier(command) => tier::run(client, command).await,
+            Command::Usage(args) => usage::run(client, args).await,
+            Command::Audit(command) => audit::run(client, command).await,
+            Command::Gateway(command) => gateways::run(client, command).await,
             Command::Explain(args) => explain::explain(client, args).await,
             Command::Why(args) => explain::why(client, args).await,
             Command::Log(args) => log::run(client, args).await,

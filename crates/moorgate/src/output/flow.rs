@@ -80,6 +80,19 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {unit}")
 }
 
+/// A count, with a comma between thousands.
+pub(crate) fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A span of time, given in microseconds, to two or three digits.
 pub(crate) fn duration(micros: u64) -> String {
     let seconds = micros / 1_000_000;
@@ -182,6 +195,9 @@ mod tests {
             [(0, "0 B"), (9_999, "9999 B"), (10_240, "10.0 KiB"), (1 << 30, "1.0 GiB"), (1 << 60, "1024.0 PiB")]
         {
             assert_eq!(bytes(count), text);
+        }
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
+            assert_eq!(super::count(number), text);
         }
         for (micros, text) in [
             (1_234, "1.2 ms"),

@@ -32,5 +32,6 @@ mod site;
 mod syscalls;
 mod talk;
 mod target;
+mod tenants;
 mod tools;
 mod wire;
