@@ -89,7 +89,7 @@ pub async fn restore(restoration: Restoration) -> Result<Restored> {
     match fs::remove_file(sealed::path(&data_dir)) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             let path = sealed::path(&data_dir);
-            return Err(StoreError::Io { action: "remove", path, source }.into());
+            Err(StoreError::Io { action: "remove", path, source }.into())
         }
         _ => Ok(Restored { accounts, routes, location }),
     }

@@ -114,7 +114,7 @@ impl Planning<'_> {
             return Err(wrong(line, format_args!("account {name}: a policy has at most {MAX_RULES} rules")));
         }
         match &wanted.tier {
-            Some(tier) if self.document.tiers.get(tier).is_none() && self.book.tier(tier).is_none() => {
+            Some(tier) if !self.document.tiers.contains_key(tier) && self.book.tier(tier).is_none() => {
                 Err(wrong(line, format_args!("account {name}: there is no tier {tier:?}; write [tiers.{tier}] too")))
             }
             _ => Ok(()),

@@ -66,6 +66,13 @@ pub(crate) enum Audit {
     },
     /// Go through the whole log: is each entry what was written, and is none missing
     Verify(Json),
+    /// Print one document for an auditor: TLS policy, key custody, exposure, changes
+    Evidence {
+        /// Whose
+        account: String,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 #[derive(Debug, Subcommand)]

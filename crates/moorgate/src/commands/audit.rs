@@ -1,5 +1,7 @@
 //! `audit`: who changed what, from where.
 
+mod evidence;
+
 use moorgate_api::{
     client::Client,
     view::{AuditEntry, AuditVerdict, Who},
@@ -25,6 +27,10 @@ pub(super) async fn run(client: &Client, command: Audit) -> Result<(), CommandEr
                 output::note("nothing was changed yet");
             }
             answer(json, &entries, || entries.iter().map(line).collect())
+        }
+        Audit::Evidence { account, json } => {
+            let evidence = client.evidence(&account).await?;
+            answer(json, &evidence, || evidence::text(&evidence))
         }
         Audit::Verify(json) => {
             let verdict = client.verify_audit().await?;

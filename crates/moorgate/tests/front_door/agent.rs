@@ -12,10 +12,10 @@ use std::{
 use moorgate_keys::LocalCa;
 use rustls::{ServerConnection, StreamOwned};
 use tempfile::TempDir;
+use test_postgres::Postgres;
 
 use crate::{
     gateway::{Gateway, MOORGATE, eventually, follow},
-    postgres::Postgres,
     site::{HELLO, Site, digest, noise, tls},
     talk::{Reply, Talk, authorization, get, socks_host},
     target::{Target, find, ok},

@@ -27,7 +27,7 @@ mod inbound;
 mod limits;
 mod live;
 mod namespace;
-mod postgres;
+mod shared;
 mod site;
 mod syscalls;
 mod talk;

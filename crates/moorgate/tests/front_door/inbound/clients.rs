@@ -10,12 +10,12 @@ use std::{
 };
 
 use moorgate_keys::LocalCa;
+use test_postgres::Postgres;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{Client, TlsOrigin, Uploaded, route};
 use crate::{
     gateway::{Gateway, eventually},
-    postgres::Postgres,
     site::tls,
     target::{Target, ok},
     tools::{clean, node, python, run, run_with, tool},

@@ -1,0 +1,187 @@
+//! Several gateways on one PostgreSQL, and what becomes of traffic when that is in trouble.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
+use tempfile::TempDir;
+use test_postgres::Postgres;
+
+use crate::gateway::{Gateway, Setup, eventually};
+
+/// The master key that the gateways of a store share.
+const KEY: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+/// How long a change at one gateway may take to reach another.
+const SOON: Duration = Duration::from_secs(1);
+
+fn setup(server: &Postgres, directory: &Path, name: &str) -> Setup {
+    Setup::default()
+        .data_dir(&directory.join(name))
+        .env("MOORGATE_STORE_URL", server.url("postgres"))
+        .env("MOORGATE_SECRETS_MASTER_KEY", KEY)
+        .env("MOORGATE_CLUSTER_NAME", name)
+}
+
+/// The username and password of a new credential.
+fn new_credential(gateway: &Gateway) -> (String, String) {
+    let added = gateway.cli_json(&["credential", "add", "default"]);
+    let text = |name: &str| added[name].as_str().unwrap().to_owned();
+    (text("username"), text("password"))
+}
+
+/// Asks a gateway's HTTP proxy for the echo. The status, or what went wrong.
+fn ask(gateway: std::net::SocketAddr, (user, password): &(String, String)) -> Result<u16, String> {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&gateway, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let basic = STANDARD.encode(format!("{user}:{password}"));
+        let head = format!(
+            "GET http://echo.moorgate.internal/ HTTP/1.1\r\nHost: echo.moorgate.internal\r\n\
+             Proxy-Authorization: Basic {basic}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error| error.to_string())?;
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(format!("{answer:?}"))
+}
+
+/// Requests through a gateway, one after the other, until it is stopped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    failed: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(gateway: &Gateway, credential: (String, String)) -> Self {
+        let (stop, done, failed) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
+        let (stopped, counter, failures): (_, _, Arc<Mutex<Vec<String>>>) =
+            (stop.clone(), done.clone(), Arc::clone(&failed));
+        let address = gateway.address("outbound_http");
+        let thread = thread::spawn(move || {
+            while !stopped.load(Relaxed) {
+                match ask(address, &credential) {
+                    Ok(200) => drop(counter.fetch_add(1, Relaxed)),
+                    other => failures.lock().unwrap().push(format!("{other:?}")),
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        Self { stop, done, failed, thread: Some(thread) }
+    }
+
+    /// Waits for more of them to succeed.
+    fn goes_on(&self) {
+        let before = self.done.load(Relaxed);
+        eventually("requests", || (self.done.load(Relaxed) > before + 20).then_some(()));
+    }
+
+    /// None of them failed.
+    fn end(mut self) {
+        self.stop.store(true, Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        let failed = self.failed.lock().unwrap();
+        assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), self.done.load(Relaxed), failed.first());
+    }
+}
+
+fn soon(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}: not within a second");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn three_gateways_serve_the_same_and_one_may_die() {
+    let (server, directory) = (Postgres::start(), TempDir::new().unwrap());
+    let start = |name: &str| setup(&server, directory.path(), name).start();
+    let (one, two, three) = (start("one"), start("two"), start("three"));
+    let credential = one.credential();
+    for gateway in [&one, &two, &three] {
+        assert_eq!(ask(gateway.address("outbound_http"), &credential), Ok(200));
+    }
+    let loads = [Load::on(&one, credential.clone()), Load::on(&two, credential.clone())];
+
+    let made = new_credential(&three);
+    for gateway in [&one, &two, &three] {
+        soon("a new credential", || ask(gateway.address("outbound_http"), &made) == Ok(200));
+    }
+    two.cli(&["credential", "revoke", "default", &made.0]);
+    for gateway in [&one, &two, &three] {
+        soon("a revoked credential", || ask(gateway.address("outbound_http"), &made) == Ok(407));
+    }
+    one.cli(&["route", "add", "app.example.com", "http://127.0.0.1:9", "--mode", "terminate"]);
+    soon("a route", || three.try_cli(&["route", "show", "app.example.com"]).status.success());
+
+    three.signal("KILL");
+    drop(three);
+    let added = new_credential(&one);
+    loads.iter().for_each(Load::goes_on);
+    let three = start("three");
+    assert_eq!(ask(three.address("outbound_http"), &added), Ok(200), "it missed nothing");
+    let newest = one.cli_json(&["gateway", "show", "one"])["applied"].clone();
+    let listed = eventually("three gateways that are up", || {
+        let listed = one.cli_json(&["gateway", "list"]);
+        let is_up = |gateway: &Value| gateway["health"] == "up" && gateway["applied"] == newest;
+        listed.as_array().filter(|listed| listed.len() == 3 && listed.iter().all(is_up)).cloned()
+    });
+    let names: Vec<_> = listed.iter().map(|gateway| gateway["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "three", "two"]);
+    let table = two.cli(&["gateway", "list"]);
+    assert!(table.contains("three") && table.contains(env!("CARGO_PKG_VERSION")), "{table}");
+    loads.into_iter().for_each(Load::end);
+    assert!(one.cli(&["audit", "verify"]).contains("whole"));
+}
+
+#[test]
+fn no_request_fails_while_the_store_is_killed_or_frozen() {
+    let (mut server, directory) = (Postgres::start(), TempDir::new().unwrap());
+    let one = setup(&server, directory.path(), "one").start();
+    let credential = one.credential();
+    eventually("a sealed copy", || one.data_dir().join("snapshot.sealed").exists().then_some(()));
+    let load = Load::on(&one, credential.clone());
+    let refused = |gateway: &Gateway| {
+        let output = gateway.try_cli(&["account", "add", "acme"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("the store can't be used now"), "{said}");
+    };
+
+    server.kill();
+    refused(&one);
+    assert!(one.cli(&["account", "list"]).contains("default"), "what is known is still listed");
+    let begun = Instant::now();
+    // The same directory: it serves what was sealed there.
+    one.signal("KILL");
+    load.stop.store(true, Relaxed);
+    drop(one);
+    let one = setup(&server, directory.path(), "one").start();
+    assert_eq!(ask(one.address("outbound_http"), &credential), Ok(200));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let load = Load::on(&one, credential);
+    server.run();
+    eventually("the store", || one.try_cli(&["account", "add", "acme"]).status.success().then_some(()));
+    load.goes_on();
+
+    server.freeze();
+    refused(&one);
+    load.goes_on();
+    server.thaw();
+    eventually("the store", || one.try_cli(&["account", "add", "more"]).status.success().then_some(()));
+    load.end();
+}
