@@ -11,6 +11,7 @@ mod tier;
 mod usage;
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
@@ -54,8 +55,19 @@ impl FromStr for Time {
     type Err = jiff::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let time: jiff::Timestamp = text.parse()?;
+        let time: jiff::Timestamp = short(text).parse()?;
         Ok(Self(Timestamp(u64::try_from(time.as_microsecond()).unwrap_or_default())))
+    }
+}
+
+/// RFC 3339 sets no end to a second's fraction; we read nine digits of it.
+fn short(text: &str) -> Cow<'_, str> {
+    const DIGITS: usize = 9;
+    let Some((before, rest)) = text.split_once('.') else { return text.into() };
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    match (rest.get(..DIGITS), rest.get(end..)) {
+        (Some(digits), Some(offset)) if end > DIGITS => format!("{before}.{digits}{offset}").into(),
+        _ => text.into(),
     }
 }
 
@@ -67,7 +79,7 @@ impl Serialize for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let text = <Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
 }

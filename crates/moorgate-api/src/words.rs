@@ -29,7 +29,7 @@ fn cut(ending: Ending) -> &'static str {
         Ending::TruncatedByTarget => "the target's TLS ended without saying goodbye (close_notify)",
         Ending::ClientLeft => "the client went away before anything was decided",
         Ending::Revoked => {
-            "cut: its credential, account or route was taken away, or its account's policy edited with --cut"
+            "cut: its credential, account or route was taken away or has expired, or a policy was edited with --cut"
         }
         Ending::QuotaSpent => "cut: its account's bytes of this month were spent",
         Ending::Idle => "cut: no byte moved for the idle limit",

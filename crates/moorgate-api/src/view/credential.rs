@@ -89,18 +89,18 @@ impl From<AddCredential> for CredentialChange {
 
 /// What changes about a credential. What is left out stays as it is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct ChangeCredential {
     /// From when on it is refused; null: never.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires: Option<Option<Time>>,
     /// The networks it may be used from (CIDRs); empty: from anywhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub clients: Option<Vec<IpNet>>,
     /// Its own policy, which narrows the account's; null: the account's alone.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[schema(value_type = Option<PolicyRules>)]
     pub policy: Option<Option<PolicyRules>>,
 }

@@ -5,6 +5,12 @@ fn times_are_written_as_rfc_3339_and_read_back() {
     let time = Time(Timestamp(1_700_000_000_123_456));
     assert_eq!(time.to_string(), "2023-11-14T22:13:20.123456Z");
     assert_eq!(time.to_string().parse::<Time>().unwrap(), time);
+    for text in ["2023-11-14T22:13:20.123456000000789Z", "2023-11-14t23:13:20.123456+01:00"] {
+        assert_eq!(text.parse::<Time>().unwrap(), time, "{text}");
+    }
+    for text in ["", "soon", "2023-11-14", "2023-11-14T22:13:20.123456", "2023-13-14T22:13:20Z", "0.1234567890é"] {
+        assert!(text.parse::<Time>().is_err(), "{text}");
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@ mod evidence;
 
 use moorgate_api::{
     client::Client,
-    view::{AuditEntry, AuditVerdict, Who},
+    view::{AuditEntry, AuditVerdict, Time, Who},
 };
+use moorgate_contract::time::Timestamp;
 use moorgate_wire::visible::visible_within;
 use serde_json::Value;
 
@@ -101,8 +102,8 @@ fn differ(path: &str, before: &Value, after: &Value, said: &mut Vec<String>) {
             }
         }
         (was, now) if is_nothing(was) && is_nothing(now) => {}
-        (was, now) if is_nothing(was) => said.push(format!("{path}: {}", brief(now))),
-        (was, now) => said.push(format!("{path}: {} → {}", brief(was), brief(now))),
+        (was, now) if is_nothing(was) => said.push(format!("{path}: {}", told(path, now))),
+        (was, now) => said.push(format!("{path}: {} → {}", told(path, was), told(path, now))),
     }
 }
 
@@ -111,6 +112,16 @@ fn is_nothing(value: &Value) -> bool {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),
         _ => false,
+    }
+}
+
+/// Fields that hold a time, in microseconds.
+const TIMES: [&str; 2] = ["expires", "overlap_until"];
+
+fn told(path: &str, value: &Value) -> String {
+    match value.as_u64() {
+        Some(micros) if TIMES.contains(&path) => when(Time(Timestamp(micros))),
+        _ => brief(value),
     }
 }
 
@@ -143,6 +154,10 @@ mod tests {
             "policy: [deny a] → [deny a deny b]",
         );
         check(json!({"settings": {"a": 1, "b": 2}}), json!({"settings": {"a": 1, "b": 3}}), "settings.b: 2 → 3");
+        check(json!({"expires": 1_700_000_000_000_000_u64}), json!({"expires": null}), &{
+            let time = when(Time(Timestamp(1_700_000_000_000_000)));
+            format!("expires: {time} → none")
+        });
         check(json!({"requests_per_month": 5}), json!({}), "requests_per_month: 5 → none");
         assert_eq!(changed(None, Some(&json!({"scope": "read", "operator": false}))), "operator: false, scope: read");
         assert_eq!(changed(Some(&json!({"scope": "read"})), None), "");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use moorgate_api::view::{Quota, Quotas};
 
-use crate::output::{bytes, count, when};
+use crate::output::{bytes, count, size, when};
 
 /// From how many hundredths of a quota on its owner is warned.
 const WARN: u64 = 80;
@@ -14,8 +14,8 @@ pub(super) fn allows(quotas: &Quotas) -> String {
     let limits = [
         quotas.requests_per_second.map(|limit| format!("{} requests a second", count(limit.into()))),
         quotas.requests_per_month.map(|limit| format!("{} requests a month", count(limit))),
-        quotas.bytes_per_second.map(|limit| format!("{} a second", bytes(limit))),
-        quotas.bytes_per_month.map(|limit| format!("{} a month", bytes(limit))),
+        quotas.bytes_per_second.map(|limit| format!("{} a second", size(limit))),
+        quotas.bytes_per_month.map(|limit| format!("{} a month", size(limit))),
         quotas.tunnels.map(|limit| format!("{} open at once", count(limit.into()))),
     ];
     let all = limits.iter().all(Option::is_some);
@@ -36,16 +36,17 @@ pub(super) fn month(tier: &str, quota: &Quota) -> String {
     let Quota { quotas, spent } = quota;
     let mut text = format!("tier         {tier}: {}\n", allows(quotas));
     let ends = when(spent.until);
-    for (what, used, limit, shown) in [
-        ("requests", spent.requests, quotas.requests_per_month, count as fn(u64) -> String),
-        ("bytes", spent.bytes, quotas.bytes_per_month, bytes),
-    ] {
+    let months = [
+        ("requests", spent.requests, count(spent.requests), quotas.requests_per_month, count as fn(u64) -> String),
+        ("bytes", spent.bytes, bytes(spent.bytes), quotas.bytes_per_month, size),
+    ];
+    for (what, used, shown, limit, say) in months {
         let Some(limit) = limit else {
-            let _ = writeln!(text, "{what:11}  {} this month, of any number", shown(used));
+            let _ = writeln!(text, "{what:11}  {shown} this month, of any number");
             continue;
         };
         let percent = percent(used, limit);
-        let _ = writeln!(text, "{what:11}  {} of {} this month ({percent} %)", shown(used), shown(limit));
+        let _ = writeln!(text, "{what:11}  {shown} of {} this month ({percent} %)", say(limit));
         if let Some(warning) = warning(what, percent, quotas.grace_percent.into(), &ends) {
             let _ = writeln!(text, "             {warning}");
         }
@@ -99,7 +100,7 @@ mod tests {
     fn a_tier_says_what_it_limits_and_what_not() {
         assert_eq!(allows(&Quotas::default()), "nothing is limited");
         let some = Quotas { requests_per_second: Some(10), bytes_per_month: Some(20 << 30), ..Quotas::default() };
-        assert_eq!(allows(&some), "10 requests a second, 20.0 GiB a month; all else is unlimited");
+        assert_eq!(allows(&some), "10 requests a second, 20 GiB a month; all else is unlimited");
         let all = Quotas {
             requests_per_month: Some(1_000_000),
             bytes_per_second: Some(10_240),

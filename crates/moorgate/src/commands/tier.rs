@@ -5,7 +5,7 @@ use moorgate_api::{client::Client, view};
 use super::{CommandError, quota};
 use crate::{
     cli::Tier,
-    output::{self, Table, answer, bytes, count},
+    output::{self, Table, answer, count},
 };
 
 pub(super) async fn run(client: &Client, command: Tier) -> Result<(), CommandError> {
@@ -46,13 +46,13 @@ fn list(tiers: &[view::Tier]) -> String {
     for tier in tiers {
         let quotas = &tier.quotas;
         let number = |limit: Option<u64>| limit.map_or_else(|| "–".into(), count);
-        let size = |limit: Option<u64>| limit.map_or_else(|| "–".into(), bytes);
+        let bytes = |limit: Option<u64>| limit.map_or_else(|| "–".into(), output::size);
         table.row([
             tier.name.clone(),
             number(quotas.requests_per_second.map(u64::from)),
             number(quotas.requests_per_month),
-            size(quotas.bytes_per_second),
-            size(quotas.bytes_per_month),
+            bytes(quotas.bytes_per_second),
+            bytes(quotas.bytes_per_month),
             number(quotas.tunnels.map(u64::from)),
             format!("{} %", quotas.grace_percent),
             tier.accounts.to_string(),

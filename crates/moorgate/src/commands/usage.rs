@@ -116,7 +116,7 @@ impl Asked<'_> {
             }
         }
         let unit = if by_day { "day" } else { "hour" };
-        format!("bytes by the {unit}, both ways\n{}\n", chart::text(&bars, Ink::here()))
+        format!("bytes by the {unit}, both ways\n{}", chart::text(&bars, Ink::here()))
     }
 }
 

@@ -80,6 +80,22 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {unit}")
 }
 
+/// A count of bytes that somebody has set, in the unit in which it was most likely written.
+pub(crate) fn size(count: u64) -> String {
+    const UNITS: [(u64, &str); 8] = [
+        (1_000_000_000_000, "TB"),
+        (1 << 40, "TiB"),
+        (1_000_000_000, "GB"),
+        (1 << 30, "GiB"),
+        (1_000_000, "MB"),
+        (1 << 20, "MiB"),
+        (1_000, "kB"),
+        (1 << 10, "KiB"),
+    ];
+    let whole = UNITS.into_iter().find(|(unit, _)| count > 0 && count.is_multiple_of(*unit));
+    whole.map_or_else(|| bytes(count), |(unit, name)| format!("{} {name}", count / unit))
+}
+
 /// A count, with a comma between thousands.
 pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
@@ -195,6 +211,16 @@ mod tests {
             [(0, "0 B"), (9_999, "9999 B"), (10_240, "10.0 KiB"), (1 << 30, "1.0 GiB"), (1 << 60, "1024.0 PiB")]
         {
             assert_eq!(bytes(count), text);
+        }
+        for (set, text) in [
+            (20_000_000, "20 MB"),
+            (20 << 30, "20 GiB"),
+            (0, "0 B"),
+            (1, "1 B"),
+            (1_500_000, "1500 kB"),
+            (12_345, "12.1 KiB"),
+        ] {
+            assert_eq!(super::size(set), text);
         }
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_345_678, "12,345,678")] {
             assert_eq!(super::count(number), text);

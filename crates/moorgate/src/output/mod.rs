@@ -16,7 +16,7 @@ use moorgate_wire::visible::visible_within;
 use serde::Serialize;
 
 use crate::{cli::Json, commands::CommandError};
-pub(crate) use flow::{bytes, count, duration, flow_line};
+pub(crate) use flow::{bytes, count, duration, flow_line, size};
 pub(crate) use table::Table;
 
 /// The longest line of a peer's that is shown whole, in characters.
