@@ -251,18 +251,25 @@ pub struct PolicyEdit {
     pub before: PolicyRules,
     /// The rules after.
     pub after: PolicyRules,
-    /// In a dry run: targets among the account's latest 1,000 flows that were carried and that the new rules refuse.
+    /// In a dry run: how many flows of the last week the new rules were tried on; as far back as they are kept.
+    pub replayed: usize,
+    /// When the oldest of them began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Time>,
+    /// Targets of these that were carried, and that the new rules refuse.
     pub refuses: Vec<RefusedTarget>,
+    /// Targets of these that the policy refused, and that the new rules let pass; `said` is what was said then.
+    pub allows: Vec<RefusedTarget>,
 }
 
-/// A target that was carried and would be refused.
+/// A target that would be decided on otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedTarget {
     /// As it was asked for, `host:port`.
     pub target: String,
     /// How many flows went there.
     pub flows: usize,
-    /// What the client would be told.
+    /// What the client would be told, or was.
     pub said: String,
 }
 
@@ -276,6 +283,13 @@ pub struct EgressAddress {
     pub present: bool,
     /// The accounts that leave from it, of those the token may see.
     pub accounts: Vec<String>,
+    /// Source ports that are left toward the destination that takes most of them; none: nothing is open from here.
+    pub ports_free: Option<usize>,
+    /// How many there are toward one destination.
+    pub ports: Option<usize>,
+    /// That destination; operators see it.
+    #[schema(value_type = Option<String>)]
+    pub busiest: Option<SocketAddr>,
 }
 
 /// One check on the way to a decision.

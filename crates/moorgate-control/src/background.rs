@@ -15,7 +15,7 @@ use crate::{
     Control,
     control::{Inner, Signals, now},
     error::chain,
-    limits::{FORGET, HEARTBEAT, LONGEST_SLEEP, POLL, RETRY, SEAL_DELAY, SETTLE},
+    limits::{FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE},
     store::CHANNEL,
 };
 
@@ -27,7 +27,8 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
         tokio::spawn(reap(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(mend(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(beat(weak.clone())).abort_handle(),
-        tokio::spawn(settle(weak)).abort_handle(),
+        tokio::spawn(settle(weak.clone())).abort_handle(),
+        tokio::spawn(ports(weak)).abort_handle(),
     ]
     .into_iter()
     .chain(inner.store_url.server().map(|url| tokio::spawn(listen(url.to_owned(), signals)).abort_handle()))
@@ -100,6 +101,15 @@ async fn settle(inner: Weak<Inner>) {
         }
         drop(control);
         sleep(SETTLE).await;
+    }
+}
+
+/// Looks how many source ports are left.
+async fn ports(inner: Weak<Inner>) {
+    loop {
+        sleep(LOOK_AT_PORTS).await;
+        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+        control.warn_of_ports();
     }
 }
 

@@ -29,6 +29,9 @@ pub(crate) struct Ledger {
     changed: HashSet<Key>,
     changed_months: HashSet<(u64, AccountId)>,
     uses: HashMap<CredentialId, (Timestamp, IpAddr)>,
+    /// Of accounts that have a quota of requests: how many were counted when this run first looked at what traffic had let
+    /// through in a month, what that was, and what it is by now.
+    begun: HashMap<(u64, AccountId), (u64, u64, u64)>,
 }
 
 impl Ledger {
@@ -56,15 +59,15 @@ impl Ledger {
 
     /// What has to be written; `None`: nothing.
     pub(crate) fn unwritten(&self, run: &str) -> Option<Counted> {
-        if self.changed.is_empty() && self.uses.is_empty() {
+        if self.changed.is_empty() && self.changed_months.is_empty() && self.uses.is_empty() {
             return None;
         }
         let hour = |key: &Key| Some((key.clone(), self.hours.get(key)?.clone()));
-        let month = |month: &(u64, AccountId)| Some((month.0, month.1, *self.months.get(month)?));
+        let month = |(month, account): &(u64, AccountId)| (*month, *account, self.spent(*month, *account));
         Some(Counted {
             run: run.to_owned(),
             hours: self.changed.iter().filter_map(hour).collect(),
-            months: self.changed_months.iter().filter_map(month).collect(),
+            months: self.changed_months.iter().map(month).collect(),
             uses: self.uses.iter().map(|(credential, (at, client))| (*credential, *at, *client)).collect(),
         })
     }
@@ -78,6 +81,19 @@ impl Ledger {
         // Reports of the last hour may still be on their way.
         self.hours.retain(|key, _| key.hour + 1 >= hour);
         self.months.retain(|(of, _), _| of + 1 >= month);
+        self.begun.retain(|(of, _), _| of + 1 >= month);
+    }
+
+    /// Takes note of how many requests of an account traffic has let through so far: those that are still open are spent
+    /// too, and what ends is counted no second time.
+    pub(crate) fn begun(&mut self, month: u64, account: AccountId, requests: u64) {
+        let ended = self.months.get(&(month, account)).map_or(0, |spent| spent.requests);
+        let (.., now) = self.begun.entry((month, account)).or_insert((ended, requests, requests));
+        if *now != requests {
+            *now = requests;
+            self.months.entry((month, account)).or_default();
+            self.changed_months.insert((month, account));
+        }
     }
 
     /// Uses of credentials that have yet to be written.
@@ -87,6 +103,30 @@ impl Ledger {
 
     /// What this run has counted of an account in a month.
     pub(crate) fn spent(&self, month: u64, account: AccountId) -> Spent {
-        self.months.get(&(month, account)).copied().unwrap_or_default()
+        let Spent { requests, bytes } = self.months.get(&(month, account)).copied().unwrap_or_default();
+        let begun = self.begun.get(&(month, account)).map(|(counted, first, now)| counted + now.saturating_sub(*first));
+        Spent { requests: requests.max(begun.unwrap_or_default()), bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_counts_when_it_is_let_through_and_once() {
+        let (mut ledger, account) = (Ledger::default(), AccountId(1));
+        let ended = |ledger: &mut Ledger, requests| {
+            ledger.months.entry((7, account)).or_default().requests += requests;
+        };
+        ended(&mut ledger, 2);
+        // Two were counted before anybody looked at what traffic says.
+        ledger.begun(7, account, 10);
+        assert_eq!(ledger.spent(7, account).requests, 2);
+        ledger.begun(7, account, 15);
+        assert_eq!(ledger.spent(7, account).requests, 7, "five are open");
+        ended(&mut ledger, 5);
+        assert_eq!(ledger.spent(7, account).requests, 7, "and have ended");
+        assert_eq!(ledger.spent(8, account).requests, 0);
     }
 }

@@ -56,10 +56,10 @@ pub use route_views::{
     RouteChange, RouteExplanation, RouteState, RouteView, ShownCertificate, StandingView,
 };
 pub use secret::{Password, Token};
-pub use settings::{Itself, Plane, Settings, Start};
+pub use settings::{Itself, Plane, PortsInUse, Settings, Start};
 pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
     AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,
-    EgressView, ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, QuotaView, RefusalView,
-    Scope, Status, TierView, TokenView, Who,
+    EgressView, ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, PortsView, QuotaView,
+    RefusalView, Scope, Status, TierView, TokenView, Who,
 };

@@ -58,6 +58,10 @@ pub(crate) const ROLLBACK_TIME: Duration = Duration::from_secs(1);
 pub(crate) const COLD_START_TIME: Duration = Duration::from_millis(1_500);
 /// Between two looks at what other gateways have written.
 pub(crate) const POLL: Duration = Duration::from_millis(500);
+/// Between two looks at how many source ports are left.
+pub(crate) const LOOK_AT_PORTS: Duration = Duration::from_secs(10);
+/// How long a start waits to know what is spent of quotas.
+pub(crate) const FIRST_SETTLE: Duration = Duration::from_secs(1);
 /// Between two signs of life in the list of gateways.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Changes that are read one by one; more, and everything is read.

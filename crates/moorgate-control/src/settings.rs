@@ -64,6 +64,12 @@ pub trait Plane: Send + Sync + 'static {
     /// Which addresses this machine has right now.
     fn presence(&self) -> Arc<Presence>;
 
+    /// How many connections are open from each egress address to each destination.
+    fn ports_in_use(&self) -> Vec<PortsInUse>;
+
+    /// How many source ports the kernel has toward one destination; `None`: it does not say.
+    fn ports(&self) -> Option<usize>;
+
     /// The time since a fixed moment, the same that traffic counts origins' health by.
     fn clock(&self) -> Duration;
 
@@ -72,6 +78,17 @@ pub trait Plane: Send + Sync + 'static {
     /// # Errors
     /// The failure that a client would be told.
     fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>>;
+}
+
+/// Source ports that are taken from one address toward one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortsInUse {
+    /// The address they leave from.
+    pub egress: IpAddr,
+    /// Where they go.
+    pub destination: SocketAddr,
+    /// How many there are.
+    pub taken: usize,
 }
 
 /// How a start went.

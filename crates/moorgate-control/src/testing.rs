@@ -27,13 +27,14 @@ use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
 
-use crate::{Control, Itself, NewCredential, Plane, Result, RouteChange, Settings, Start, control::now};
+use crate::{Control, Itself, NewCredential, Plane, PortsInUse, Result, RouteChange, Settings, Start, control::now};
 
 #[derive(Default)]
 pub(crate) struct Double {
     pub(crate) published: Mutex<Vec<Arc<Snapshot>>>,
     pub(crate) absent: Mutex<Vec<IpAddr>>,
     pub(crate) clock: Mutex<Duration>,
+    pub(crate) ports: Mutex<Vec<PortsInUse>>,
 }
 
 impl Double {
@@ -55,6 +56,14 @@ impl Plane for Double {
 
     fn presence(&self) -> Arc<Presence> {
         Arc::new(Presence { local: vec![], absent: self.absent.lock().unwrap().clone() })
+    }
+
+    fn ports_in_use(&self) -> Vec<PortsInUse> {
+        self.ports.lock().unwrap().clone()
+    }
+
+    fn ports(&self) -> Option<usize> {
+        Some(100)
     }
 
     fn clock(&self) -> Duration {

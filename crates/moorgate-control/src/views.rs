@@ -210,6 +210,31 @@ pub struct EgressView {
     pub present: bool,
     /// Whose connections leave from it, by name.
     pub accounts: Vec<String>,
+    /// Its source ports toward the destination that takes most of them; `None`: nothing is open from it.
+    pub ports: Option<PortsView>,
+}
+
+/// Source ports of an address toward one destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortsView {
+    /// Where to.
+    pub destination: SocketAddr,
+    /// How many are taken.
+    pub taken: usize,
+    /// How many there are.
+    pub all: usize,
+}
+
+impl PortsView {
+    /// How many are left.
+    pub fn free(&self) -> usize {
+        self.all.saturating_sub(self.taken)
+    }
+
+    /// Whether less than a fifth is left.
+    pub fn is_scarce(&self) -> bool {
+        self.free() < self.all / 5
+    }
 }
 
 /// What traffic would meet, step by step.

@@ -38,6 +38,9 @@ pub struct MetricSources {
     pub snapshot_version: Source<u64>,
     /// Each egress address, and whether the kernel lets us bind it.
     pub egress: Source<Vec<(IpAddr, bool)>>,
+    /// Each egress address from which something is open, and its source ports that are left toward the destination that
+    /// takes most of them.
+    pub ports_free: Source<Vec<(IpAddr, u64)>>,
     /// Tasks that panicked.
     pub panics: Source<u64>,
     /// The version of the binary.
@@ -153,6 +156,10 @@ impl Collector for Now {
         let egress =
             (sources.egress)().into_iter().map(|(address, up)| ([("address", address.to_string())], u64::from(up)));
         gauges(&mut encoder, "egress_address_up", "1 when the kernel lets us leave from the address", egress)?;
+        let ports =
+            (sources.ports_free)().into_iter().map(|(address, free)| ([("address", address.to_string())], free));
+        let help = "Source ports that are left toward the destination that takes most of them";
+        gauges(&mut encoder, "egress_ports_free", help, ports)?;
         let build = [([("version", sources.version.to_owned())], 1)];
         gauges(&mut encoder, "build_info", "The version of this gateway", build)
     }

@@ -15,6 +15,7 @@ pub(crate) fn metrics() -> Metrics {
         flows_dropped: Box::new(|| 5),
         snapshot_version: Box::new(|| 7),
         egress: Box::new(|| vec![("203.0.113.10".parse().unwrap(), true), ("203.0.113.11".parse().unwrap(), false)]),
+        ports_free: Box::new(|| vec![("203.0.113.10".parse().unwrap(), 28_000)]),
         panics: Box::new(|| 0),
         version: "0.1.0",
     })
@@ -43,6 +44,7 @@ fn a_scrape_shows_what_ended_and_what_is_open_now() {
         "moorgate_flows_dropped_total 5",
         "moorgate_snapshot_version 7",
         r#"moorgate_egress_address_up{address="203.0.113.11"} 0"#,
+        r#"moorgate_egress_ports_free{address="203.0.113.10"} 28000"#,
         "moorgate_panics_total 0",
         r#"moorgate_build_info{version="0.1.0"} 1"#,
     ] {

@@ -10,7 +10,7 @@ use moorgate_contract::{
 use moorgate_keys::{KeyError, MasterKey, SealError, Uploaded, open, seal};
 use thiserror::Error;
 
-use super::Compiler;
+use super::{Compiler, routes::is_stored};
 use crate::book::{Book, CertificateRow};
 
 /// What a certificate's key is sealed for.
@@ -21,6 +21,8 @@ const PURPOSE: &str = "certificate key";
 pub(crate) enum UnusableCertificate {
     #[error("its domain can't be read: {0}")]
     Domain(#[from] DomainError),
+    #[error("its domain is not written as domains are stored")]
+    Spelling,
     #[error("its key is {0}")]
     Sealed(#[from] SealError),
     #[error("{0}")]
@@ -55,6 +57,9 @@ impl Compiler {
     /// What a row says, ready to be shown.
     pub(super) fn certificate(&self, row: &CertificateRow) -> Result<Certificate, UnusableCertificate> {
         let domain = row.domain.parse::<Domain>()?;
+        if !is_stored(&domain, &row.domain) {
+            return Err(UnusableCertificate::Spelling);
+        }
         let key = open(self.store_key.key(), PURPOSE, &row.key)?;
         let read = Uploaded::stored(row.chain.as_bytes(), key)?;
         Ok(Certificate {
@@ -82,7 +87,9 @@ pub(crate) fn seal_key(store_key: &MasterKey, key: &[u8]) -> Result<Vec<u8>, Sea
 
 pub(super) fn remove_certificate(snapshot: &mut Snapshot, domain: &str) {
     // What can't be read was never shown.
-    if let Ok(domain) = domain.parse::<Domain>() {
-        snapshot.remove_certificate(&domain);
+    if let Ok(read) = domain.parse::<Domain>()
+        && is_stored(&read, domain)
+    {
+        snapshot.remove_certificate(&read);
     }
 }

@@ -7,15 +7,22 @@ use moorgate_contract::{
 use thiserror::Error;
 
 use super::{Compiler, certificates::UnusableCertificate};
-use crate::book::{Book, CertificateRow, RouteRow};
+use crate::{
+    book::{Book, CertificateRow, RouteRow},
+    limits::MAX_SETTINGS_BYTES,
+};
 
 /// Why a route can't be served.
 #[derive(Debug, Error)]
 pub(crate) enum UnservableRoute {
     #[error("its domain can't be read ({0}); remove the route and add it anew")]
     Domain(#[from] DomainError),
+    #[error("its domain is not written as domains are stored, and would take another's place; remove the route")]
+    Spelling,
     #[error("its mode {0:?} can't be read; remove the route and add it anew")]
     Mode(Box<str>),
+    #[error("its settings have {bytes} bytes, more than a route may have; set its origins and all else anew")]
+    TooLong { bytes: usize },
     #[error("its settings can't be read ({0}); set its origins and all else anew")]
     Settings(#[from] serde_json::Error),
     #[error("its certificate can't be used ({0}); add it anew, or remove it")]
@@ -46,7 +53,9 @@ impl Compiler {
             Err(problem) => {
                 tracing::error!(domain = %row.domain, %problem, "a route can't be served");
                 // What has no domain that can be read was never served.
-                if let Ok(domain) = row.domain.parse::<Domain>() {
+                if let Ok(domain) = row.domain.parse::<Domain>()
+                    && is_stored(&domain, &row.domain)
+                {
                     snapshot.take_out_route(&domain);
                 }
             }
@@ -85,7 +94,19 @@ fn is_same(old: &Route, new: &Route) -> bool {
 
 fn read(row: &RouteRow) -> Result<Route, UnservableRoute> {
     let mode = mode(&row.mode).ok_or_else(|| UnservableRoute::Mode(row.mode.as_str().into()))?;
-    Ok(Route::new(row.id, row.account, row.domain.parse()?, mode, settings(row)?))
+    let domain: Domain = row.domain.parse()?;
+    if !is_stored(&domain, &row.domain) {
+        return Err(UnservableRoute::Spelling);
+    }
+    if row.settings.len() > MAX_SETTINGS_BYTES {
+        return Err(UnservableRoute::TooLong { bytes: row.settings.len() });
+    }
+    Ok(Route::new(row.id, row.account, domain, mode, settings(row)?))
+}
+
+/// Whether a row's text is how its domain is stored. Another spelling of it is another row, whose own is served.
+pub(super) fn is_stored(domain: &Domain, text: &str) -> bool {
+    domain.to_string() == text
 }
 
 /// The settings of a row.
@@ -100,7 +121,9 @@ pub(crate) fn mode(name: &str) -> Option<Mode> {
 
 pub(super) fn remove_route(snapshot: &mut Snapshot, domain: &str) {
     // What can't be read was never served.
-    if let Ok(domain) = domain.parse::<Domain>() {
-        snapshot.remove_route(&domain);
+    if let Ok(read) = domain.parse::<Domain>()
+        && is_stored(&read, domain)
+    {
+        snapshot.remove_route(&read);
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     sealed,
     settings::{Itself, Plane},
     store::{Head, StoreUrl},
-    views::{EgressView, Status},
+    views::{EgressView, PortsView, Status},
 };
 
 pub(crate) mod accounts;
@@ -148,13 +148,31 @@ impl Control {
     /// The configured egress addresses, whether they are present, and who leaves from them.
     pub fn egress(&self) -> Vec<EgressView> {
         let (presence, snapshot) = (self.inner.plane.presence(), self.snapshot());
+        let (in_use, all) = (self.inner.plane.ports_in_use(), self.inner.plane.ports());
         let view = |address: &IpAddr| {
             let users = snapshot.accounts().filter(|account| account.egress.addresses().contains(address));
             let mut accounts: Vec<String> = users.map(|account| account.name.to_string()).collect();
             accounts.sort_unstable();
-            EgressView { address: *address, present: presence.has(*address), accounts }
+            let most = in_use.iter().filter(|ports| ports.egress == *address).max_by_key(|ports| ports.taken);
+            let ports =
+                most.zip(all).map(|(most, all)| PortsView { destination: most.destination, taken: most.taken, all });
+            EgressView { address: *address, present: presence.has(*address), accounts, ports }
         };
         self.inner.compiler.configured_egress().iter().map(view).collect()
+    }
+
+    /// Says so where an address is about to have no source ports left toward some destination.
+    pub(crate) fn warn_of_ports(&self) {
+        for egress in self.egress() {
+            let Some(ports) = egress.ports.filter(PortsView::is_scarce) else { continue };
+            tracing::warn!(
+                address = %egress.address,
+                destination = %ports.destination,
+                free = ports.free(),
+                "an egress address has few source ports left toward a destination; close idle tunnels, widen \
+                 net.ipv4.ip_local_port_range, or give accounts other addresses"
+            );
+        }
     }
 
     /// How the control plane is.

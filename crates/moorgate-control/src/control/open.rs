@@ -22,7 +22,7 @@ use crate::{
     compile::Compiler,
     error::{ControlError, Result, SealedProblem, StoreError, chain},
     flows::FlowStore,
-    limits::{COLD_START_TIME, FOLLOW_BUFFER, LOCK_TIME, RETRY, STORE_TIME},
+    limits::{COLD_START_TIME, FIRST_SETTLE, FOLLOW_BUFFER, LOCK_TIME, RETRY, STORE_TIME},
     location::Location,
     sealed,
     secret::random_token_id,
@@ -113,6 +113,10 @@ impl Control {
         }
         *super::lock(&inner.tasks) = background::spawn(&inner);
         let control = Self::by_itself(inner);
+        if trouble.is_none() {
+            // What was spent before counts from the first request on; a store that is slow holds up nobody.
+            let _ = timeout(FIRST_SETTLE, control.settle()).await;
+        }
         let status = control.status();
         let start = Start {
             first,

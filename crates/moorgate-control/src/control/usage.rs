@@ -30,6 +30,7 @@ impl Control {
     pub(crate) async fn settle(&self) -> Result<()> {
         let inner = &self.inner;
         inner.take_usage();
+        inner.note_begun(now());
         let unwritten = inner.ledger().unwritten(&inner.run);
         let written = match unwritten {
             Some(counted) => self.write_usage(counted).await,
@@ -132,6 +133,16 @@ impl Inner {
         let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
         taken.absorb(std::mem::take(&mut *usage));
         *usage = taken;
+    }
+
+    /// Requests count where they are let through, for whoever has a quota of them.
+    fn note_begun(&self, now: Timestamp) {
+        let (month, mut ledger) = (calendar::month(now), self.ledger());
+        for account in self.current.load().accounts() {
+            if let Some(quota) = account.quota.as_ref().filter(|quota| quota.quotas().requests_per_month.is_some()) {
+                ledger.begun(month, account.id, quota.spent().requests);
+            }
+        }
     }
 
     /// Says to every account with monthly quotas how far it may go.

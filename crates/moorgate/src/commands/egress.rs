@@ -20,11 +20,20 @@ fn list(addresses: &[EgressAddress]) -> String {
             list them under [egress] addresses in the gateway's file\n"
             .into();
     }
-    let mut table = Table::new(["ADDRESS", "STATE", "ACCOUNTS"]);
+    let mut table = Table::new(["ADDRESS", "STATE", "PORTS FREE", "ACCOUNTS"]);
     for egress in addresses {
         let state = if egress.present { "present" } else { "absent: the kernel does not let us leave from it" };
         let accounts = if egress.accounts.is_empty() { "–".into() } else { egress.accounts.join(", ") };
-        table.row([egress.address.to_string(), state.into(), accounts]);
+        table.row([egress.address.to_string(), state.into(), ports(egress), accounts]);
     }
     table.to_string()
+}
+
+/// Toward the destination that takes most of them.
+fn ports(egress: &EgressAddress) -> String {
+    match (egress.ports_free, egress.ports, egress.busiest) {
+        (Some(free), Some(all), Some(destination)) => format!("{free} of {all} to {destination}"),
+        (Some(free), Some(all), None) => format!("{free} of {all}"),
+        _ => "all".into(),
+    }
 }

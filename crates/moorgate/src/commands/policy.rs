@@ -11,7 +11,7 @@ use moorgate_contract::policy::Effect;
 use super::CommandError;
 use crate::{
     cli::Policy,
-    output::{answer, shown},
+    output::{answer, shown, when},
 };
 
 pub(super) async fn run(client: &Client, command: Policy) -> Result<(), CommandError> {
@@ -63,13 +63,7 @@ fn changed(account: &str, edit: &PolicyEdit, cut: bool) -> String {
     } else if !unchanged {
         text.push_str(&rest(account, &edit.after));
     }
-    if !edit.refuses.is_empty() {
-        text.push_str("of the targets of the latest 1,000 flows these would be refused:\n");
-    }
-    for refused in &edit.refuses {
-        let flows = if refused.flows == 1 { "flow" } else { "flows" };
-        let _ = writeln!(text, "  {}  {} {flows}: {}", shown(&refused.target), refused.flows, shown(&refused.said));
-    }
+    text.push_str(&replayed(edit));
     text.push_str(match (edit.applied, cut, unchanged) {
         (false, ..) => "dry run: nothing was changed\n",
         (true, false, true) => "",
@@ -77,6 +71,26 @@ fn changed(account: &str, edit: &PolicyEdit, cut: bool) -> String {
         (true, false, false) => "new connections meet these rules from now on; open ones stay\n",
         (true, true, false) => "new connections meet these rules from now on; open ones that they refuse are cut\n",
     });
+    text
+}
+
+/// What the last week would have been.
+fn replayed(edit: &PolicyEdit) -> String {
+    let Some(since) = edit.since.filter(|_| !edit.applied) else { return String::new() };
+    let mut text = format!("tried on {} flows since {}", edit.replayed, when(since));
+    if edit.refuses.is_empty() && edit.allows.is_empty() {
+        text.push_str(": none would have been decided otherwise\n");
+        return text;
+    }
+    text.push('\n');
+    for (targets, said) in [(&edit.refuses, "would have been refused"), (&edit.allows, "would have been allowed")] {
+        for target in targets {
+            let flows = if target.flows == 1 { "flow" } else { "flows" };
+            let (to, why) = (shown(&target.target), shown(&target.said));
+            // Writing into a String can't fail.
+            let _ = writeln!(text, "  {said}: {to}  {} {flows} ({why})", target.flows);
+        }
+    }
     text
 }
 
@@ -98,7 +112,10 @@ mod tests {
             applied: false,
             before: policy(&[(Effect::Deny, "a.example"), (Effect::Deny, "b.example")]),
             after: policy(&[(Effect::Deny, "a.example"), (Effect::Allow, "*.c.example:443")]),
+            replayed: 0,
+            since: None,
             refuses: Vec::new(),
+            allows: Vec::new(),
         };
         assert_eq!(
             changed("acme", &edit, false),

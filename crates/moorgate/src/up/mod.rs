@@ -30,7 +30,7 @@ use moorgate_contract::{
     listener::Listener,
     snapshot::{Site, Snapshot},
 };
-use moorgate_control::{Control, Itself, Settings};
+use moorgate_control::{Control, EgressView, Itself, Settings};
 use moorgate_keys::{MasterKey, MasterKeys, file::private_dir};
 use moorgate_net::{
     connect::Connector,
@@ -269,7 +269,8 @@ fn sources(
     dropped: recorder::Dropped,
     panics: Arc<AtomicU64>,
 ) -> MetricSources {
-    let (open, tunnels, snapshot, control) = (gateway.clone(), gateway.clone(), gateway.clone(), control.clone());
+    let (open, tunnels, snapshot) = (gateway.clone(), gateway.clone(), gateway.clone());
+    let (control, ports_of) = (control.clone(), control.clone());
     MetricSources {
         open_connections: Box::new(move || {
             Listener::ALL.iter().map(|listener| (*listener, open.open_connections(*listener) as u64)).collect()
@@ -278,6 +279,10 @@ fn sources(
         flows_dropped: Box::new(move || dropped.count()),
         snapshot_version: Box::new(move || snapshot.snapshot().version),
         egress: Box::new(move || control.egress().into_iter().map(|egress| (egress.address, egress.present)).collect()),
+        ports_free: Box::new(move || {
+            let ports = |egress: EgressView| Some((egress.address, u64::try_from(egress.ports?.free()).ok()?));
+            ports_of.egress().into_iter().filter_map(ports).collect()
+        }),
         panics: Box::new(move || panics.load(Ordering::Relaxed)),
         version: env!("CARGO_PKG_VERSION"),
     }

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use moorgate_contract::{decide::Destination, egress::Presence, failure::Failure, snapshot::Snapshot};
-use moorgate_control::Plane;
-use moorgate_net::connect::Connector;
+use moorgate_control::{Plane, PortsInUse};
+use moorgate_net::{connect::Connector, ports::local_range};
 use moorgate_proxy::gateway::Gateway;
 use moorgate_wire::name::DomainName;
 
@@ -28,6 +28,17 @@ impl Plane for TrafficPlane {
 
     fn presence(&self) -> Arc<Presence> {
         self.connector.presence().now()
+    }
+
+    fn ports_in_use(&self) -> Vec<PortsInUse> {
+        let in_use = self.gateway.registry.ports_in_use().into_iter();
+        in_use
+            .map(|(toward, taken)| PortsInUse { egress: toward.egress, destination: toward.destination, taken })
+            .collect()
+    }
+
+    fn ports(&self) -> Option<usize> {
+        local_range().ok().map(|range| range.len())
     }
 
     fn clock(&self) -> Duration {

@@ -185,3 +185,61 @@ fn no_request_fails_while_the_store_is_killed_or_frozen() {
     eventually("the store", || one.try_cli(&["account", "add", "more"]).status.success().then_some(()));
     load.end();
 }
+
+/// Kills a gateway again and again while accounts are made through it; every one whose making was acknowledged is there
+/// afterwards, and the audit log is whole.
+fn survives_kills(start: impl Fn() -> Gateway) {
+    let mut acknowledged: Vec<String> = Vec::new();
+    for round in 0..8_u64 {
+        let gateway = start();
+        let (api, token) = (gateway.api().trim_start_matches("http://").to_owned(), gateway.operator_token());
+        let writer = thread::spawn(move || {
+            let made = (0..10_000).map(|n| format!("r{round}-{n}"));
+            made.take_while(|name| add_account(&api, &token, name)).collect::<Vec<_>>()
+        });
+        // Another moment each time, from the first write on.
+        thread::sleep(Duration::from_millis(60 + 37 * round));
+        gateway.signal("KILL");
+        drop(gateway);
+        let made = writer.join().unwrap();
+        assert!(!made.is_empty(), "nothing was written in round {round}");
+        acknowledged.extend(made);
+    }
+    let gateway = start();
+    let listed = gateway.cli_json(&["account", "list"]);
+    let there: std::collections::HashSet<&str> =
+        listed.as_array().unwrap().iter().map(|account| account["name"].as_str().unwrap()).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|name| !there.contains(name.as_str())).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+    assert!(gateway.cli(&["audit", "verify"]).contains("whole"));
+}
+
+/// Makes an account. Whether that was acknowledged.
+fn add_account(api: &str, token: &str, name: &str) -> bool {
+    let made = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(api)?;
+        let body = format!("{{\"name\":\"{name}\"}}");
+        let head = format!(
+            "POST /api/v1/accounts HTTP/1.1\r\nHost: {api}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 201"))
+    };
+    made().unwrap_or(false)
+}
+
+#[test]
+fn kill_9_during_writes_loses_nothing_that_was_acknowledged() {
+    let directory = TempDir::new().unwrap();
+    survives_kills(|| Setup::default().data_dir(&directory.path().join("data")).start());
+}
+
+#[test]
+fn kill_9_during_writes_loses_nothing_on_postgresql_either() {
+    let (server, directory) = (Postgres::start(), TempDir::new().unwrap());
+    survives_kills(|| setup(&server, directory.path(), "one").start());
+}

@@ -19,6 +19,9 @@ pub(super) async fn list_egress(
         address: egress.address,
         present: egress.present,
         accounts: egress.accounts.into_iter().filter(|account| caller.sees(account)).collect(),
+        ports_free: egress.ports.map(|ports| ports.free()),
+        ports: egress.ports.map(|ports| ports.all),
+        busiest: egress.ports.map(|ports| ports.destination).filter(|_| caller.is_operator()),
     });
     let seen = addresses.filter(|egress| caller.is_operator() || !egress.accounts.is_empty());
     Ok(axum::Json(seen.collect()))

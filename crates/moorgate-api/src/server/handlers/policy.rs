@@ -1,6 +1,10 @@
 //! `accounts/{account}/policy`: where an account's connections may go.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::extract::State;
 use moorgate_contract::{
@@ -9,9 +13,12 @@ use moorgate_contract::{
     egress::Presence,
     failure::Code,
     flow::Flow,
+    guard::Guard,
+    outcome::Outcome,
     policy::Policy,
+    time::Timestamp,
 };
-use moorgate_control::FlowFilter;
+use moorgate_control::{FlowFilter, MAX_FLOWS_READ};
 use moorgate_wire::host::Asked;
 use serde::Deserialize;
 
@@ -21,12 +28,12 @@ use crate::{
         ApiState,
         extract::{Acting, Flag, Json, Path, Query},
     },
-    view::{PolicyEdit, PolicyRules, RefusedTarget},
+    view::{PolicyEdit, PolicyRules, RefusedTarget, Time},
 };
 
-/// How many of the latest flows a new policy is tried on.
-const TRIED_FLOWS: usize = 1_000;
-/// How many targets are named that it would refuse.
+/// How far back a new policy is tried on what was asked for.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many targets are named that it would decide otherwise.
 const NAMED_TARGETS: usize = 20;
 
 #[derive(Debug, Deserialize)]
@@ -61,31 +68,74 @@ pub(super) async fn set_policy(
     let before = PolicyRules::from(&api.control.policy(&account).await?);
     let policy = Policy::from(after.clone());
     // An edit waits for nothing that it does not need: what was carried is looked at when there is time to think.
-    let refuses = if edit.dry_run.0 {
-        refused_targets(&api, &account, &policy).await
+    let replay = if edit.dry_run.0 {
+        Replay::of(&api, &account, &policy).await
     } else {
         api.control.set_policy(&account, policy, edit.cut.0).await?;
-        Vec::new()
+        Replay::default()
     };
-    let applied = !edit.dry_run.0;
-    Ok(axum::Json(PolicyEdit { applied, before, after, refuses }))
+    Ok(axum::Json(PolicyEdit {
+        applied: !edit.dry_run.0,
+        before,
+        after,
+        replayed: replay.flows,
+        since: replay.since.map(Time),
+        refuses: targets(replay.refused),
+        allows: targets(replay.allowed),
+    }))
 }
 
-/// Which targets that were carried lately a policy refuses, by the decision that traffic meets.
-async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Vec<RefusedTarget> {
-    let snapshot = api.control.snapshot();
-    let Some(served) = snapshot.account(account) else { return Vec::new() };
-    let judged = Arc::new(Account { policy: policy.clone(), ..Account::clone(served) });
-    let filter = FlowFilter { account: Some(account.to_owned()), limit: TRIED_FLOWS };
-    // Without its flows (the store is down) the rest is still answered.
-    let flows = api.control.flows(filter).await.unwrap_or_default();
-    let mut refused: HashMap<Arc<str>, (usize, Box<str>)> = HashMap::new();
-    for flow in flows.iter().filter(|flow| !flow.outcome.is_refusal()) {
-        if let (Some(target), Some(said)) = (&flow.target, refusal(&snapshot.site.guard, &judged, flow)) {
-            refused.entry(target.clone()).or_insert((0, said)).0 += 1;
+/// What a policy would have made of the last week's flows, by the decision that traffic meets.
+#[derive(Default)]
+struct Replay {
+    flows: usize,
+    since: Option<Timestamp>,
+    refused: HashMap<Arc<str>, (usize, Box<str>)>,
+    allowed: HashMap<Arc<str>, (usize, Box<str>)>,
+}
+
+impl Replay {
+    async fn of(api: &ApiState, account: &str, policy: &Policy) -> Self {
+        let (mut replay, snapshot) = (Self::default(), api.control.snapshot());
+        let Some(served) = snapshot.account(account) else { return replay };
+        let judged = Arc::new(Account { policy: policy.clone(), ..Account::clone(served) });
+        let oldest = Timestamp::from(SystemTime::now() - WEEK);
+        let mut before = None;
+        loop {
+            let filter = FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ };
+            // Without its flows (their file is gone) the rest is still answered.
+            let page = api.control.flows_before(filter, before).await.unwrap_or_default();
+            page.iter().filter(|flow| flow.started >= oldest).for_each(|flow| {
+                replay.judge(&snapshot.site.guard, &judged, flow);
+            });
+            match page.first() {
+                Some(first) if page.len() == MAX_FLOWS_READ && first.started >= oldest => before = Some(first.id),
+                _ => return replay,
+            }
         }
     }
-    let targets = refused.into_iter().map(|(target, (flows, said))| RefusedTarget {
+
+    fn judge(&mut self, guard: &Guard, judged: &Arc<Account>, flow: &Flow) {
+        self.flows += 1;
+        self.since = Some(self.since.map_or(flow.started, |since| since.min(flow.started)));
+        let Some(target) = &flow.target else { return };
+        let was_denied = flow.outcome == Outcome::Failed(Code::PolicyDenied);
+        match refusal(guard, judged, flow) {
+            Some(said) if !flow.outcome.is_refusal() => {
+                self.refused.entry(target.clone()).or_insert((0, said)).0 += 1;
+            }
+            None if was_denied => {
+                let said = flow.said.clone().unwrap_or_default();
+                self.allowed.entry(target.clone()).or_insert((0, said)).0 += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The most frequent first.
+fn targets(judged: HashMap<Arc<str>, (usize, Box<str>)>) -> Vec<RefusedTarget> {
+    let targets = judged.into_iter().map(|(target, (flows, said))| RefusedTarget {
         target: target.as_ref().into(),
         flows,
         said: said.into(),
@@ -97,7 +147,7 @@ async fn refused_targets(api: &ApiState, account: &str, policy: &Policy) -> Vec<
 }
 
 /// What `account`'s policy would say of a flow that went to an address already.
-fn refusal(guard: &moorgate_contract::guard::Guard, account: &Arc<Account>, flow: &Flow) -> Option<Box<str>> {
+fn refusal(guard: &Guard, account: &Arc<Account>, flow: &Flow) -> Option<Box<str>> {
     let asked = Asked::from_authority(flow.target.as_deref()?, None).ok()?;
     let ask = Ask { account, credential: None, asked: &asked, transport: Transport::Stream };
     let decided = decide(&ask, &mut ()).and_then(|plan| match flow.address {

@@ -30,7 +30,7 @@ use moorgate_contract::{
     time::Timestamp,
     usage::{Tally, Usage, Whose},
 };
-use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, RouteChange, Settings};
+use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, PortsInUse, RouteChange, Settings};
 use moorgate_keys::{MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
@@ -57,6 +57,14 @@ impl Plane for Double {
 
     fn presence(&self) -> Arc<Presence> {
         Arc::new(Presence { local: vec![], absent: vec![ip("203.0.113.11")] })
+    }
+
+    fn ports_in_use(&self) -> Vec<PortsInUse> {
+        Vec::new()
+    }
+
+    fn ports(&self) -> Option<usize> {
+        None
     }
 
     fn clock(&self) -> Duration {

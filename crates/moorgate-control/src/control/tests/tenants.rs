@@ -13,8 +13,8 @@ use moorgate_contract::{
 
 use super::trouble::sql;
 use crate::{
-    AccountChange, Control, ControlError, CredentialChange, CredentialStanding, GroupBy, Invalid, UsageFilter,
-    UsageRow, calendar,
+    AccountChange, Control, ControlError, CredentialChange, CredentialStanding, GroupBy, Invalid, PortsInUse,
+    UsageFilter, UsageRow, calendar,
     control::now,
     testing::{House, ip},
 };
@@ -225,4 +225,22 @@ async fn a_credential_says_when_it_was_used_and_whether_it_has_stopped() {
     let (control, _) = house.open().await.unwrap();
     let stopped = view(&control).await;
     assert_eq!((stopped.standing, stopped.last_used), (CredentialStanding::Stopped, Some(two_days)));
+}
+
+#[tokio::test]
+async fn an_egress_address_says_how_many_source_ports_are_left() {
+    let house = House { egress: vec![ip("203.0.113.10"), ip("203.0.113.11")], ..House::new() };
+    let (control, _) = house.open().await.unwrap();
+    assert!(control.egress().iter().all(|egress| egress.ports.is_none()));
+    let toward = |egress, destination: &str, taken| PortsInUse {
+        egress: ip(egress),
+        destination: destination.parse().unwrap(),
+        taken,
+    };
+    *house.plane.ports.lock().unwrap() =
+        vec![toward("203.0.113.10", "192.0.2.1:443", 5), toward("203.0.113.10", "192.0.2.2:443", 85)];
+    let shown = control.egress();
+    let ports = shown[0].ports.unwrap();
+    assert_eq!((ports.destination, ports.free(), ports.all), ("192.0.2.2:443".parse().unwrap(), 15, 100));
+    assert!(ports.is_scarce() && shown[1].ports.is_none());
 }

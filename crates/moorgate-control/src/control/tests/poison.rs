@@ -1,0 +1,94 @@
+//! Rows that nothing of ours would write: each takes out one thing, says so, and is mended or removed as it says.
+
+use moorgate_contract::route::{Domain, Mode};
+use serde_json::json;
+
+use super::trouble::sql;
+use crate::{
+    RouteState,
+    testing::{House, Made, change},
+};
+
+/// What is done to the rows of `bad.example.com`, and what its problem names.
+fn poisons(house: &House) -> Vec<(String, &'static str)> {
+    let route = |set: &str| format!("UPDATE route SET {set} WHERE domain = 'bad.example.com'");
+    let certificate = |set: &str| format!("UPDATE certificate SET {set} WHERE domain = 'bad.example.com'");
+    let bytes = |hex: &str| if house.is_file() { format!("x'{hex}'") } else { format!(r"'\x{hex}'") };
+    let long = format!(r#"{{"origins":[],"origin_ca":"{}"}}"#, "x".repeat(2 << 20));
+    vec![
+        (route("settings = 'no JSON'"), "settings"),
+        (route(r#"settings = '{"origins":[],"regex":"(a+"}'"#), "settings"),
+        (route(r#"settings = '{"origins":[{"url":"gopher://x"}]}'"#), "settings"),
+        (route(&format!("settings = '{long}'")), "bytes"),
+        (route("mode = 'sideways'"), "mode"),
+        (certificate("chain = 'nothing'"), "no certificate"),
+        (certificate(&format!("key = {}", bytes("00"))), "format 0"),
+        (certificate(&format!("key = {}", bytes(""))), "damaged"),
+        (certificate("key = (SELECT key FROM certificate WHERE domain = 'good.example.com')"), "does not belong"),
+        ("UPDATE account SET policy = '[{\"effect\":\"maybe\"}]' WHERE name = 'acme'".to_owned(), "account"),
+        ("UPDATE account SET egress = 'nowhere' WHERE name = 'acme'".to_owned(), "account"),
+    ]
+}
+
+async fn house() -> House {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    control.add_account("acme").await.unwrap();
+    let to = || change(json!({ "origins": [{ "url": "http://192.0.2.7:1" }] }));
+    for (account, domain) in [("acme", "bad.example.com"), ("default", "good.example.com")] {
+        let made = Made::of(&[domain]);
+        control.add_route(Some(account), domain, Mode::Terminate, to()).await.unwrap();
+        control.add_certificate(None, domain, made.chain.as_bytes(), made.key.as_bytes()).await.unwrap();
+    }
+    control.close().await;
+    house
+}
+
+fn served(house: &House) -> Vec<String> {
+    let snapshot = house.plane.served();
+    let served = snapshot.routes().filter(|route| snapshot.account_of(route).is_some());
+    let mut served: Vec<String> = served.map(|route| route.domain.to_string()).collect();
+    served.sort();
+    served
+}
+
+#[tokio::test]
+async fn a_poisoned_row_takes_out_one_route_loudly_and_nothing_else() {
+    let count = poisons(&House::new()).len();
+    assert!(count >= 10);
+    for at in 0..count {
+        let house = house().await;
+        let (statement, expected) = poisons(&house).swap_remove(at);
+        sql(&house, &statement).await;
+        let (control, start) = house.open().await.unwrap();
+        assert_eq!(start.degraded, None, "{statement:.80}");
+        assert_eq!(served(&house), ["good.example.com"], "{statement:.80}");
+        let view = control.route("bad.example.com").await.unwrap();
+        let problem = view.problem.unwrap_or_default();
+        assert!(view.state == RouteState::Failed && problem.contains(expected), "{statement:.80}: {problem}");
+        // Whatever it is, it can be removed.
+        control.remove_certificate("bad.example.com").await.unwrap();
+        control.remove_route("bad.example.com").await.unwrap();
+        control.close().await;
+    }
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_domain_takes_no_ones_place() {
+    let house = house().await;
+    let double = "INSERT INTO route (account, domain, mode, settings, created) \
+                  SELECT account, 'GOOD.example.com', mode, settings, created FROM route WHERE domain = 'bad.example.com'";
+    sql(&house, double).await;
+    let (control, start) = house.open().await.unwrap();
+    assert_eq!((start.degraded, start.routes), (None, 3));
+    let good: Domain = "good.example.com".parse().unwrap();
+    let owner = |house: &House| {
+        let snapshot = house.plane.served();
+        let route = snapshot.route_of(&good).cloned().unwrap();
+        snapshot.account_of(&route).unwrap().name.to_string()
+    };
+    assert_eq!(owner(&house), "default");
+    // Neither does its removal.
+    control.remove_account("acme").await.unwrap();
+    assert_eq!(owner(&house), "default");
+}
