@@ -275,6 +275,9 @@ pub(crate) struct Explain {
     /// Outbound: where to
     #[arg(value_name = "HOST:PORT")]
     pub(crate) target: Option<Target>,
+    /// Outbound: by which of the account's credentials, whose own rules are asked too
+    #[arg(long, requires = "target", value_name = "USERNAME")]
+    pub(crate) credential: Option<String>,
     /// Stop before the name is resolved
     #[arg(long, requires = "target")]
     pub(crate) no_dns: bool,

@@ -221,8 +221,23 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn explain(&self, account: &str, host: &str, port: u16, dns: bool) -> Result<Explained, ClientError> {
+        self.explain_by(account, None, (host, port), dns).await
+    }
+
+    /// The same by one of its credentials.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn explain_by(
+        &self,
+        account: &str,
+        credential: Option<&str>,
+        (host, port): (&str, u16),
+        dns: bool,
+    ) -> Result<Explained, ClientError> {
         let mut path = Path::of(["explain"]);
         path.ask("account", Some(account));
+        path.ask("credential", credential);
         path.ask("host", Some(host));
         path.ask("port", Some(&port.to_string()));
         path.ask("dns", Some(if dns { "true" } else { "false" }));

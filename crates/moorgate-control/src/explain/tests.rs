@@ -2,9 +2,10 @@ use moorgate_contract::{
     failure::Code,
     policy::{Effect, Policy, Rule},
 };
+use moorgate_wire::host::Asked;
 
 use crate::{
-    Control,
+    Control, CredentialChange,
     testing::{House, ip},
 };
 
@@ -68,4 +69,19 @@ async fn a_credential_of_another_account_is_not_explained() {
     let asked = moorgate_wire::host::Asked::new("four.example", 443);
     let refused = control.explain_by("default", Some("mg_nobody"), &asked, false).await;
     assert!(matches!(refused, Err(crate::ControlError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_credentials_own_rules_are_shown_as_steps() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let rule = Rule { effect: Effect::Deny, matcher: "four.example".parse().unwrap() };
+    let change = CredentialChange { policy: Some(Some(Policy::new(vec![rule]))), ..CredentialChange::default() };
+    let username = control.add_credential("default", change).await.unwrap().username;
+    let asked = Asked::new("four.example", 443);
+    let refused = control.explain_by("default", Some(&username), &asked, true).await.unwrap().refusal.unwrap();
+    assert!(refused.said.contains(&format!("rule 1 of credential {username}")), "{}", refused.said);
+    let other = control.explain_by("default", Some(&username), &Asked::new("both.example", 443), true).await.unwrap();
+    assert!(other.steps.iter().any(|step| step.check == "policy of the credential, by name"), "{:?}", other.steps);
+    assert!(control.explain("default", "four.example", 443, true).await.unwrap().refusal.is_none());
 }

@@ -2,6 +2,7 @@
 
 use axum::{Extension, extract::State};
 use moorgate_control::Explanation;
+use moorgate_wire::host::Asked;
 use serde::Deserialize;
 
 use super::Answer;
@@ -20,6 +21,7 @@ pub(super) struct Target {
     account: String,
     host: String,
     port: u16,
+    credential: Option<String>,
     #[serde(default = "yes")]
     dns: Flag,
 }
@@ -32,6 +34,7 @@ fn yes() -> Flag {
 #[utoipa::path(get, path = "/api/v1/explain", tag = "explain",
     params(("account" = String, Query, description = "On whose behalf"), ("host" = String, Query, description = "A name or an address"),
         ("port" = u16, Query, description = "The port there"),
+        ("credential" = Option<String>, Query, description = "By which of its credentials, whose own policy is asked too"),
         ("dns" = Option<bool>, Query, description = "Resolve the name as traffic would (default), or stop before that")),
     responses((status = OK, body = Explained)))]
 pub(super) async fn explain_target(
@@ -40,8 +43,9 @@ pub(super) async fn explain_target(
     Query(target): Query<Target>,
 ) -> Answer<Explained> {
     caller.must_see(&target.account)?;
-    let Target { account, host, port, dns } = target;
-    Ok(axum::Json(view(api.control.explain(&account, &host, port, dns.0).await?)))
+    let Target { account, host, port, credential, dns } = target;
+    let asked = Asked::new(&host, port);
+    Ok(axum::Json(view(api.control.explain_by(&account, credential.as_deref(), &asked, dns.0).await?)))
 }
 
 /// As the API writes it.
