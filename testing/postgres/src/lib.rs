@@ -114,6 +114,13 @@ impl Postgres {
         sql(&self.url(database), statements)
     }
 
+    /// Everything in a database, as pg_dump writes it.
+    pub fn dump(&self, database: &str) -> String {
+        let dump = clean(self.programs.join("pg_dump")).args(["-d", &self.url(database)]).output().unwrap();
+        assert!(dump.status.success(), "pg_dump: {}", String::from_utf8_lossy(&dump.stderr));
+        String::from_utf8(dump.stdout).unwrap()
+    }
+
     fn program(&self, name: &str) -> Command {
         let mut command = clean(self.programs.join(name));
         if let Some(User { uid, gid, .. }) = &self.owner {

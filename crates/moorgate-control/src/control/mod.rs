@@ -89,6 +89,8 @@ pub(crate) struct Inner {
     usage: Arc<Mutex<Usage>>,
     ledger: Mutex<Ledger>,
     others: Mutex<usage::Others>,
+    /// Which quotas people were warned of, in which month and how urgently.
+    warned: Mutex<usage::Warned>,
     /// Names this run of this gateway in what is counted.
     run: String,
     pub(crate) keep_usage: Duration,

@@ -81,6 +81,7 @@ impl Control {
             keep_usage,
             ledger: Mutex::default(),
             others: Mutex::default(),
+            warned: Mutex::default(),
             flows: FlowStore::new(&data_dir),
             data_dir,
             store_url,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, collections::HashMap, net::IpAddr, sync::Poison
 
 use moorgate_contract::{
     account::{AccountId, CredentialId},
-    quota::{Grant, Spent},
+    quota::{Grant, Quotas, Spent},
     time::Timestamp,
     usage::{Counts, Key},
 };
@@ -16,6 +16,9 @@ use crate::{
     store::{Counted, Store, Use},
     usage_views::{GroupBy, UsageFilter, UsageRow},
 };
+
+/// By account and quota: the month, and how urgently people were warned of it.
+pub(crate) type Warned = HashMap<(AccountId, &'static str), (u64, u8)>;
 
 /// What other gateways, and runs of this one before, have counted of a month.
 #[derive(Debug, Default)]
@@ -159,12 +162,47 @@ impl Inner {
                 let end = if limit.is_some_and(|limit| used > limit) { i64::MIN } else { i64::MAX };
                 limit.map(|limit| limit.checked_signed_diff(used).unwrap_or(end))
             };
+            let used = Spent { requests: own.requests + other.requests, bytes: own.bytes + other.bytes };
+            self.warn_of_quota(&account.name, account.id, quotas, used, month);
             quota.grant(Grant {
                 at: spent,
-                requests: left(quotas.requests_per_month, own.requests + other.requests),
-                bytes: left(quotas.bytes_per_month, own.bytes + other.bytes),
+                requests: left(quotas.requests_per_month, used.requests),
+                bytes: left(quotas.bytes_per_month, used.bytes),
                 until,
             });
+        }
+    }
+
+    /// Says so when most of a month's quota is spent, and when all of it is; each once.
+    fn warn_of_quota(&self, name: &str, account: AccountId, quotas: &Quotas, used: Spent, month: u64) {
+        let mut warned = super::lock(&self.warned);
+        let all =
+            [("requests", quotas.requests_per_month, used.requests), ("bytes", quotas.bytes_per_month, used.bytes)];
+        for (of, limit, used) in all.into_iter().filter_map(|(of, limit, used)| Some((of, limit?, used))) {
+            let stage = match used {
+                used if used >= limit => 2,
+                used if u128::from(used) * 5 >= u128::from(limit) * 4 => 1,
+                _ => 0,
+            };
+            let known = warned.entry((account, of)).or_insert((month, 0));
+            if known.0 != month {
+                *known = (month, 0);
+            }
+            if stage > known.1 {
+                known.1 = stage;
+                let what = if stage == 2 {
+                    "has spent its quota of the month"
+                } else {
+                    "has spent four fifths of its quota of the month"
+                };
+                tracing::warn!(
+                    account = name,
+                    quota = of,
+                    used,
+                    limit,
+                    "an account {what}; a larger tier gives it more"
+                );
+            }
         }
     }
 

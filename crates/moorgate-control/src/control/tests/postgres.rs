@@ -5,11 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use moorgate_contract::route::Mode;
+use serde_json::json;
 use test_postgres::Postgres;
 
 use crate::{
     ControlError, Scope,
-    testing::{House, SERVER, until},
+    testing::{House, Made, SERVER, change, until},
 };
 
 /// Every test of what is stored, once more, on a server: their assertions are the same, whatever is behind them.
@@ -202,4 +204,46 @@ async fn another_master_key_is_refused_and_the_old_one_beside_it_taken() {
     );
     second.keys = vec![2, 1];
     assert!(!second.open().await.unwrap().1.first);
+}
+
+#[tokio::test]
+async fn a_dump_of_the_database_holds_no_key_and_no_password() {
+    let server = Postgres::start();
+    let (first, _) = two(&server);
+    let (control, start) = first.open().await.unwrap();
+    let (credential, token) = (start.created_account.unwrap().1, start.operator_token.unwrap());
+    let made = Made::of(&["a.example.com"]);
+    let origins = json!({ "origins": [{ "url": "http://192.0.2.7:1" }],
+        "basic_auth": [{ "username": "alice", "password": "open-sesame" }] });
+    control.add_route(None, "a.example.com", Mode::Terminate, change(origins)).await.unwrap();
+    control.add_certificate(None, "a.example.com", made.chain.as_bytes(), made.key.as_bytes()).await.unwrap();
+    let dump = server.dump("shared");
+    assert!(dump.contains("a.example.com") && dump.contains(&credential.username));
+    // Bytes stand in a dump as hexadecimal.
+    let key = &made.key_der[36..60];
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let pem: String = made.key.lines().nth(1).unwrap()[48..80].to_owned();
+    for secret in [&hex, &pem, credential.password.reveal(), token.token.reveal(), "open-sesame", &"01".repeat(32)] {
+        assert!(!dump.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_slow_refuses_a_write_in_time_and_takes_the_next() {
+    let server = Postgres::start();
+    let (first, _) = two(&server);
+    let (one, _) = first.open().await.unwrap();
+    // Somebody has the row that every write needs.
+    let url = server.url("shared");
+    let slow = std::thread::spawn(move || {
+        test_postgres::sql(&url, "BEGIN; SELECT 1 FROM store FOR UPDATE; SELECT pg_sleep(7); COMMIT");
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = Instant::now();
+    let refused = one.add_account("acme").await.unwrap_err();
+    assert!(matches!(refused, ControlError::StoreDown(_)) && before.elapsed() < Duration::from_secs(11), "{refused}");
+    assert_eq!(one.list_accounts().await.len(), 1);
+    slow.join().unwrap();
+    until(|| one.status().store_ok).await;
+    one.add_account("acme").await.unwrap();
 }
