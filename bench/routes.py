@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""What 100,000 routes and one edit a second do to connections: the same gateway with 10 routes and with many, in turn.
+"""What 100,000 routes of 10,000 accounts and one edit a second do to connections: the same gateway with 10 routes and
+with many, in turn.
 
-    cargo build --profile dist && python3 bench/routes.py target/dist/moorgate [--routes 100000] [--rounds 7]
+    cargo build --profile dist && python3 bench/routes.py target/dist/moorgate [--routes 100000] [--accounts 10000] [--rounds 7]
 
 Both gateways run at once, with one passthrough origin of this script behind both; rounds alternate. A connection is a
-ClientHello that names a route and the origin's echo of it. Prints medians of p50 and p99 over the rounds, and ratios.
+ClientHello that names a route and the origin's echo of it. Prints medians of p50 and p99 over the rounds, and ratios, and
+how long an edit takes until it is served.
 Needs Python 3.11 and nothing else; everything is on loopback, in a temporary directory, and ends with the script.
 """
 
@@ -67,6 +69,7 @@ class Gateway:
         host, port = facts["listeners"]["inbound_tls"][0].rsplit(":", 1)
         self.address = (host, int(port))
         self.api = http.client.HTTPConnection(facts["api"].removeprefix("http://"))
+        self.edits, self.served = 0, []
         self.token = (self.directory / "operator.token").read_text().strip()
 
     def call(self, method, path, body):
@@ -77,17 +80,25 @@ class Gateway:
         if answer.status >= 300:
             raise SystemExit(f"{method} {path}: {answer.status} {text.decode()}")
 
-    def fill(self, count, origin):
+    def fill(self, count, accounts, origin):
+        """Accounts, and routes dealt out to them, by one text."""
         began = time.monotonic()
+        text = [f"[accounts.a{number}]\npolicy = ['deny {number}.example']\n" for number in range(accounts)]
         for number in range(count):
-            route = {"domain": f"r{number}.test", "mode": "passthrough", "origins": [{"url": f"tls://127.0.0.1:{origin}"}]}
-            self.call("POST", "routes", route)
+            text.append(
+                f'[routes."r{number}.test"]\naccount = "a{number % accounts}"\nmode = "passthrough"\n'
+                f'origins = [{{ url = "tls://127.0.0.1:{origin}" }}]\n'
+            )
+        self.call("POST", "apply", {"text": "".join(text)})
         return time.monotonic() - began
 
     def edit(self, number):
         # The API closes what is idle for long: each edit connects anew.
         self.api.close()
-        self.call("PATCH", f"routes/r{number}.test", {"clients": {"deny": [f"192.0.2.{number % 250}"]}})
+        began = time.perf_counter()
+        self.call("PATCH", f"routes/r{number}.test", {"clients": {"deny": [f"192.0.2.{self.edits % 250}"]}})
+        self.edits += 1
+        self.served.append((time.perf_counter() - began) * 1e3)
 
     def memory(self):
         """Resident memory, in MiB."""
@@ -131,6 +142,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("moorgate")
     parser.add_argument("--routes", type=int, default=100_000)
+    parser.add_argument("--accounts", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3)
     arguments = parser.parse_args()
@@ -143,8 +155,9 @@ def main():
             gateway = gateways[count] = Gateway(arguments.moorgate, f"{directory}/gateway")
             stack.callback(gateway.process.wait)
             stack.callback(gateway.process.terminate)
-            took = gateway.fill(count, origin)
-            print(f"{count} routes added in {took:.1f} s ({took / count * 1e3:.2f} ms each); {gateway.memory():.0f} MiB", flush=True)
+            accounts = min(arguments.accounts, max(1, count // 10))
+            took = gateway.fill(count, accounts, origin)
+            print(f"{count} routes of {accounts} accounts applied in {took:.1f} s; {gateway.memory():.0f} MiB", flush=True)
         greetings = {count: [hello(f"r{at * count // 10}.test") for at in range(10)] for count in gateways}
         found = {count: [] for count in gateways}
         for _ in range(arguments.rounds):
@@ -153,6 +166,12 @@ def main():
         median = {count: [statistics.median(row) for row in zip(*rows)] for count, rows in found.items()}
         for count, (p50, p99, rate) in median.items():
             print(f"{count:7} routes: p50 {p50:6.0f} us   p99 {p99:6.0f} us   {rate:5.0f} connections/s")
+        for count, gateway in gateways.items():
+            served = sorted(gateway.served)
+            print(
+                f"{count:7} routes: an edit is served after {served[len(served) // 2]:.1f} ms, at most {served[-1]:.1f} ms; "
+                f"{gateway.memory():.0f} MiB"
+            )
         print(f"ratio: p50 {median[many][0] / median[few][0]:.3f}   p99 {median[many][1] / median[few][1]:.3f}")
 
 

@@ -5,6 +5,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, OpenOptions},
+    io::Write,
     net::TcpListener,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
@@ -175,9 +176,12 @@ impl Postgres {
 /// Runs statements on the database of a URL; what they answer, a line for each row.
 pub fn sql(url: &str, statements: &str) -> String {
     let mut psql = clean(programs().join("psql"));
-    psql.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", statements]);
-    let done = psql.output().unwrap();
-    assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
+    psql.args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", "-"]);
+    let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // By its input: a statement may be longer than an argument.
+    psql.stdin.take().unwrap().write_all(statements.as_bytes()).unwrap();
+    let done = psql.wait_with_output().unwrap();
+    assert!(done.status.success(), "{statements:.200}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
 

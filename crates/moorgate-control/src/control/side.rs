@@ -50,7 +50,8 @@ impl Inner {
         let mut side = self.side.lock().await;
         let store = match side.take() {
             Some(store) if store.check_file().is_ok() => store,
-            _ if self.is_closed() => return Err(StoreError::NotOpen),
+            // Whoever brings the store back is not to be disturbed.
+            _ if self.is_closed() || self.trouble().is_some() => return Err(StoreError::NotOpen),
             _ => Store::beside(&self.store_url).await?,
         };
         let (store, done) = work(store).await?;

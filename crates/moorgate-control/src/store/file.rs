@@ -38,10 +38,15 @@ pub(crate) fn prepare(path: &Path, opening: Opening) -> Result<Identity, StoreEr
             return Err(StoreError::Io { action: "create", path: path.to_owned(), source });
         }
     }
-    identify(path).map_err(|source| match source.kind() {
+    let file = fs::metadata(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => StoreError::Gone { location: path.into() },
         _ => StoreError::Io { action: "open", path: path.to_owned(), source },
-    })
+    })?;
+    // SQLite would begin a database in it, while somebody may be about to put a backup there.
+    if opening == Opening::MustExist && file.len() == 0 {
+        return Err(StoreError::Gone { location: path.into() });
+    }
+    Ok((file.dev(), file.ino()))
 }
 
 pub(super) fn identify(path: &Path) -> io::Result<Identity> {

@@ -170,6 +170,8 @@ async fn each_gateway_is_listed_with_how_it_is() {
     let (first, second) = two(&server);
     let (one, _) = first.open().await.unwrap();
     let (two, _) = second.open().await.unwrap();
+    // Whoever joins makes a token for itself, which the others have to hear of.
+    until(|| one.status().snapshot_version == two.status().snapshot_version).await;
     two.list_gateways().await;
     let listed = one.list_gateways().await;
     let shown: Vec<_> = listed.iter().map(|is| (&is.name[..], is.is_this, is.health)).collect();
