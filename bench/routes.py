@@ -96,7 +96,7 @@ class Gateway:
         # The API closes what is idle for long: each edit connects anew.
         self.api.close()
         began = time.perf_counter()
-        self.call("PATCH", f"routes/r{number}.test", {"clients": {"deny": [f"192.0.2.{self.edits % 250}"]}})
+        self.call("PATCH", f"routes/r{number}.test", {"clients": {"deny": [f"192.0.2.{self.edits % 250}/32"]}})
         self.edits += 1
         self.served.append((time.perf_counter() - began) * 1e3)
 
@@ -116,7 +116,15 @@ def measure(gateway, greetings, seconds):
             gateway.edit(number % 10)
             number += 1
 
-    editing = threading.Thread(target=edits)
+    failed = []
+
+    def editing_or_why():
+        try:
+            edits()
+        except BaseException as why:  # A thread's end says nothing by itself.
+            failed.append(why)
+
+    editing = threading.Thread(target=editing_or_why)
     editing.start()
     times, until, turn = [], time.monotonic() + seconds, 0
     while time.monotonic() < until:
@@ -134,6 +142,8 @@ def measure(gateway, greetings, seconds):
         times.append((time.perf_counter() - began) * 1e6)
     stop.set()
     editing.join()
+    if failed:
+        raise failed[0]
     times.sort()
     return times[len(times) // 2], times[len(times) * 99 // 100], len(times) / seconds
 

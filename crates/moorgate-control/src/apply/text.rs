@@ -96,7 +96,7 @@ impl Document {
     /// # Errors
     /// The first thing that is wrong, from the top.
     pub(crate) fn read(text: &str) -> Result<Self, Wrong> {
-        let reader = Reader { text };
+        let reader = Reader::new(text);
         let root =
             DeTable::parse(text).map_err(|error| reader.wrong(error.span().unwrap_or_default(), error.message()))?;
         let (mut document, mut wrong) = (Self::default(), Vec::new());
@@ -109,22 +109,33 @@ impl Document {
     }
 }
 
-struct Reader<'a> {
-    text: &'a str,
+struct Reader {
+    /// Where each line ends.
+    ends: Vec<usize>,
 }
 
 type Name<'a> = Spanned<Cow<'a, str>>;
 
-impl<'a> Reader<'a> {
+impl Reader {
+    fn new(text: &str) -> Self {
+        Self { ends: text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect() }
+    }
+
     fn line(&self, at: usize) -> usize {
-        self.text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+        self.ends.partition_point(|end| *end < at) + 1
     }
 
     fn wrong(&self, span: Range<usize>, said: impl ToString) -> Wrong {
         Wrong { line: self.line(span.start), said: said.to_string() }
     }
 
-    fn section(&self, document: &mut Document, section: Name<'a>, value: Spanned<DeValue<'a>>, wrong: &mut Vec<Wrong>) {
+    fn section<'a>(
+        &self,
+        document: &mut Document,
+        section: Name<'a>,
+        value: Spanned<DeValue<'a>>,
+        wrong: &mut Vec<Wrong>,
+    ) {
         let (name, at) = (section.get_ref().to_string(), section.span());
         if !matches!(&name[..], "tiers" | "accounts" | "routes") {
             let said = format!("there is no section {name:?}; there are tiers, accounts and routes");
@@ -144,21 +155,21 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn tier(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
+    fn tier<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
         let (name, line) = (key.get_ref().to_string(), self.line(key.span().start));
         check_tier_name(&name).map_err(|error| self.wrong(key.span(), error))?;
         document.tiers.insert(name, (line, self.typed(key, value)?));
         Ok(())
     }
 
-    fn account(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
+    fn account<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
         let (name, line) = (key.get_ref().to_string(), self.line(key.span().start));
         check_account_name(&name).map_err(|error| self.wrong(key.span(), error))?;
         document.accounts.insert(name, (line, self.typed(key, value)?));
         Ok(())
     }
 
-    fn route(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
+    fn route<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
         let domain: Domain = key.get_ref().parse().map_err(|error| self.wrong(key.span(), error))?;
         let span = value.span();
         let DeValue::Table(mut table) = value.into_inner() else {
@@ -175,7 +186,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn typed<T: DeserializeOwned>(&self, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<T, Wrong> {
+    fn typed<T: DeserializeOwned>(&self, key: &Name<'_>, value: Spanned<DeValue<'_>>) -> Result<T, Wrong> {
         let whole = value.span();
         T::deserialize(value.into_deserializer()).map_err(|error| {
             // An error of a whole table is better said at its name.
