@@ -5,6 +5,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{Arc, Mutex, RwLock},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -155,11 +156,13 @@ struct Beginning<'a> {
 impl Beginning<'_> {
     async fn store_or_copy(&self) -> Result<Opened> {
         let has_copy = sealed::exists(self.data_dir);
-        // Where there is a copy to serve, nobody is to wait for a store that is down.
-        let limit = if has_copy { COLD_START_TIME } else { STORE_TIME };
+        // Where there is a copy to serve, nobody is to wait for a server that is down. A file says at once what it is.
+        let is_elsewhere = self.store_url.server().is_some();
+        let limit = if has_copy && is_elsewhere { COLD_START_TIME } else { STORE_TIME };
         // Where there is a sealed copy there was a store: making an empty one in its place would lock everybody out.
         let opening = if has_copy { Opening::MustExist } else { Opening::MayCreate };
-        match timeout(limit, self.open_store(opening)).await.unwrap_or(Err(StoreError::TooSlow { limit }.into())) {
+        let too_slow = StoreError::TooSlow { limit: STORE_TIME };
+        match timeout(STORE_TIME, self.open_store(opening, limit)).await.unwrap_or(Err(too_slow.into())) {
             Err(ControlError::StoreDown(source)) => {
                 let trouble = Some(chain(&source));
                 let rows = self.unseal(source)?;
@@ -170,9 +173,11 @@ impl Beginning<'_> {
         }
     }
 
-    async fn open_store(&self, opening: Opening) -> Result<Opened> {
-        let store = Store::open(self.store_url, self.keys, opening).await?;
-        let mut tx = store.begin().await?;
+    /// Waits so long for the store to answer; what it holds may take longer to read.
+    async fn open_store(&self, opening: Opening, limit: Duration) -> Result<Opened> {
+        let begun =
+            async { Ok::<_, ControlError>(Store::open(self.store_url, self.keys, opening).await?.begin().await?) };
+        let mut tx = timeout(limit, begun).await.unwrap_or(Err(StoreError::TooSlow { limit }.into()))?;
         if tx.is_new() {
             return self.make(tx).await;
         }

@@ -193,12 +193,16 @@ fn survives_kills(start: impl Fn() -> Gateway) {
     for round in 0..8_u64 {
         let gateway = start();
         let (api, token) = (gateway.api().trim_start_matches("http://").to_owned(), gateway.operator_token());
+        let (began, first) = std::sync::mpsc::channel();
         let writer = thread::spawn(move || {
             let made = (0..10_000).map(|n| format!("r{round}-{n}"));
-            made.take_while(|name| add_account(&api, &token, name)).collect::<Vec<_>>()
+            let made = made.take_while(|name| add_account(&api, &token, name));
+            // Whoever waits for the first needs no second word.
+            made.inspect(|_| began.send(()).unwrap_or_default()).collect::<Vec<_>>()
         });
         // Another moment each time, from the first write on.
-        thread::sleep(Duration::from_millis(60 + 37 * round));
+        first.recv_timeout(Duration::from_secs(20)).expect("something is written");
+        thread::sleep(Duration::from_millis(37 * round));
         gateway.signal("KILL");
         drop(gateway);
         let made = writer.join().unwrap();
