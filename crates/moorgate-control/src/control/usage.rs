@@ -1,6 +1,10 @@
 //! Usage: counted by traffic, written each second, read by whoever counts and bills; and the quotas that follow from it.
 
-use std::{collections::BTreeMap, collections::HashMap, net::IpAddr, sync::PoisonError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::PoisonError,
+};
 
 use moorgate_contract::{
     account::{AccountId, CredentialId},
