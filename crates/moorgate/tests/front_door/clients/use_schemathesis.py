@@ -82,8 +82,6 @@ sys.argv = [
 ]
 from schemathesis.cli import schemathesis as run
 
-# It keeps what it found beside itself.
-os.chdir(directory.name)
 try:
     run()
 except SystemExit as end:
