@@ -86,13 +86,9 @@ pub async fn restore(restoration: Restoration) -> Result<Restored> {
     let too_slow = StoreError::TooSlow { limit: RESTORE_TIME };
     let (accounts, routes) = tokio::time::timeout(RESTORE_TIME, put).await.unwrap_or(Err(too_slow.into()))?;
     // The copy is of what was before: the next start makes another.
-    match fs::remove_file(sealed::path(&data_dir)) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            let path = sealed::path(&data_dir);
-            Err(StoreError::Io { action: "remove", path, source }.into())
-        }
-        _ => Ok(Restored { accounts, routes, location }),
-    }
+    let path = sealed::path(&data_dir);
+    sealed::remove(&data_dir).map_err(|source| StoreError::Io { action: "remove", path, source })?;
+    Ok(Restored { accounts, routes, location })
 }
 
 async fn put(whole: Whole, url: &StoreUrl, keys: &MasterKeys, gateway: String) -> Result<(usize, usize)> {

@@ -127,7 +127,7 @@ pub(crate) struct Rows {
 }
 
 /// One change of the rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Edit {
     PutTier(TierRow),
     RemoveTier(String),

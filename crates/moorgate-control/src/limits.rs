@@ -72,6 +72,8 @@ pub(crate) const BUSY_TIME: Duration = Duration::from_secs(5);
 pub(crate) const LOCK_TIME: Duration = Duration::from_secs(2);
 /// Between a change and its sealed copy, so that a burst of changes is sealed once.
 pub(crate) const SEAL_DELAY: Duration = Duration::from_millis(250);
+/// Bytes of changes beside a sealed copy before all of it is sealed anew; more where the copy itself is large.
+pub(crate) const SEALED_CHANGES: usize = 1 << 20;
 /// Between two tries of something that failed.
 pub(crate) const RETRY: Duration = Duration::from_secs(1);
 /// The longest sleep of the background work; the wall clock may have been set meanwhile.

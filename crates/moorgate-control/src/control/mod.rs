@@ -24,7 +24,7 @@ use crate::{
     error::ControlError,
     flows::FlowStore,
     ledger::Ledger,
-    sealed,
+    sealed::{self, Sealer, Step, Unsealed, WriteProblem},
     settings::{Itself, Plane},
     store::{Head, StoreUrl},
     views::{EgressView, PortsView, Status},
@@ -104,8 +104,10 @@ pub(crate) struct Inner {
     writer: Arc<tokio::sync::Mutex<Writer>>,
     /// Why the store can't be used, in words.
     trouble: Mutex<Option<String>>,
+    /// What the sealed copy lacks. Taken only by who holds the book.
+    unsealed: Mutex<Unsealed>,
     /// One at a time, so that an older copy never replaces a newer one.
-    sealing: Mutex<()>,
+    sealer: Mutex<Sealer>,
     pub(crate) signals: Arc<Signals>,
     pub(crate) flows: FlowStore,
     follow: broadcast::Sender<Arc<Flow>>,
@@ -252,6 +254,7 @@ impl Inner {
     fn publish(&self, version: u64, head: Head, edits: Vec<Edit>) {
         let mut snapshot = Snapshot::clone(&self.current.load());
         let mut book = self.book_mut();
+        lock(&self.unsealed).push(Step { version, head: head.clone(), edits: edits.clone() });
         for edit in edits {
             self.compiler.edit(&mut snapshot, &edit, &book);
             book.apply(edit);
@@ -265,7 +268,7 @@ impl Inner {
     /// Serves `book` instead of everything that was known.
     fn replace(&self, book: Book) {
         let snapshot = self.compiler.all(&self.current.load(), &book);
-        *self.book_mut() = book;
+        self.rewrite(|known| *known = book);
         self.serve(snapshot);
     }
 
@@ -277,19 +280,42 @@ impl Inner {
         self.signals.reap.notify_one();
     }
 
-    /// Writes the sealed copy. Says whether it is there.
+    /// Changes the book other than by edits: the sealed copy is written anew.
+    fn rewrite(&self, change: impl FnOnce(&mut Book)) {
+        let mut book = self.book_mut();
+        change(&mut book);
+        *lock(&self.unsealed) = Unsealed::All;
+    }
+
+    /// Brings the sealed copy up to date. Says whether it is.
     pub(crate) async fn seal(self: Arc<Self>) -> bool {
         let write = move || {
-            let _turn = lock(&self.sealing);
-            let rows = self.book().rows();
-            let written = sealed::write(&self.data_dir, &self.master_keys.current, &rows);
+            let written = self.write_unsealed();
             if let Err(error) = &written {
+                *lock(&self.unsealed) = Unsealed::All;
                 let path = sealed::path(&self.data_dir);
                 tracing::error!(path = %path.display(), error = crate::error::chain(error), "no sealed copy: a restart needs the store");
             }
             written.is_ok()
         };
         tokio::task::spawn_blocking(write).await.unwrap_or(false)
+    }
+
+    fn write_unsealed(&self) -> Result<(), WriteProblem> {
+        let (key, mut sealer) = (&self.master_keys.current, lock(&self.sealer));
+        let book = self.book();
+        let unsealed = lock(&self.unsealed).take(book.version());
+        match unsealed {
+            Unsealed::Steps { upon, steps } if !sealer.wants_all() => {
+                drop(book);
+                if steps.is_empty() { Ok(()) } else { sealer.write_changes(key, upon, &steps) }
+            }
+            _ => {
+                let rows = book.rows();
+                drop(book);
+                sealer.write_all(key, &rows)
+            }
+        }
     }
 
     fn stop_tasks(&self) {

@@ -25,7 +25,7 @@ use crate::{
     flows::FlowStore,
     limits::{COLD_START_TIME, FIRST_SETTLE, FOLLOW_BUFFER, LOCK_TIME, RETRY, STORE_TIME},
     location::Location,
-    sealed,
+    sealed::{self, Sealer, Unsealed},
     secret::random_token_id,
     settings::{Settings, Start},
     store::{Author, Opening, Store, StoreUrl, Tx},
@@ -76,6 +76,7 @@ impl Control {
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
         let compiler = Compiler::new(site, pepper, egress, store_key.clone());
         let id = random_token_id()?;
+        let sealer = Mutex::new(Sealer::new(&data_dir));
         let inner = Arc::new(Inner {
             run: format!("{}/{id}", gateway.name),
             usage,
@@ -101,7 +102,8 @@ impl Control {
             compiler,
             writer: Arc::new(tokio::sync::Mutex::new(Writer::new(store))),
             trouble: Mutex::default(),
-            sealing: Mutex::default(),
+            unsealed: Mutex::new(Unsealed::All),
+            sealer,
             signals: Arc::<Signals>::default(),
             follow: broadcast::channel(FOLLOW_BUFFER).0,
             tasks: Mutex::default(),

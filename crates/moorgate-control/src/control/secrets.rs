@@ -24,7 +24,7 @@ impl Control {
             session.tx()?.set_key(master.key_id(), &key).await?;
             session.entries.push(changes::sealed_key(master.key_id()));
             session.commit().await?;
-            inner.book_mut().set_key(key);
+            inner.rewrite(|book| book.set_key(key));
             inner.signals.seal.notify_one();
             Ok(master.key_id())
         };

@@ -7,6 +7,7 @@ mod changes;
 mod poison;
 mod postgres;
 mod routes;
+mod sealed;
 mod secrets;
 mod tenants;
 mod trouble;
