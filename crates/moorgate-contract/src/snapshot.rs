@@ -93,6 +93,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
 
+    /// Whether `newer` is the same map, not only an equal one.
+    fn is_shared_with(&self, newer: &Self) -> bool {
+        self.shards.iter().zip(&newer.shards).all(|(old, new)| Arc::ptr_eq(old, new))
+    }
+
     /// Entries of shards that `newer` does not share with us.
     fn iter_unshared<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
         self.shards
@@ -156,9 +161,13 @@ pub struct Snapshot {
     pub site: Arc<Site>,
     pepper: Arc<Pepper>,
     accounts: Shards<AccountId, Arc<Account>>,
+    /// Those of them with quotas.
+    metered: Shards<AccountId, Arc<Account>>,
     names: Shards<Arc<str>, AccountId>,
     credentials: Shards<Arc<str>, Arc<Credential>>,
     routes: ByDomain<Arc<Route>>,
+    /// Those of them whose origins are checked.
+    checked: ByDomain<Arc<Route>>,
     /// Domains whose route can't be served: theirs all the same, so that no wildcard takes them over.
     unserved: ByDomain<()>,
     certificates: ByDomain<Arc<Certificate>>,
@@ -172,9 +181,11 @@ impl Snapshot {
             site,
             pepper: Arc::new(pepper),
             accounts: Shards::new(),
+            metered: Shards::new(),
             names: Shards::new(),
             credentials: Shards::new(),
             routes: ByDomain::new(),
+            checked: ByDomain::new(),
             unserved: ByDomain::new(),
             certificates: ByDomain::new(),
         }
@@ -193,14 +204,20 @@ impl Snapshot {
                 self.names.remove(&*old.name);
             }
         }
+        let account = Arc::new(account);
+        match account.quota {
+            Some(_) => self.metered.insert(account.id, account.clone()),
+            None => self.metered.remove(&account.id),
+        }
         self.names.insert(account.name.clone(), account.id);
-        self.accounts.insert(account.id, Arc::new(account));
+        self.accounts.insert(account.id, account);
     }
 
     /// Removes an account; its credentials stop working with it.
     pub fn remove_account(&mut self, id: AccountId) {
         if let Some(account) = self.accounts.get(&id).cloned() {
             self.names.remove(&*account.name);
+            self.metered.remove(&id);
             self.accounts.remove(&id);
         }
     }
@@ -210,20 +227,29 @@ impl Snapshot {
         if let Some(old) = self.routes.get(&route.domain).filter(|old| old.id == route.id) {
             route.take_over(old);
         }
-        let domain = route.domain.clone();
-        self.unserved.remove(&domain);
-        self.routes.insert(&domain, Arc::new(route));
+        self.unserved.remove(&route.domain);
+        self.serve(route);
+    }
+
+    fn serve(&mut self, route: Route) {
+        let route = Arc::new(route);
+        match route.settings.check.every {
+            Some(_) => self.checked.insert(&route.domain, route.clone()),
+            None => self.checked.remove(&route.domain),
+        }
+        self.routes.insert(&route.domain.clone(), route);
     }
 
     /// Removes the route of this domain.
     pub fn remove_route(&mut self, domain: &Domain) {
         self.unserved.remove(domain);
         self.routes.remove(domain);
+        self.checked.remove(domain);
     }
 
     /// Takes the route of this domain out of service: nobody is served there, not by a wildcard either.
     pub fn take_out_route(&mut self, domain: &Domain) {
-        self.routes.remove(domain);
+        self.remove_route(domain);
         self.unserved.insert(domain, ());
     }
 
@@ -245,7 +271,7 @@ impl Snapshot {
         if let Some(route) = self.routes.get(domain) {
             let mut route = Route::clone(route);
             route.attached = Default::default();
-            self.routes.insert(domain, Arc::new(route));
+            self.serve(route);
         }
     }
 
@@ -273,6 +299,11 @@ impl Snapshot {
     /// Every route, in no order.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
+    }
+
+    /// Every route whose origins are checked, in no order.
+    pub fn checked_routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.checked.iter()
     }
 
     /// The certificate that a route shows; `None`: it has none of its own.
@@ -308,6 +339,11 @@ impl Snapshot {
     /// Every account, in no order.
     pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
         self.accounts.iter().map(|(_, account)| account)
+    }
+
+    /// Every account with quotas, in no order.
+    pub fn metered_accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.metered.iter().map(|(_, account)| account)
     }
 
     /// Every credential, in no order.
@@ -393,6 +429,11 @@ impl Snapshot {
         let secrets = secrets.filter_map(|secret| Some((secret.until?, Ends::Secret(secret.id))));
         let expire = |credential: &Arc<Credential>| Some((credential.expires?, Ends::Credential(credential.id)));
         secrets.chain(self.credentials().filter_map(expire)).collect()
+    }
+
+    /// Whether not one credential has changed up to `newer`.
+    pub fn shares_credentials_with(&self, newer: &Self) -> bool {
+        self.credentials.is_shared_with(&newer.credentials)
     }
 
     /// The credential of this username.

@@ -39,6 +39,8 @@ use per_address::PerAddress;
 use visit::Standing;
 pub(crate) use visit::{Decided, Entered};
 
+use crate::inbound::waiting::WaitingRooms;
+
 /// One terminator for each listener that speaks TLS first, so that no ticket crosses over.
 pub struct Terminators {
     /// The HTTPS proxy: h2 and http/1.1.
@@ -72,8 +74,8 @@ pub struct Gateway {
     pub connections: TaskTracker,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) refusing: Arc<Semaphore>,
-    /// For connections to origins that wait for a request.
-    pub(crate) keeping: Arc<Semaphore>,
+    /// Connections to origins that wait for a request.
+    pub(crate) waiting: WaitingRooms,
     strangers: PerAddress,
     guests: PerAddress,
     reports: ReportSink,
@@ -110,6 +112,7 @@ impl Gateway {
         reports: ReportSink,
     ) -> Self {
         let (strangers, guests) = (limits.unauthenticated_per_client, limits.inbound_per_client);
+        let idle_request = limits.idle_request;
         let places = limits.connections.unwrap_or_else(descriptors::connections);
         // Ids of two gateways that start in the same millisecond should differ too.
         let sequence = getrandom::u64().unwrap_or_default();
@@ -125,7 +128,7 @@ impl Gateway {
             connections: TaskTracker::new(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             refusing: Arc::new(Semaphore::new(REFUSING)),
-            keeping: Arc::new(Semaphore::new((places / KEEPING).min(Semaphore::MAX_PERMITS))),
+            waiting: WaitingRooms::new(places / KEEPING, idle_request),
             strangers: PerAddress::new(strangers),
             guests: PerAddress::new(guests),
             reports,
@@ -144,9 +147,10 @@ impl Gateway {
 
     /// Serves `snapshot` from now on and cuts what it no longer allows.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        let deadlines = snapshot.deadlines();
         let old = self.snapshot.swap(snapshot.clone());
-        *self.deadlines.lock().unwrap_or_else(PoisonError::into_inner) = deadlines;
+        if !old.shares_credentials_with(&snapshot) {
+            *self.deadlines.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.deadlines();
+        }
         let cut = self.registry.revoke(&old.revoked_by(&snapshot));
         if cut > 0 {
             tracing::info!(cut, version = snapshot.version, "open flows were revoked");

@@ -63,7 +63,7 @@ impl Control {
         let month = calendar::month(now());
         let known = super::lock(&self.inner.others).month == month;
         let alone = self.inner.store_url.server().is_none();
-        let has_quota = self.snapshot().accounts().any(|account| account.quota.is_some());
+        let has_quota = self.snapshot().metered_accounts().next().is_some();
         if !has_quota || (known && alone) {
             return Ok(());
         }
@@ -145,7 +145,7 @@ impl Inner {
     /// Requests count where they are let through, for whoever has a quota of them.
     fn note_begun(&self, now: Timestamp) {
         let (month, mut ledger) = (calendar::month(now), self.ledger());
-        for account in self.current.load().accounts() {
+        for account in self.current.load().metered_accounts() {
             if let Some(quota) = account.quota.as_ref().filter(|quota| quota.quotas().requests_per_month.is_some()) {
                 ledger.begun(month, account.id, quota.spent().requests);
             }
@@ -157,7 +157,7 @@ impl Inner {
         let month = calendar::month(now);
         let until = calendar::end_of_month(month);
         let (others, ledger) = (super::lock(&self.others), self.ledger());
-        for account in self.current.load().accounts() {
+        for account in self.current.load().metered_accounts() {
             let Some(quota) = &account.quota else { continue };
             let own = ledger.spent(month, account.id);
             let other = others.spent.get(&account.id).filter(|_| others.month == month).copied().unwrap_or_default();

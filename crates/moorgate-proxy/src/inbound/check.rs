@@ -45,10 +45,8 @@ pub async fn look_after_origins(gateway: Arc<Gateway>) {
         let (now, snapshot) = (gateway.clock(), gateway.snapshot().clone());
         let mut next = HashMap::with_capacity(due.len());
         of_account.retain(|_, places| places.available_permits() < AT_ONCE_OF_ACCOUNT);
-        for route in snapshot.routes() {
-            if let Some(served) = route.attached.get::<Served>() {
-                served.prune();
-            }
+        gateway.waiting.prune();
+        for route in snapshot.checked_routes() {
             let Some(every) = route.settings.check.every else { continue };
             let Some(account) = snapshot.account_of(route) else { continue };
             for origin in route.pools().flat_map(|pool| pool.origins()) {

@@ -12,6 +12,7 @@ mod passthrough;
 mod request;
 mod served;
 mod terminate;
+pub(crate) mod waiting;
 
 use moorgate_contract::{
     exposure::Exposure,

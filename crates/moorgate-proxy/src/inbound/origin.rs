@@ -226,7 +226,7 @@ impl ForExchange<'_> {
             if may_reuse
                 && !self.websocket
                 && routed.route.settings.proxy_protocol.is_none()
-                && let Some(kept) = self.served.take(&origin.url, self.grpc)
+                && let Some(kept) = self.served.waiting.take(&origin.url, self.grpc)
                 && let Some(kept) = kept.take_up(visit, &plan, flow).await
             {
                 return Ok(kept);
@@ -313,7 +313,7 @@ impl ForExchange<'_> {
             return;
         }
         if let Some(url) = kept.url().cloned() {
-            self.served.keep(&url, kept);
+            self.served.waiting.keep(&url, kept);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is built once for a terminate route: its TLS toward clients and origins, and connections that are kept.
+//! What is built once for a terminate route: its TLS toward clients and origins.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -7,44 +7,24 @@ use std::{
 
 use moorgate_contract::{
     failure::{Code, Failure},
-    route::{OriginUrl, Route},
+    route::Route,
     snapshot::Snapshot,
 };
 use moorgate_tls::{CertSource, LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{exchange::target::Kept, gateway::Gateway};
+use super::waiting::WaitingRoom;
+use crate::gateway::Gateway;
 
 /// A local certificate lives for 90 days; a fresh one every ten keeps far from its end.
 const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
-/// Connections to one origin that are kept for later requests.
-pub(super) const KEPT_PER_ORIGIN: usize = 64;
-/// The longest that a connection to an origin is kept without a request; `[limits] idle_request`, if that is less. Below
-/// the 60 s after which many servers close.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(50);
 
 /// Lives as long as this version of its route, so nothing of it can serve another account.
 pub(crate) struct Served {
     toward_clients: Result<Terminator, Failure>,
     local: Option<Local>,
     toward_origins: Result<TowardOrigins, Failure>,
-    kept: Mutex<Vec<Idle>>,
-    kept_for: Duration,
-    places: Arc<Semaphore>,
-}
-
-/// A connection to an origin that waits for a request.
-struct Idle {
-    url: OriginUrl,
-    until: Instant,
-    kept: Kept,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Idle {
-    fn is_good(&mut self) -> bool {
-        !self.kept.is_closed() && Instant::now() < self.until
-    }
+    /// Connections to its origins that wait for a request.
+    pub(super) waiting: Arc<WaitingRoom>,
 }
 
 /// One for each protocol, so that an origin is offered what will be spoken.
@@ -78,9 +58,7 @@ impl Served {
         let toward_origins = gateway.originator(roots).map(TowardOrigins::new).map_err(|error| {
             Failure::new(Code::Internal, format_args!("no TLS toward the origins of {}: {error}", route.domain))
         });
-        let kept_for = gateway.limits.idle_request.min(KEPT_FOR);
-        let (kept, places) = (Mutex::default(), gateway.keeping.clone());
-        Self { toward_clients, local, toward_origins, kept, kept_for, places }
+        Self { toward_clients, local, toward_origins, waiting: gateway.waiting.open() }
     }
 
     /// TLS toward clients, with the route's certificate.
@@ -98,50 +76,6 @@ impl Served {
     pub(super) fn originator(&self, http2: bool) -> Result<&Originator, Failure> {
         let toward = self.toward_origins.as_ref().map_err(Clone::clone)?;
         Ok(if http2 { &toward.http2 } else { &toward.http1 })
-    }
-
-    /// A kept connection to `url`, if one is alive. The one used last, so that the others can time out.
-    pub(super) fn take(&self, url: &OriginUrl, shared: bool) -> Option<Kept> {
-        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let at = all.iter().rposition(|idle| idle.kept.is_shared() == shared && idle.url == *url)?;
-            // What is no longer good is let go where it is met; the rest is `prune`'s.
-            if !all.get_mut(at)?.is_good() {
-                all.remove(at);
-                continue;
-            }
-            if shared {
-                let idle = all.get_mut(at)?;
-                idle.until = Instant::now() + self.kept_for;
-                return idle.kept.share();
-            }
-            return Some(all.remove(at).kept);
-        }
-    }
-
-    /// Keeps a connection for later requests, if there is a place for it.
-    pub(super) fn keep(&self, url: &OriginUrl, mut kept: Kept) {
-        if kept.is_closed() {
-            return;
-        }
-        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = || all.iter().enumerate().filter(|(_, idle)| idle.url == *url);
-        // One shared connection carries any number of requests.
-        if kept.is_shared() && same().any(|(_, idle)| idle.kept.is_shared()) {
-            return;
-        }
-        if same().count() >= KEPT_PER_ORIGIN
-            && let Some((oldest, _)) = same().next()
-        {
-            all.remove(oldest);
-        }
-        let Ok(place) = self.places.clone().try_acquire_owned() else { return };
-        all.push(Idle { url: url.clone(), until: Instant::now() + self.kept_for, kept, _place: place });
-    }
-
-    /// Closes what has waited long enough: an origin that nobody asks for anything is left alone.
-    pub(super) fn prune(&self) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain_mut(Idle::is_good);
     }
 }
 
