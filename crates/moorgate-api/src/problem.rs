@@ -17,6 +17,10 @@ use utoipa::ToSchema;
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// Marks an answer: nothing was done, and another try may do it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overtaken;
+
 /// One problem, as it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -86,6 +90,10 @@ cases! {
     KeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused";
     /// The first request of an Idempotency-Key is not done yet.
     StillRunning = CONFLICT, "still_running";
+    /// The request of an Idempotency-Key was done; its answer is gone, with the gateway that gave it.
+    AlreadyDone = CONFLICT, "already_done";
+    /// While a condition was judged, something else was changed, again and again.
+    Overtaken = CONFLICT, "overtaken";
     /// What a condition speaks of is not what there is now.
     Changed = PRECONDITION_FAILED, "changed";
     /// The request names a host that this listener is not.
@@ -125,6 +133,9 @@ impl From<ControlError> for Problem {
             | ControlError::Invalid(Invalid::TierInUse { .. }) => Case::Conflict,
             ControlError::Invalid(_) | ControlError::Text(_) => Case::Invalid,
             ControlError::StoreDown(_) => Case::StoreDown,
+            ControlError::Overtaken => Case::Overtaken,
+            ControlError::AlreadyDone => Case::AlreadyDone,
+            ControlError::KeyReused => Case::KeyReused,
             _ => Case::Internal,
         };
         if !matches!(case, Case::StoreDown | Case::Internal) {
@@ -144,9 +155,14 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if self.code == Case::Overtaken.code() {
+            response.extensions_mut().insert(Overtaken);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE || self.code == Case::StillRunning.code() {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE
+            || [Case::StillRunning.code(), Case::Overtaken.code()].contains(&&*self.code)
+        {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.status == StatusCode::UNAUTHORIZED {

@@ -42,23 +42,35 @@ impl Site {
     }
 }
 
-/// A map in shards: a copy with one entry changed shares all shards but one.
+/// A map in shards of shards: a copy with one entry changed shares all of them but one of each.
 #[derive(Clone, Debug)]
 struct Shards<K, V> {
     hasher: RandomState,
-    shards: Vec<Arc<HashMap<K, V>>>,
+    shards: Vec<Arc<Shard<K, V>>>,
 }
 
-const SHARDS: usize = 64;
+type Shard<K, V> = Vec<Arc<HashMap<K, V>>>;
+
+/// On either level: at 100,000 entries an edit copies a hundred of them, and twice as many pointers.
+const SHARDS: usize = 32;
 
 impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     fn new() -> Self {
-        Self { hasher: RandomState::new(), shards: vec![Arc::default(); SHARDS] }
+        // What is empty is there once.
+        let empty = Arc::default();
+        let shards = Arc::new(vec![empty; SHARDS]);
+        Self { hasher: RandomState::new(), shards: vec![shards; SHARDS] }
     }
 
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
-        // Truncation keeps the low bits, which is all the modulus needs.
-        (self.hasher.hash_one(key) as usize) % SHARDS
+    /// Where a key lives: in which shard, and in which of its own.
+    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
+        // Truncation keeps the low bits, which is all that is needed.
+        let hash = self.hasher.hash_one(key) as usize;
+        (hash % SHARDS, hash / SHARDS % SHARDS)
+    }
+
+    fn shard_mut(&mut self, (outer, inner): (usize, usize)) -> Option<&mut HashMap<K, V>> {
+        Some(Arc::make_mut(Arc::make_mut(self.shards.get_mut(outer)?).get_mut(inner)?))
     }
 
     fn get<Q>(&self, key: &Q) -> Option<&V>
@@ -66,13 +78,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.shards.get(self.shard(key))?.get(key)
+        let (outer, inner) = self.place(key);
+        self.shards.get(outer)?.get(inner)?.get(key)
     }
 
     fn insert(&mut self, key: K, value: V) {
-        let shard = self.shard(&key);
-        if let Some(shard) = self.shards.get_mut(shard) {
-            Arc::make_mut(shard).insert(key, value);
+        let place = self.place(&key);
+        if let Some(shard) = self.shard_mut(place) {
+            shard.insert(key, value);
         }
     }
 
@@ -81,16 +94,16 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let shard = self.shard(key);
-        if let Some(shard) = self.shards.get_mut(shard)
-            && shard.contains_key(key)
+        let place = self.place(key);
+        if self.get(key).is_some()
+            && let Some(shard) = self.shard_mut(place)
         {
-            Arc::make_mut(shard).remove(key);
+            shard.remove(key);
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
+        self.shards.iter().flat_map(|shards| shards.iter()).flat_map(|shard| shard.iter())
     }
 
     /// Whether `newer` is the same map, not only an equal one.
@@ -100,11 +113,9 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
 
     /// Entries of shards that `newer` does not share with us.
     fn iter_unshared<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
-        self.shards
-            .iter()
-            .zip(&newer.shards)
-            .filter(|(old, new)| !Arc::ptr_eq(old, new))
-            .flat_map(|(old, _)| old.iter())
+        let outer = self.shards.iter().zip(&newer.shards).filter(|(old, new)| !Arc::ptr_eq(old, new));
+        let inner = outer.flat_map(|(old, new)| old.iter().zip(new.iter()));
+        inner.filter(|(old, new)| !Arc::ptr_eq(old, new)).flat_map(|(old, _)| old.iter())
     }
 }
 

@@ -55,6 +55,15 @@ pub enum ControlError {
         /// Why there is no copy.
         sealed: SealedProblem,
     },
+    /// Something was written since what it was decided upon. Nothing was changed.
+    #[error("something else was changed meanwhile; try again")]
+    Overtaken,
+    /// It was done under this key before. Its answer is not in the store: it may have held a secret.
+    #[error("this was done already, under the same key, and its answer is gone; look at what there is now")]
+    AlreadyDone,
+    /// Something else was done under this key.
+    #[error("this key was used for another request; choose a new one for each change")]
+    KeyReused,
     /// The store, or its sealed copy, was made under another master key. Nothing was changed.
     #[error(
         "{location} was made under master key {wants}, and this one is {have}: start with the master key it was made under"

@@ -38,7 +38,7 @@ mod views;
 
 pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
-pub use call::Call;
+pub use call::{Call, Once};
 pub use control::{AuditFilter, Control};
 pub use error::{ControlError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use evidence::{

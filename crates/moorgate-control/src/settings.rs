@@ -15,7 +15,7 @@ use moorgate_contract::{
     snapshot::{Site, Snapshot},
     usage::Usage,
 };
-use moorgate_keys::MasterKeys;
+use moorgate_keys::{LocalCa, MasterKeys};
 use moorgate_wire::name::DomainName;
 
 use crate::views::{NewCredential, NewToken};
@@ -30,6 +30,8 @@ pub struct Settings {
     pub master_keys: MasterKeys,
     /// This gateway.
     pub gateway: Itself,
+    /// The local CA of this data directory. The store takes it, unless it has one.
+    pub local_ca: Arc<LocalCa>,
     /// What the gateway's file says of traffic.
     pub site: Arc<Site>,
     /// `[egress] addresses` in the operator's order; may be empty.
@@ -100,6 +102,8 @@ pub struct Start {
     pub created_account: Option<(String, NewCredential)>,
     /// An operator's token, made by the first start of a data directory.
     pub operator_token: Option<NewToken>,
+    /// The local CA of all gateways on the store, when that is another than this data directory's.
+    pub local_ca: Option<LocalCa>,
     /// Why the sealed copy is served and not the store; `None` when all is well.
     pub degraded: Option<String>,
     /// How many accounts there are.

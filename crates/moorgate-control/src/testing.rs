@@ -133,6 +133,7 @@ impl House {
             store_url: self.store_url.clone(),
             master_keys: master_keys(&self.keys),
             gateway: Itself { name: self.name.clone(), ..Itself::default() },
+            local_ca: Arc::new(LocalCa::create("Test CA").unwrap()),
             site: Arc::new(self.site.clone()),
             egress: self.egress.clone(),
             make_default_account: self.default,

@@ -83,12 +83,17 @@ impl CertSource {
 
 /// The local CA, as far as listeners need it: certificates for names that have no other yet.
 #[derive(Clone)]
-pub struct LocalIssuer(Arc<LocalCa>);
+pub struct LocalIssuer(Arc<ArcSwap<LocalCa>>);
 
 impl LocalIssuer {
     /// Issues with this CA.
     pub fn new(ca: Arc<LocalCa>) -> Self {
-        Self(ca)
+        Self(Arc::new(ArcSwap::new(ca)))
+    }
+
+    /// Issues with this CA from now on; so do all clones.
+    pub fn replace(&self, ca: Arc<LocalCa>) {
+        self.0.store(ca);
     }
 
     /// A fresh certificate for `name` (`*.` may stand in front), valid for 90 days.
@@ -96,7 +101,7 @@ impl LocalIssuer {
     /// # Errors
     /// When no certificate can have that name, or the system has no randomness.
     pub fn issue(&self, name: &str) -> Result<CertSource, SetupError> {
-        let issue = || self.0.issue(&[name.parse::<SubjectName>()?]);
+        let issue = || self.0.load().issue(&[name.parse::<SubjectName>()?]);
         CertSource::new(&issue().map_err(SetupError::Local)?)
     }
 }

@@ -147,7 +147,7 @@ pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: N
     };
     if let Some(caller) = check(&api, need, &mut parts).await? {
         let from = parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
-        parts.extensions.insert(Call { by: Some(caller.is.clone()), from });
+        parts.extensions.insert(Call { by: Some(caller.is.clone()), from, upon: None, once: None });
         parts.extensions.insert(caller);
     }
     Ok(next.run(Request::from_parts(parts, body)).await)

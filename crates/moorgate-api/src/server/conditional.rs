@@ -5,8 +5,6 @@
 //! standing of origins, what was spent), and of all of it. `If-None-Match` compares the whole tag, so a reader misses nothing.
 //! `If-Match` compares the first half: traffic alone must not keep a writer from its change.
 
-use std::sync::Arc;
-
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -14,17 +12,19 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use moorgate_control::{Call, Control, ControlError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tokio::sync::RwLock;
 use tower::ServiceExt;
 
-use super::access::Caller;
-use crate::problem::{Case, Problem};
+use super::{access::Caller, extract::TEXT_BYTES};
+use crate::problem::{Case, Overtaken, Problem};
 
 /// The longest representation that gets a tag, in bytes: a route with every setting at its limit, escaped.
 const REPRESENTATION_BYTES: usize = 8 << 20;
+/// How often a write that was overtaken is judged anew.
+const TRIES: usize = 10;
 /// Fields that are measured, not set, wherever they stand.
 const MEASURED: [&str; 6] = ["open", "standing", "spent", "last_used", "last_client", "seen"];
 
@@ -33,15 +33,13 @@ const MEASURED: [&str; 6] = ["open", "standing", "spent", "last_used", "last_cli
 pub(super) struct Conditions {
     /// The handlers, to ask what a write would meet.
     current: Router,
-    /// Held by a write with a condition from its look to its end, and shared by those without: nothing changes between
-    /// look and write. It knows of this gateway's API alone; what else writes to the store is the store's to check.
-    writes: Arc<RwLock<()>>,
+    control: Control,
 }
 
 impl Conditions {
     /// Judges by what these handlers answer.
-    pub(super) fn new(current: Router) -> Self {
-        Self { current, writes: Arc::default() }
+    pub(super) fn new(current: Router, control: Control) -> Self {
+        Self { current, control }
     }
 }
 
@@ -54,10 +52,7 @@ pub(super) async fn check(State(conditions): State<Conditions>, request: Request
             tagged(next.run(request).await, &headers).await
         }
         Method::PUT | Method::PATCH | Method::DELETE => write(&conditions, request, next).await,
-        _ => {
-            let _shared = if request.method().is_safe() { None } else { Some(conditions.writes.read().await) };
-            next.run(request).await
-        }
+        _ => next.run(request).await,
     }
 }
 
@@ -69,32 +64,43 @@ pub(super) fn is_one(path: &str) -> bool {
 async fn write(conditions: &Conditions, request: Request, next: Next) -> Response {
     let (must, must_not) = (wanted(&request, header::IF_MATCH), wanted(&request, header::IF_NONE_MATCH));
     if must.is_none() && must_not.is_none() {
-        let _shared = conditions.writes.read().await;
         return next.run(request).await;
     }
-    let _alone = conditions.writes.write().await;
-    let current = match current(conditions, look(&request)).await {
-        Ok(tag) => Some(tag),
-        // What is not there yet is made by PUT alone; else its own answer is better than ours (§13.2.1).
-        Err(StatusCode::NOT_FOUND) if request.method() == Method::PUT => None,
-        Err(_) => return next.run(request).await,
+    let (mut parts, body) = request.into_parts();
+    // Bounded where it was read.
+    let Ok(body) = to_bytes(body, TEXT_BYTES).await else {
+        return Problem::new(Case::BadBody, "the body broke off").into_response();
     };
-    let is = |tags: &Wanted| current.as_ref().is_some_and(|tag| tags.names_what_was_set(tag));
-    if must.is_some_and(|tags| !is(&tags)) || must_not.is_some_and(|tags| is(&tags)) {
-        let said = "it has changed since it was read; read it again and decide anew";
-        return Problem::new(Case::Changed, said).into_response();
+    for _ in 0..TRIES {
+        let version = conditions.control.snapshot().version;
+        let current = match current(conditions, look(&parts)).await {
+            Ok(tag) => Some(tag),
+            // What is not there yet is made by PUT alone; else its own answer is better than ours (§13.2.1).
+            Err(StatusCode::NOT_FOUND) if parts.method == Method::PUT => None,
+            Err(_) => return next.run(Request::from_parts(parts, Body::from(body))).await,
+        };
+        let is = |tags: &Wanted| current.as_ref().is_some_and(|tag| tags.names_what_was_set(tag));
+        if must.as_ref().is_some_and(|tags| !is(tags)) || must_not.as_ref().is_some_and(is) {
+            let said = "it has changed since it was read; read it again and decide anew";
+            return Problem::new(Case::Changed, said).into_response();
+        }
+        // Done only if nobody, by whichever gateway, has written anything since that look.
+        parts.extensions.get_or_insert_default::<Call>().upon = Some(version);
+        let response = next.clone().run(Request::from_parts(parts.clone(), Body::from(body.clone()))).await;
+        if response.extensions().get::<Overtaken>().is_none() {
+            // PATCH answers what a GET would; a PUT's answer may be another thing.
+            let is_patch = parts.method == Method::PATCH;
+            return if is_patch { tagged(response, &HeaderMap::new()).await } else { response };
+        }
     }
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    // PATCH answers what a GET would; a PUT's answer may be another thing.
-    if method == Method::PATCH { tagged(response, &HeaderMap::new()).await } else { response }
+    Problem::from(ControlError::Overtaken).into_response()
 }
 
 /// The GET of what a request is about to write, by the same caller.
-fn look(request: &Request) -> Request {
+fn look(parts: &Parts) -> Request {
     let mut look = Request::new(Body::empty());
-    *look.uri_mut() = Uri::try_from(request.uri().path()).unwrap_or_default();
-    if let Some(caller) = request.extensions().get::<Caller>() {
+    *look.uri_mut() = Uri::try_from(parts.uri.path()).unwrap_or_default();
+    if let Some(caller) = parts.extensions.get::<Caller>() {
         look.extensions_mut().insert(caller.clone());
     }
     look

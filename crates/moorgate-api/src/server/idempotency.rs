@@ -1,8 +1,9 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header) on every POST: asked again under the same key, what was
 //! done is answered once more and not done twice.
 //!
-//! Answers are kept in memory, a day at most, and may hold secrets that are shown once: they go with the process, are
-//! told to the same token alone, and are overwritten when they are let go.
+//! That it was done is in the store, written with the change: asked again of another gateway, or after a restart, it is not
+//! done again either. Answers are kept in memory, a day at most, and may hold secrets that are shown once: they go with the
+//! process, are told to the same token alone, and are overwritten when they are let go.
 
 use std::{
     collections::VecDeque,
@@ -17,6 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use moorgate_control::{Call, Once};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -83,7 +85,7 @@ pub(super) async fn once(State(answers): State<Answers>, request: Request, next:
     let key = if request.method() == Method::POST { key(request.headers())? } else { None };
     let caller = request.extensions().get::<Caller>().cloned();
     let (Some(key), Some(caller)) = (key, caller) else { return Ok(next.run(request).await) };
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     // Bounded where it was read.
     let body = to_bytes(body, TEXT_BYTES).await.map_err(|_| Problem::new(Case::BadBody, "the body broke off"))?;
     let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
@@ -93,6 +95,7 @@ pub(super) async fn once(State(answers): State<Answers>, request: Request, next:
     if let Some(answer) = answers.begin(Entry { id, asked, account, begun: Instant::now(), answer: None })? {
         return Ok(answer);
     }
+    parts.extensions.get_or_insert_default::<Call>().once = Some(Once { key: id, asked });
     let running = Running { answers, id };
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     running.finish(response).await

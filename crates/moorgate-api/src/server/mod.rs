@@ -52,7 +52,7 @@ impl fmt::Debug for ApiState {
 pub fn router(state: ApiState) -> Router {
     let (api, document) = handlers::api().split_for_parts();
     let document: Arc<str> = document::text(document, state.version).into();
-    let conditions = Conditions::new(api.clone().with_state(state.clone()));
+    let conditions = Conditions::new(api.clone().with_state(state.clone()), state.control.clone());
     api.route_layer(middleware::from_fn_with_state(conditions, conditional::check))
         .route_layer(middleware::from_fn_with_state(Answers::default(), idempotency::once))
         .route_layer(middleware::from_fn(whole::whole))

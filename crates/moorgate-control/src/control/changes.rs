@@ -5,7 +5,7 @@ use moorgate_contract::{
     account::{Secret, SecretHash, SecretId},
     time::Timestamp,
 };
-use moorgate_keys::KeyId;
+use moorgate_keys::{KeyId, LocalCa};
 use serde_json::{Value, json};
 
 use super::Session;
@@ -205,6 +205,11 @@ impl Session {
 /// A store's own key was sealed under this master key.
 pub(super) fn sealed_key(master: KeyId) -> Entry {
     entry(What::Gateway, "store", "seal key", "store").after(json!({ "master_key": master.to_string() }))
+}
+
+/// The gateways on a store have this local CA.
+pub(super) fn set_ca(ca: &LocalCa) -> Entry {
+    entry(What::Gateway, "store", "set local CA", "store").after(json!({ "certificate": ca.cert_pem() }))
 }
 
 pub(super) fn added_account(row: &AccountRow) -> Entry {

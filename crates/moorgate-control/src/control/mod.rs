@@ -144,6 +144,11 @@ impl Control {
         Self { inner, call: Arc::default() }
     }
 
+    /// What seals in this gateway's data directory.
+    pub fn master_keys(&self) -> &MasterKeys {
+        &self.inner.master_keys
+    }
+
     /// The snapshot that is served.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.current.load_full()

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use moorgate_contract::account::Pepper;
-use moorgate_keys::{MasterKeys, SealError, StoreKey, file};
+use moorgate_keys::{LocalCa, MasterKeys, SealError, StoreKey, file, open, seal};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep, timeout},
@@ -28,13 +28,14 @@ use crate::{
     sealed::{self, Sealer, Unsealed},
     secret::random_token_id,
     settings::{Settings, Start},
-    store::{Author, Opening, Store, StoreUrl, Tx},
+    store::{Author, Entry, Opening, Store, StoreUrl, StoredCa, Tx},
     views::{NewCredential, NewToken, Scope},
 };
 
 const DEFAULT_ACCOUNT: &str = "default";
 const CREDENTIAL_PEPPER: &str = "credential pepper";
 const TOKEN_PEPPER: &str = "token pepper";
+const CA_PURPOSE: &str = "local CA key";
 pub(crate) const AUDIT_CHAIN: &str = "audit chain";
 
 /// What a start makes.
@@ -45,6 +46,8 @@ struct Made {
     account: Option<(String, NewCredential)>,
     /// For a data directory that has none yet.
     token: Option<NewToken>,
+    /// The store's local CA, where this data directory has another.
+    ca: Option<LocalCa>,
 }
 
 impl Control {
@@ -57,7 +60,7 @@ impl Control {
     /// [`ControlError::WrongMasterKey`], [`ControlError::NewerSchema`] and [`ControlError::InUse`], before anything was
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
-        let Settings { data_dir, store_url, master_keys, gateway, site, egress, plane, .. } = settings;
+        let Settings { data_dir, store_url, master_keys, gateway, local_ca, site, egress, plane, .. } = settings;
         let Settings { usage, keep_usage, make_default_account, .. } = settings;
         let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
@@ -67,10 +70,11 @@ impl Control {
             store_url: &store_url,
             keys: &master_keys,
             gateway: &gateway.name,
+            ca: &local_ca,
             account: make_default_account.then_some(DEFAULT_ACCOUNT),
         };
         let Opened { rows, store, store_key, made, trouble } = opening.store_or_copy().await?;
-        let Made { first, account, token } = made;
+        let Made { first, account, token, ca } = made;
 
         let store_key = Arc::new(store_key);
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
@@ -126,6 +130,7 @@ impl Control {
             first,
             created_account: account,
             operator_token: token,
+            local_ca: ca,
             degraded: trouble,
             accounts: status.accounts,
             routes: status.routes,
@@ -151,6 +156,7 @@ struct Beginning<'a> {
     store_url: &'a StoreUrl,
     keys: &'a MasterKeys,
     gateway: &'a str,
+    ca: &'a LocalCa,
     /// What a first start is to make.
     account: Option<&'static str>,
 }
@@ -206,6 +212,10 @@ impl Beginning<'_> {
             entries.push(changes::restored(rows.version, sealed));
         }
         let mut made = Made::default();
+        match tx.ca().await? {
+            Some(stored) => made.ca = self.other_ca(&stored, &store_key),
+            None => entries.push(self.store_ca(&mut tx, &store_key).await?),
+        }
         if !sealed::exists(self.data_dir) {
             // This data directory is new to the store. Whoever has it has the master key, and is an operator.
             let pepper = Pepper::new(*store_key.key().derive(TOKEN_PEPPER));
@@ -231,6 +241,7 @@ impl Beginning<'_> {
         let master = &self.keys.current;
         tx.initialise(master.key_id(), &store_key.seal(master).map_err(ControlError::Seal)?).await?;
         let mut entries = vec![changes::sealed_key(master.key_id())];
+        entries.push(self.store_ca(&mut tx, &store_key).await?);
         let mut account = None;
         if let Some(name) = self.account {
             let mut row = accounts::new_row(name, at);
@@ -251,8 +262,29 @@ impl Beginning<'_> {
         let (store, ..) = tx.commit(entries, &self.author(), &chain).await?;
         let mut tx = store.begin().await?;
         let rows = tx.load().await?;
-        let (store, made) = (tx.rollback().await?, Made { first: true, account, token: Some(token) });
+        let (store, made) = (tx.rollback().await?, Made { first: true, account, token: Some(token), ca: None });
         Ok(Opened { rows, store: Some(store), store_key, made, trouble: None })
+    }
+
+    /// Gives the store this data directory's local CA.
+    async fn store_ca(&self, tx: &mut Tx, store_key: &StoreKey) -> Result<Entry> {
+        let key = seal(store_key.key(), CA_PURPOSE, &self.ca.key_der()).map_err(ControlError::Seal)?;
+        tx.set_ca(&StoredCa { certificate: self.ca.cert_pem(), key }).await?;
+        Ok(changes::set_ca(self.ca))
+    }
+
+    /// The store's local CA, when it is another than ours.
+    fn other_ca(&self, stored: &StoredCa, store_key: &StoreKey) -> Option<LocalCa> {
+        if stored.certificate == self.ca.cert_pem() {
+            return None;
+        }
+        let opened = open(store_key.key(), CA_PURPOSE, &stored.key).map_err(|problem| problem.to_string());
+        let ca =
+            opened.and_then(|key| LocalCa::from_pem(&stored.certificate, &key).map_err(|problem| problem.to_string()));
+        ca.inspect_err(|problem| {
+            tracing::error!(%problem, "the store's local CA can't be used; this gateway goes on with its own");
+        })
+        .ok()
     }
 
     fn author(&self) -> Author {

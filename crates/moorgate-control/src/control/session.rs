@@ -50,7 +50,14 @@ impl Session {
     async fn open(inner: Arc<Inner>, call: Arc<Call>) -> Result<Self> {
         let mut writer = inner.writer.clone().lock_owned().await;
         let tx = inner.begin(&mut writer).await?;
-        Ok(Self { inner, call, writer, tx: Some(tx), edits: Vec::new(), entries: Vec::new() })
+        let mut session = Self { inner, call, writer, tx: Some(tx), edits: Vec::new(), entries: Vec::new() };
+        if session.call.upon.is_some_and(|version| version != session.inner.book().version()) {
+            return Err(ControlError::Overtaken);
+        }
+        if let Some(once) = session.call.once {
+            session.tx()?.check_once(&once, now()).await?;
+        }
+        Ok(session)
     }
 
     pub(crate) fn tx(&mut self) -> Result<&mut Tx> {
@@ -59,6 +66,9 @@ impl Session {
 
     /// Makes it durable, then serves it.
     pub(crate) async fn commit(mut self) -> Result<()> {
+        if let Some(once) = self.call.once.filter(|_| !self.entries.is_empty()) {
+            self.tx()?.take_once(&once, now()).await?;
+        }
         let tx = self.tx.take().ok_or(StoreError::NotOpen)?;
         if self.entries.is_empty() {
             self.writer.store = Some(tx.rollback().await?);

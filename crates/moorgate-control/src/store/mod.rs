@@ -4,6 +4,8 @@
 //! One connection, and every write a transaction that is durable when it is acknowledged.
 
 mod audit;
+mod ca;
+mod done;
 pub(crate) mod file;
 mod gateways;
 mod load;
@@ -26,6 +28,7 @@ use crate::{
 };
 
 pub(crate) use audit::{Author, Change, Entry, Head, Written};
+pub(crate) use ca::StoredCa;
 pub(crate) use gateways::GatewayRow;
 pub(crate) use tx::Tx;
 pub(crate) use url::StoreUrl;

@@ -17,13 +17,19 @@ pub(crate) const SQLITE: &[Step] = &[
     (1, "control", include_str!("../../migrations/sqlite/0001_control.sql")),
     (2, "routes", include_str!("../../migrations/sqlite/0002_routes.sql")),
     (3, "tenants", include_str!("../../migrations/sqlite/0003_tenants.sql")),
+    (5, "done", include_str!("../../migrations/sqlite/0005_done.sql")),
+    (6, "local CA", include_str!("../../migrations/sqlite/0006_local_ca.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
-const POSTGRES: &[Step] = &[(3, "tenants", include_str!("../../migrations/postgres/0003_tenants.sql"))];
+const POSTGRES: &[Step] = &[
+    (3, "tenants", include_str!("../../migrations/postgres/0003_tenants.sql")),
+    (5, "done", include_str!("../../migrations/postgres/0005_done.sql")),
+    (6, "local CA", include_str!("../../migrations/postgres/0006_local_ca.sql")),
+];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 3;
+const KNOWN: i64 = 6;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

@@ -8,13 +8,15 @@ use moorgate_contract::{
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, query, query_as, query_scalar, raw_sql};
 
-use super::{Kind, Store, Tx, Use, Written, audit, load, number, stored, usage};
+use super::{Kind, Store, StoredCa, Tx, Use, Written, audit, ca, load, number, stored, usage};
 use crate::{book::Rows, error::StoreError};
 
 /// All that a store holds, the list of gateways aside: they say again that they live.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Whole {
     pub(crate) rows: Rows,
+    #[serde(default)]
+    pub(crate) ca: Option<StoredCa>,
     pub(crate) audit: Vec<Written>,
     pub(crate) usage: Vec<(Key, String, Counts)>,
     pub(crate) spent: Vec<(u64, AccountId, String, Spent)>,
@@ -44,6 +46,7 @@ impl Store {
 
     async fn read_whole(&mut self) -> Result<Whole, sqlx::Error> {
         let rows = load::all(&mut self.connection).await?;
+        let ca = ca::ca(&mut self.connection).await?;
         let audit = audit::all(&mut self.connection).await?;
         let usage = usage::all(&mut self.connection).await?;
         let spent: Vec<(i64, i64, String, i64, i64)> =
@@ -62,7 +65,7 @@ impl Store {
         for table in NUMBERED {
             newest.push((table.to_owned(), number(self.newest(table).await?)));
         }
-        Ok(Whole { rows, audit, usage, spent, uses, newest })
+        Ok(Whole { rows, ca, audit, usage, spent, uses, newest })
     }
 
     async fn newest(&mut self, table: &str) -> Result<i64, sqlx::Error> {
@@ -90,6 +93,9 @@ impl Tx {
         let failed = self.failed();
         let done = self.write_whole(whole).await;
         done.map_err(failed)?;
+        if let Some(ca) = &whole.ca {
+            self.set_ca(ca).await?;
+        }
         self.raise_version(whole.rows.version);
         self.head = whole.rows.head.clone();
         Ok(())

@@ -18,6 +18,7 @@ const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
 /// The CA, what it signs, and where the results are shown from.
 pub(super) struct Certificates {
     ca: Arc<LocalCa>,
+    issuer: LocalIssuer,
     names: Vec<SubjectName>,
     echo_name: Vec<SubjectName>,
     proxy: CertSource,
@@ -32,7 +33,8 @@ impl Certificates {
         let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
         let proxy = CertSource::new(&ca.issue(&names)?)?;
         let echo = CertSource::new(&ca.issue(&echo_name)?)?;
-        Ok(Self { ca, names, echo_name, proxy, echo })
+        let issuer = LocalIssuer::new(ca.clone());
+        Ok(Self { ca, issuer, names, echo_name, proxy, echo })
     }
 
     /// One terminator for each listener: tickets stay with theirs.
@@ -42,20 +44,34 @@ impl Certificates {
             // Clients of SOCKS over TLS agree on no protocol, or on whatever they like.
             socks_tls: Terminator::new(self.proxy.clone(), &[])?,
             echo: Terminator::new(self.echo.clone(), &[b"http/1.1"])?,
-            local: LocalIssuer::new(self.ca.clone()),
+            local: self.issuer.clone(),
         })
+    }
+
+    /// The CA of this data directory.
+    pub(super) fn ca(&self) -> Arc<LocalCa> {
+        self.ca.clone()
+    }
+
+    /// Takes up another CA, in the data directory too: that of all gateways on the store.
+    pub(super) fn adopt(&mut self, ca: LocalCa, data_dir: &Path, keys: &MasterKeys) -> Result<(), UpError> {
+        write_ca(&ca, data_dir, keys)?;
+        self.ca = Arc::new(ca);
+        self.issuer.replace(self.ca.clone());
+        self.issue()
+    }
+
+    fn issue(&self) -> Result<(), UpError> {
+        self.proxy.replace(&self.ca.issue(&self.names)?)?;
+        self.echo.replace(&self.ca.issue(&self.echo_name)?)?;
+        Ok(())
     }
 
     /// Issues anew from time to time. Open connections keep what they have.
     pub(super) async fn keep_fresh(self) {
         loop {
             tokio::time::sleep(FRESH).await;
-            let result = self.ca.issue(&self.names).map_err(UpError::from).and_then(|chain| {
-                self.proxy.replace(&chain)?;
-                self.echo.replace(&self.ca.issue(&self.echo_name)?)?;
-                Ok(())
-            });
-            if let Err(error) = result {
+            if let Err(error) = self.issue() {
                 tracing::error!(%error, "certificates can't be renewed; the old ones go on");
             }
         }
@@ -68,10 +84,7 @@ fn open_ca(data_dir: &Path, keys: &MasterKeys) -> Result<LocalCa, UpError> {
     let current = &keys.current;
     if !key_path.exists() {
         let ca = LocalCa::create("Moorgate local CA")?;
-        let sealed = seal(current, CA_PURPOSE, &ca.key_der()).map_err(seal_error)?;
-        // The certificate first: a key without it would be refused at the next start.
-        file::write_public(&cert_path, ca.cert_pem().as_bytes())?;
-        file::write_private(&key_path, &sealed)?;
+        write_ca(&ca, data_dir, keys)?;
         return Ok(ca);
     }
     let read = |path: &Path| {
@@ -85,6 +98,22 @@ fn open_ca(data_dir: &Path, keys: &MasterKeys) -> Result<LocalCa, UpError> {
     }
     let certificate = read(&cert_path)?;
     Ok(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?)
+}
+
+fn write_ca(ca: &LocalCa, data_dir: &Path, keys: &MasterKeys) -> Result<(), UpError> {
+    let path = data_dir.join(CA_KEY);
+    let sealed = seal(&keys.current, CA_PURPOSE, &ca.key_der());
+    let sealed = sealed.map_err(|source| UpError::Sealed { path: path.clone(), source })?;
+    // A key without its certificate, or with another's, would be refused at the next start.
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(UpError::File { action: "remove", path, source });
+        }
+        _ => {}
+    }
+    file::write_public(&data_dir.join("ca.pem"), ca.cert_pem().as_bytes())?;
+    file::write_private(&path, &sealed)?;
+    Ok(())
 }
 
 /// The hostname, `localhost`, and every address that a listener is bound to.

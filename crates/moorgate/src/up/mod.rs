@@ -91,7 +91,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let bound = Bound::bind(&config, workers).map_err(|error| error.of_running(&config.data_dir))?;
     private_dir(&config.data_dir)?;
     let master_keys = load_master_keys(&config, true)?;
-    let certificates = Certificates::open(&config, &bound.addresses, &master_keys)?;
+    let mut certificates = Certificates::open(&config, &bound.addresses, &master_keys)?;
 
     let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
     let site = Arc::new(site(&config, &bound.addresses));
@@ -114,6 +114,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         store_url: config.store_url.to_string(),
         master_keys,
         gateway: itself(&config, &bound.addresses),
+        local_ca: certificates.ca(),
         site,
         egress: config.egress.clone(),
         usage: reports.usage(),
@@ -123,7 +124,10 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     };
     // On a thread of its runtime, so that the store's threads stand back as well.
     let opened = runtime.spawn(Control::open(settings));
-    let (control, start) = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))??;
+    let (control, mut start) = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))??;
+    if let Some(ca) = start.local_ca.take() {
+        certificates.adopt(ca, &config.data_dir, control.master_keys())?;
+    }
     let state = Arc::new(AtomicU8::new(STARTING));
     let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
     let recording = record::start(&runtime, &config, &control, metrics.clone(), reports)?;

@@ -1,5 +1,8 @@
 //! Several gateways on one PostgreSQL, and what becomes of traffic when that is in trouble.
 
+mod ca;
+mod writers;
+
 use std::{
     io::{Read, Write},
     net::TcpStream,

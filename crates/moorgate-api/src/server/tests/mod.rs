@@ -31,7 +31,7 @@ use moorgate_contract::{
     usage::{Tally, Usage, Whose},
 };
 use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, PortsInUse, RouteChange, Settings};
-use moorgate_keys::{MasterKey, MasterKeys};
+use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
 use tokio::{
@@ -109,6 +109,7 @@ impl House {
             store_url: "sqlite".into(),
             master_keys: MasterKeys { current: MasterKey::parse(&"07".repeat(32)).unwrap(), previous: None },
             gateway: Itself { name: "gateway".into(), ..Itself::default() },
+            local_ca: Arc::new(LocalCa::create("Test CA").unwrap()),
             usage: usage.clone(),
             keep_usage: KEEP_USAGE,
             site: Arc::new(Site::default()),

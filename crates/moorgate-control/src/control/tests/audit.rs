@@ -25,7 +25,8 @@ async fn every_change_says_who_what_and_from_where_and_no_secret() {
     assert!(first.iter().all(|entry| entry.who == Who::Gateway && entry.gateway == "gateway"), "{first:?}");
     let by = Caller { account: None, scope: Scope::Write, token_id: start.operator_token.unwrap().id };
     let token = by.token_id.clone();
-    let operator = control.on_behalf(Call { by: Some(by), from: Some("192.0.2.1".parse().unwrap()) });
+    let operator =
+        control.on_behalf(Call { by: Some(by), from: Some("192.0.2.1".parse().unwrap()), ..Call::default() });
 
     operator.add_account("acme").await.unwrap();
     let credential = operator.add_credential("acme", Default::default()).await.unwrap();

@@ -61,6 +61,34 @@ async fn another_master_key_takes_over_without_anything_being_made_anew() {
     );
 }
 
+/// The certificate of the CA that the store was given first.
+async fn local_ca(control: &Control) -> String {
+    let log = control.audit(AuditFilter { account: None, before: None, limit: 1_000 }).await.unwrap();
+    let set = log.iter().filter(|entry| entry.action == "set local CA").collect::<Vec<_>>();
+    assert_eq!(set.len(), 1);
+    set[0].after.as_ref().unwrap()["certificate"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn every_data_directory_on_a_store_is_given_the_same_local_ca() {
+    let house = House::new();
+    let (control, start) = house.open().await.unwrap();
+    assert!(start.local_ca.is_none(), "the first one's own");
+    control.close().await;
+    for _ in 0..2 {
+        // Each has made another.
+        let (control, start) = house.open().await.unwrap();
+        let ca = start.local_ca.unwrap();
+        assert_eq!(ca.cert_pem(), local_ca(&control).await);
+        ca.issue(&["a.example.com".parse().unwrap()]).unwrap();
+        control.close().await;
+        if house.is_file() {
+            let (store, key) = (fs::read(house.path("moorgate.sqlite")).unwrap(), ca.key_der());
+            assert!(!store.windows(32).any(|window| window == &key[36..68]), "it is sealed");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_backup_is_restored_into_an_empty_store_and_into_nothing_else() {
     let house = House::new();
@@ -97,7 +125,9 @@ async fn a_backup_is_restored_into_an_empty_store_and_into_nothing_else() {
     let restored = restore(restoration(&elsewhere, &[1])).await.unwrap();
     assert_eq!((restored.accounts, restored.routes), (2, 1));
     let (control, again) = elsewhere.open().await.unwrap();
-    assert_eq!((again.first, again.degraded, again.accounts), (false, None, 2));
+    assert_eq!((again.first, &again.degraded, again.accounts), (false, &None, 2));
+    let (first, restored) = (local_ca(&control).await, again.local_ca.unwrap());
+    assert_eq!(restored.cert_pem(), first, "what clients were given holds");
     assert!(elsewhere.plane.knows(&credential, NOW).is_some());
     assert_eq!(shown(&elsewhere), Some(made.key_der));
     assert_eq!(control.verify_audit().await.unwrap().problem, None);

@@ -17,6 +17,7 @@ fn page(config: &Config, urls: Option<&ProxyUrls>) -> String {
         first: true,
         created_account: None,
         operator_token: None,
+        local_ca: None,
         degraded: None,
         accounts: 0,
         routes: 0,
