@@ -15,7 +15,7 @@ use crate::{
     Control,
     control::{Inner, Signals, now},
     error::chain,
-    limits::{FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE},
+    limits::{FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE, SHARE_DELAY},
     store::CHANNEL,
 };
 
@@ -31,6 +31,7 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
         tokio::spawn(ports(weak)).abort_handle(),
     ]
     .into_iter()
+    .chain(inner.is_shared().then(|| tokio::spawn(share(Arc::downgrade(inner), signals.clone())).abort_handle()))
     .chain(inner.store_url.server().map(|url| tokio::spawn(listen(url.to_owned(), signals)).abort_handle()))
     .collect()
 }
@@ -101,6 +102,16 @@ async fn settle(inner: Weak<Inner>) {
         }
         drop(control);
         sleep(SETTLE).await;
+    }
+}
+
+/// Shows the other gateways what this one did.
+async fn share(inner: Weak<Inner>, signals: Arc<Signals>) {
+    loop {
+        signals.share.notified().await;
+        sleep(SHARE_DELAY).await;
+        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+        control.share().await;
     }
 }
 

@@ -4,8 +4,11 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Instant,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use moorgate_contract::{
@@ -49,11 +52,50 @@ impl Default for FlowFilter {
 }
 
 /// A filter with the account's beginning: flows before it were another's.
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     pub(crate) account: Option<(String, Timestamp)>,
     pub(crate) limit: usize,
-    /// Only those that ended before this one.
-    pub(crate) before: Option<FlowId>,
+    pub(crate) before: Before,
+}
+
+/// When a flow ended, and which of those that ended then it is.
+pub(crate) type End = (Timestamp, FlowId);
+
+pub(crate) fn end(flow: &Flow) -> End {
+    (flow.started.after(Duration::from_micros(flow.duration_us)), flow.id)
+}
+
+/// Which flows come before those that were read already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Before {
+    /// All.
+    Everything,
+    /// Those that were kept before this one.
+    Flow(FlowId),
+    /// Those that ended before.
+    End(End),
+}
+
+impl Wanted {
+    /// Only those that ended before.
+    pub(crate) fn end(&self) -> Option<End> {
+        match self.before {
+            Before::End(end) => Some(end),
+            Before::Everything | Before::Flow(_) => None,
+        }
+    }
+
+    /// Whether a flow is one of those.
+    pub(crate) fn fits(&self, flow: &Flow) -> bool {
+        let is_theirs =
+            |(name, since): &(String, Timestamp)| flow.account.as_deref() == Some(name) && flow.started >= *since;
+        let is_before = match self.before {
+            Before::End(before) => end(flow) < before,
+            Before::Everything | Before::Flow(_) => true,
+        };
+        is_before && self.account.as_ref().is_none_or(is_theirs)
+    }
 }
 
 /// Flows of one row. A row and its way to SQLite's thread cost more than a flow.
@@ -64,19 +106,29 @@ const SLACK: u64 = 4_096;
 const READ: i64 = 8;
 
 /// A row on its way in.
-struct Batch<'a> {
-    flows: i64,
-    lowest: i64,
-    highest: i64,
-    body: String,
-    accounts: BTreeSet<&'a str>,
+pub(crate) struct Batch {
+    pub(crate) flows: i64,
+    /// When the first of them ended, and the last.
+    pub(crate) began: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) lowest: i64,
+    pub(crate) highest: i64,
+    /// A line for each.
+    pub(crate) body: String,
+    pub(crate) accounts: BTreeSet<Arc<str>>,
 }
 
-impl<'a> Batch<'a> {
+impl Batch {
+    /// Rows of flows.
+    pub(crate) fn all(flows: &[Flow]) -> Vec<Self> {
+        flows.chunks(BATCH).filter_map(Self::of).collect()
+    }
+
     /// `None` when there is nothing that can be written.
-    fn of(flows: &'a [Flow]) -> Option<Self> {
-        let mut batch =
-            Self { flows: 0, lowest: i64::MAX, highest: i64::MIN, body: String::new(), accounts: BTreeSet::new() };
+    fn of(flows: &[Flow]) -> Option<Self> {
+        let (began, ended) = (Timestamp(u64::MAX), Timestamp(0));
+        let (body, accounts) = (String::new(), BTreeSet::new());
+        let mut batch = Self { flows: 0, began, ended, lowest: i64::MAX, highest: i64::MIN, body, accounts };
         for flow in flows {
             // JSON has no line end inside.
             let Ok(line) = serde_json::to_string(flow) else { continue };
@@ -88,7 +140,9 @@ impl<'a> Batch<'a> {
             batch.flows += 1;
             batch.lowest = batch.lowest.min(id);
             batch.highest = batch.highest.max(id);
-            batch.accounts.extend(flow.account.as_deref());
+            let (end, _) = end(flow);
+            (batch.began, batch.ended) = (batch.began.min(end), batch.ended.max(end));
+            batch.accounts.extend(flow.account.clone());
         }
         (batch.flows > 0).then_some(batch)
     }
@@ -139,7 +193,7 @@ impl FlowStore {
 
     /// Keeps flows, in one transaction; the oldest make room.
     pub(crate) async fn record(&self, flows: &[Flow]) {
-        let batches: Vec<Batch<'_>> = flows.chunks(BATCH).filter_map(Batch::of).collect();
+        let batches = Batch::all(flows);
         if batches.is_empty() {
             return;
         }
@@ -156,7 +210,7 @@ impl FlowStore {
         }
     }
 
-    async fn write(&self, batches: &[Batch<'_>]) -> Result<(), StoreError> {
+    async fn write(&self, batches: &[Batch]) -> Result<(), StoreError> {
         let pool = self.pool().await?;
         let count: i64 = batches.iter().map(|batch| batch.flows).sum();
         let count = count.cast_unsigned();
@@ -176,7 +230,7 @@ impl FlowStore {
                     .await?;
                 for account in &batch.accounts {
                     let insert = query("INSERT INTO batch_account (account, batch) VALUES (?, ?)");
-                    insert.bind(*account).bind(last).execute(&mut *tx).await?;
+                    insert.bind(&**account).bind(last).execute(&mut *tx).await?;
                 }
             }
             if crowded {
@@ -198,38 +252,39 @@ impl FlowStore {
         self.in_time(async |pool| {
             let oldest = self.oldest(&pool).await?;
             let end = match wanted.before {
-                None => i64::MAX,
+                Before::Everything | Before::End(_) => i64::MAX,
                 // One that had to make room had nothing but older ones before it.
-                Some(id) => match self.locate(&pool, id, oldest).await? {
+                Before::Flow(id) => match self.locate(&pool, id, oldest).await? {
                     Some((number, _)) => number,
                     None => return Ok(Vec::new()),
                 },
+            };
+            // Ids begin with when a flow began: what began later did not end before.
+            let lowest = match wanted.before {
+                Before::End((end, _)) => FlowId::new(end, u64::MAX).0.cast_signed(),
+                Before::Everything | Before::Flow(_) => i64::MAX,
             };
             // The row that it is in ends at most so much later.
             let (mut found, mut before) = (Vec::new(), end.saturating_add(BATCH.try_into().unwrap_or(i64::MAX)));
             while found.len() < wanted.limit {
                 let statement = match &wanted.account {
                     None => query_as(
-                        "SELECT last, flows, body FROM batch WHERE last >= ? AND last < ? ORDER BY last DESC LIMIT ?",
+                        "SELECT last, flows, body FROM batch WHERE last >= ? AND last < ? AND lowest <= ? \
+                         ORDER BY last DESC LIMIT ?",
                     ),
                     Some((name, _)) => query_as(
                         "SELECT last, flows, body FROM batch_account JOIN batch ON batch = last \
-                         WHERE account = ? AND batch >= ? AND batch < ? ORDER BY batch DESC LIMIT ?",
+                         WHERE account = ? AND batch >= ? AND batch < ? AND lowest <= ? ORDER BY batch DESC LIMIT ?",
                     )
                     .bind(name),
                 };
-                let rows: Vec<Kept> = statement.bind(oldest).bind(before).bind(READ).fetch_all(&pool).await?;
+                let rows: Vec<Kept> =
+                    statement.bind(oldest).bind(before).bind(lowest).bind(READ).fetch_all(&pool).await?;
                 let Some((first, ..)) = rows.last() else { break };
                 before = *first;
                 let lines = rows.iter().flat_map(|row| newest_first(row, oldest));
                 let flows = lines.filter(|(number, _)| *number < end).filter_map(|(_, line)| parse(line));
-                let fits = |flow: &Flow| {
-                    wanted
-                        .account
-                        .as_ref()
-                        .is_none_or(|(name, since)| flow.account.as_deref() == Some(name) && flow.started >= *since)
-                };
-                found.extend(flows.filter(fits).take(wanted.limit - found.len()));
+                found.extend(flows.filter(|flow| wanted.fits(flow)).take(wanted.limit - found.len()));
             }
             found.reverse();
             Ok(found)
@@ -348,7 +403,7 @@ fn is_no_database(error: &StoreError) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
-fn parse(line: &str) -> Option<Flow> {
+pub(crate) fn parse(line: &str) -> Option<Flow> {
     serde_json::from_str(line).inspect_err(|error| tracing::warn!(%error, "a kept flow can't be read")).ok()
 }
 

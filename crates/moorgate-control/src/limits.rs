@@ -26,6 +26,10 @@ pub(crate) const MAX_SETTINGS_BYTES: usize = 1024 * 1024;
 pub(crate) const MAX_CERTIFICATE_BYTES: usize = 128 * 1024;
 /// How many flows are kept; the oldest make room.
 pub const FLOWS_KEPT: u64 = 100_000;
+/// Flows that wait to be shown to other gateways.
+pub(crate) const FLOWS_WAITING: usize = 16_384;
+/// Between a flow and its showing to other gateways, so that many are written at once.
+pub(crate) const SHARE_DELAY: Duration = Duration::from_millis(250);
 /// The most flows that one call reads.
 pub const MAX_FLOWS_READ: usize = 1_000;
 /// The most entries of the audit log that one call reads.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use moorgate_contract::flow::{Flow, FlowId};
+use moorgate_contract::{
+    flow::{Flow, FlowId},
+    time::Timestamp,
+};
 use tokio::sync::broadcast;
 
-use super::{Control, Inner};
+use super::{Control, Inner, shared_flows::merged};
 use crate::{
     error::Result,
-    flows::{FlowFilter, Wanted},
+    flows::{Before, FlowFilter, Wanted, end},
     limits::MAX_FLOWS_READ,
 };
 
@@ -25,6 +28,7 @@ impl Control {
             }
         }
         inner.flows.record(&flows).await;
+        inner.offer(flows);
     }
 
     /// The last flows that fit the filter, in the order in which they ended.
@@ -44,9 +48,43 @@ impl Control {
         let limit = filter.limit.clamp(1, MAX_FLOWS_READ);
         let account = filter.account.map(|name| self.inner.account_row(&name)).transpose()?;
         let account = account.map(|row| (row.name, row.created));
-        let mut flows = self.inner.flows.last(Wanted { account, limit, before }).await?;
+        let mut flows = if self.inner.is_shared() {
+            self.flows_of_all(account, limit, before).await?
+        } else {
+            let before = before.map_or(Before::Everything, Before::Flow);
+            self.inner.flows.last(Wanted { account, limit, before }).await?
+        };
         flows.iter_mut().for_each(|flow| self.inner.disown(flow));
         Ok(flows)
+    }
+
+    /// Of every gateway on the store; while that is down, of this one.
+    async fn flows_of_all(
+        &self,
+        account: Option<(String, Timestamp)>,
+        limit: usize,
+        before: Option<FlowId>,
+    ) -> Result<Vec<Flow>> {
+        let before = match before {
+            None => Before::Everything,
+            Some(id) => match self.find_flow(id).await? {
+                Some(flow) => Before::End(end(&flow)),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let wanted = Wanted { account, limit, before };
+        let others = self.flows_of_others(wanted.clone()).await;
+        let mut flows = self.inner.flows.last(wanted).await?;
+        flows.extend(others.unwrap_or_default());
+        Ok(merged(flows, limit))
+    }
+
+    async fn find_flow(&self, id: FlowId) -> Result<Option<Flow>> {
+        let own = self.inner.flows.find(id).await?;
+        if own.is_some() || !self.inner.is_shared() {
+            return Ok(own);
+        }
+        Ok(self.flow_of_others(id).await.unwrap_or_default())
     }
 
     /// One flow, if it is still kept.
@@ -54,12 +92,12 @@ impl Control {
     /// # Errors
     /// [`ControlError::StoreDown`](crate::ControlError).
     pub async fn flow(&self, id: FlowId) -> Result<Option<Flow>> {
-        let mut flow = self.inner.flows.find(id).await?;
+        let mut flow = self.find_flow(id).await?;
         flow.iter_mut().for_each(|flow| self.inner.disown(flow));
         Ok(flow)
     }
 
-    /// Flows from now on, as they end. Who lags too far behind misses some and is told how many.
+    /// Flows of this gateway from now on, as they end. Who lags too far behind misses some and is told how many.
     pub fn follow(&self) -> broadcast::Receiver<Arc<Flow>> {
         self.inner.follow.subscribe()
     }

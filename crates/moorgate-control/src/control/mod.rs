@@ -44,6 +44,7 @@ mod policy;
 pub(crate) mod routes;
 mod secrets;
 mod session;
+mod shared_flows;
 mod side;
 mod tiers;
 mod tokens;
@@ -85,6 +86,9 @@ pub(crate) struct Inner {
     started: Timestamp,
     seen: Mutex<gateways::Seen>,
     side: side::Side,
+    /// For flows, which are many.
+    flow_side: side::Side,
+    unshared: Mutex<shared_flows::Unshared>,
     /// What traffic has counted and nobody has taken yet.
     usage: Arc<Mutex<Usage>>,
     ledger: Mutex<Ledger>,
@@ -123,6 +127,8 @@ pub(crate) struct Signals {
     pub(crate) seal: Notify,
     /// The ends of passwords may have changed.
     pub(crate) reap: Notify,
+    /// There are flows to share.
+    pub(crate) share: Notify,
     /// The store wants looking after.
     pub(crate) mend: Notify,
 }
@@ -206,13 +212,15 @@ impl Control {
         if let Err(error) = self.settle().await {
             tracing::warn!(error = crate::error::chain(&error), "the last second's usage could not be written");
         }
+        self.share().await;
         self.part().await;
         let mut writer = self.inner.writer.clone().lock_owned().await;
         let store = writer.close();
         self.inner.clone().seal().await;
         self.inner.flows.close().await;
         let side = self.inner.side.lock().await.take();
-        for store in side.into_iter().chain(store) {
+        let flow_side = self.inner.flow_side.lock().await.take();
+        for store in side.into_iter().chain(flow_side).chain(store) {
             if let Err(error) = store.close().await {
                 tracing::error!(error = crate::error::chain(&error), "the store was not closed well");
             }

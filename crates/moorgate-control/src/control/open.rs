@@ -97,6 +97,8 @@ impl Control {
             started: now(),
             seen: Mutex::default(),
             side: Arc::default(),
+            flow_side: Arc::default(),
+            unshared: Mutex::default(),
             plane,
             token_pepper: Pepper::new(*store_key.key().derive(TOKEN_PEPPER)),
             chain: Pepper::new(*store_key.key().derive(AUDIT_CHAIN)),

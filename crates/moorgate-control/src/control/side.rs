@@ -26,8 +26,27 @@ impl Control {
         self.aside_within(STORE_TIME, work).await
     }
 
+    /// As [`aside`](Self::aside), on a connection of its own.
+    pub(crate) async fn aside_on<T, F, W>(&self, side: &Side, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Store) -> W + Send + 'static,
+        W: Future<Output = Result<(Store, T), StoreError>> + Send + 'static,
+    {
+        self.run_aside(side.clone(), STORE_TIME, work).await
+    }
+
     /// As [`aside`](Self::aside), for what takes longer.
     pub(crate) async fn aside_within<T, F, W>(&self, limit: Duration, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Store) -> W + Send + 'static,
+        W: Future<Output = Result<(Store, T), StoreError>> + Send + 'static,
+    {
+        self.run_aside(self.inner.side.clone(), limit, work).await
+    }
+
+    async fn run_aside<T, F, W>(&self, side: Side, limit: Duration, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(Store) -> W + Send + 'static,
@@ -36,18 +55,18 @@ impl Control {
         let inner = self.inner.clone();
         let task = tokio::spawn(async move {
             let too_slow = StoreError::TooSlow { limit };
-            timeout(limit, inner.aside(work)).await.unwrap_or(Err(too_slow))
+            timeout(limit, inner.aside(&side, work)).await.unwrap_or(Err(too_slow))
         });
         Ok(task.await.unwrap_or(Err(StoreError::NotOpen))?)
     }
 }
 
 impl Inner {
-    async fn aside<T, W>(&self, work: impl FnOnce(Store) -> W) -> Result<T, StoreError>
+    async fn aside<T, W>(&self, side: &Side, work: impl FnOnce(Store) -> W) -> Result<T, StoreError>
     where
         W: Future<Output = Result<(Store, T), StoreError>>,
     {
-        let mut side = self.side.lock().await;
+        let mut side = side.lock().await;
         let store = match side.take() {
             Some(store) if store.check_file().is_ok() => store,
             // Whoever brings the store back is not to be disturbed.

@@ -19,7 +19,7 @@ async fn the_oldest_flows_make_room_for_the_newest() {
     for batch in all.chunks(30) {
         store.record(batch).await;
     }
-    let kept = store.last(Wanted { account: None, limit: 1_000, before: None }).await.unwrap();
+    let kept = store.last(Wanted { account: None, limit: 1_000, before: Before::Everything }).await.unwrap();
     assert_eq!(kept, all[150..]);
     for gone in [0, 149] {
         assert!(store.find(all[gone].id).await.unwrap().is_none());
@@ -69,7 +69,7 @@ async fn a_damaged_file_is_set_aside_and_flows_go_on() {
     std::fs::write(dir.path().join("flows.sqlite"), "no database at all ".repeat(100)).unwrap();
     let store = FlowStore::new(dir.path());
     store.record(&[flow(1, Timestamp(1_000), None)]).await;
-    assert_eq!(store.last(Wanted { account: None, limit: 10, before: None }).await.unwrap().len(), 1);
+    assert_eq!(store.last(Wanted { account: None, limit: 10, before: Before::Everything }).await.unwrap().len(), 1);
     assert!(dir.path().join("flows.sqlite.damaged").exists());
 }
 
@@ -112,9 +112,9 @@ async fn flows_that_an_older_version_kept_are_still_there() {
     let new = flow(20, Timestamp(2_000), Some("acme"));
     store.record(std::slice::from_ref(&new)).await;
     assert_eq!(store.lost(), 0);
-    let all = store.last(Wanted { account: None, limit: 1_000, before: None }).await.unwrap();
+    let all = store.last(Wanted { account: None, limit: 1_000, before: Before::Everything }).await.unwrap();
     assert_eq!(all, [kept.as_slice(), &[new]].concat());
     assert_eq!(store.find(kept[7].id).await.unwrap().as_ref(), Some(&kept[7]));
-    let acme = Wanted { account: Some(("acme".to_owned(), Timestamp(0))), limit: 3, before: None };
+    let acme = Wanted { account: Some(("acme".to_owned(), Timestamp(0))), limit: 3, before: Before::Everything };
     assert_eq!(ids(&store.last(acme).await.unwrap()), [kept[16].id, kept[18].id, all[20].id]);
 }

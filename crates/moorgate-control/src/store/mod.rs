@@ -7,6 +7,7 @@ mod audit;
 mod ca;
 mod done;
 pub(crate) mod file;
+mod flows;
 mod gateways;
 mod load;
 pub(crate) mod schema;

@@ -19,6 +19,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (3, "tenants", include_str!("../../migrations/sqlite/0003_tenants.sql")),
     (5, "done", include_str!("../../migrations/sqlite/0005_done.sql")),
     (6, "local CA", include_str!("../../migrations/sqlite/0006_local_ca.sql")),
+    (7, "flows", include_str!("../../migrations/sqlite/0007_flows.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -26,10 +27,11 @@ const POSTGRES: &[Step] = &[
     (3, "tenants", include_str!("../../migrations/postgres/0003_tenants.sql")),
     (5, "done", include_str!("../../migrations/postgres/0005_done.sql")),
     (6, "local CA", include_str!("../../migrations/postgres/0006_local_ca.sql")),
+    (7, "flows", include_str!("../../migrations/postgres/0007_flows.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 6;
+const KNOWN: i64 = 7;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

@@ -9,5 +9,6 @@ mod postgres;
 mod routes;
 mod sealed;
 mod secrets;
+mod shared_flows;
 mod tenants;
 mod trouble;

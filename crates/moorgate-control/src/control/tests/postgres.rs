@@ -31,7 +31,7 @@ fn postgresql_behaves_as_sqlite_does() {
 }
 
 /// Two gateways on one store, each with a data directory of its own.
-fn two(server: &Postgres) -> (House, House) {
+pub(super) fn two(server: &Postgres) -> (House, House) {
     server.sql("postgres", "CREATE DATABASE shared TEMPLATE template0");
     let house = |name: &str| House { store_url: server.url("shared"), name: name.to_owned(), ..House::new() };
     (house("one"), house("two"))
