@@ -3,6 +3,7 @@
 use moorgate_contract::{
     policy::Policy,
     route::{HeaderEdits, RouteSettings},
+    time::Timestamp,
 };
 use moorgate_keys::Facts;
 use serde_json::{Value, json};
@@ -19,8 +20,8 @@ pub(crate) fn account(row: &AccountRow) -> Value {
 pub(crate) fn credential(row: &CredentialRow) -> Value {
     json!({
         "passwords": row.secrets.len(),
-        "overlap_until": row.secrets.iter().filter_map(|secret| secret.until).max(),
-        "expires": row.expires,
+        "overlap_until": row.secrets.iter().filter_map(|secret| secret.until).max().map(time),
+        "expires": row.expires.map(time),
         "clients": list(&row.clients),
         "policy": rules(row.policy.as_deref()),
     })
@@ -62,6 +63,12 @@ pub(crate) fn route(row: &RouteRow) -> Value {
 
 fn hide(edits: &mut HeaderEdits) {
     edits.set.iter_mut().for_each(|field| field.value = HIDDEN.into());
+}
+
+/// As the API writes it (RFC 3339).
+fn time(time: Timestamp) -> String {
+    let time = i64::try_from(time.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+    time.unwrap_or(jiff::Timestamp::MAX).to_string()
 }
 
 fn list(commas: &str) -> Vec<&str> {

@@ -3,12 +3,13 @@ use std::time::Duration;
 use moorgate_contract::{
     policy::{Effect, Policy, Rule},
     route::Mode,
+    time::Timestamp,
 };
 use serde_json::json;
 
 use super::trouble::sql;
 use crate::{
-    AuditFilter, Call, Caller, Control, Scope, Who,
+    AuditFilter, Call, Caller, Control, CredentialChange, Scope, Who,
     testing::{House, change},
 };
 
@@ -104,4 +105,14 @@ async fn an_edited_or_removed_entry_is_found() {
         let verdict = control.verify_audit().await.unwrap();
         assert_eq!(verdict.problem.as_deref(), Some(expected), "{statement}");
     }
+}
+
+#[tokio::test]
+async fn an_entry_says_times_as_people_read_them() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let expires = Some(Some(Timestamp(4_102_444_800_000_000)));
+    control.add_credential("default", CredentialChange { expires, ..CredentialChange::default() }).await.unwrap();
+    let log = control.audit(AuditFilter { account: None, before: None, limit: 1 }).await.unwrap();
+    assert_eq!(log[0].after.as_ref().unwrap()["expires"], "2100-01-01T00:00:00Z");
 }

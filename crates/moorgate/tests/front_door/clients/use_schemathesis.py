@@ -82,6 +82,8 @@ sys.argv = [
 ]
 from schemathesis.cli import schemathesis as run
 
+# It keeps what it found where it runs.
+os.chdir(directory.name)
 try:
     run()
 except SystemExit as end:
