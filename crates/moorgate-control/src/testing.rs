@@ -1,7 +1,7 @@
 //! A data plane that writes down what it was given, and a gateway in a directory of its own.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -89,6 +89,8 @@ impl Plane for Double {
 pub(crate) struct House {
     pub(crate) dir: TempDir,
     pub(crate) name: String,
+    /// Where its one listener is bound; empty: it has none.
+    pub(crate) listener: Vec<SocketAddr>,
     pub(crate) plane: Arc<Double>,
     pub(crate) usage: Arc<Mutex<Usage>>,
     pub(crate) egress: Vec<IpAddr>,
@@ -109,6 +111,7 @@ impl House {
         Self {
             dir,
             name: "gateway".to_owned(),
+            listener: vec![],
             plane: Arc::default(),
             usage: Arc::default(),
             egress: vec![],
@@ -132,7 +135,11 @@ impl House {
             data_dir: data_dir.to_owned(),
             store_url: self.store_url.clone(),
             master_keys: master_keys(&self.keys),
-            gateway: Itself { name: self.name.clone(), ..Itself::default() },
+            gateway: Itself {
+                name: self.name.clone(),
+                addresses: [("outbound_http".to_owned(), self.listener.clone())].into(),
+                ..Itself::default()
+            },
             site: Arc::new(self.site.clone()),
             egress: self.egress.clone(),
             make_default_account: self.default,

@@ -17,13 +17,17 @@ pub(crate) const SQLITE: &[Step] = &[
     (1, "control", include_str!("../../migrations/sqlite/0001_control.sql")),
     (2, "routes", include_str!("../../migrations/sqlite/0002_routes.sql")),
     (3, "tenants", include_str!("../../migrations/sqlite/0003_tenants.sql")),
+    (4, "places", include_str!("../../migrations/sqlite/0004_places.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
-const POSTGRES: &[Step] = &[(3, "tenants", include_str!("../../migrations/postgres/0003_tenants.sql"))];
+const POSTGRES: &[Step] = &[
+    (3, "tenants", include_str!("../../migrations/postgres/0003_tenants.sql")),
+    (4, "places", include_str!("../../migrations/postgres/0004_places.sql")),
+];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 3;
+const KNOWN: i64 = 4;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),
