@@ -204,8 +204,12 @@ pub(crate) struct Made {
 
 impl Made {
     pub(crate) fn of(names: &[&str]) -> Self {
+        Self::by(&LocalCa::create("Test CA").unwrap(), names)
+    }
+
+    pub(crate) fn by(ca: &LocalCa, names: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let issued = LocalCa::create("Test CA").unwrap().issue(&names).unwrap();
+        let issued = ca.issue(&names).unwrap();
         let pem =
             |label, der: &[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
         let key_der = issued.key.secret_der().to_vec();

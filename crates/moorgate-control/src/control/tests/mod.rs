@@ -10,4 +10,5 @@ mod routes;
 mod sealed;
 mod secrets;
 mod tenants;
+mod tls;
 mod trouble;
