@@ -71,7 +71,8 @@ fn after_failure_of_route(code: Code, domain: &str) -> Option<String> {
             format!("give the origin an address of the family that the account's egress addresses have ({show})")
         }
         Code::GuardDenied => format!(
-            "an operator can open the origin's network with [egress] allow_private_destinations in the gateway's file ({show})"
+            "an operator can open the origin's network with [egress] allow_private_destinations in the gateway's file; \
+             gateways and their database stay closed ({show})"
         ),
         Code::ResponseIncomplete => {
             format!("look into the origin's log: it closed before its response was whole ({show})")
@@ -131,7 +132,8 @@ fn after_failure(code: Code) -> &'static str {
             "see the rules with: moorgate policy show ACCOUNT; replace them with: moorgate policy set ACCOUNT …"
         }
         Code::GuardDenied => {
-            "an operator can open that network with [egress] allow_private_destinations in the gateway's file"
+            "an operator can open that network with [egress] allow_private_destinations in the gateway's file; \
+             gateways and their database stay closed"
         }
         Code::HostNotCanonical => "write the host as a plain name or address",
         Code::NameNotResolved => "check the spelling, and what the gateway's resolver answers ([resolver] servers)",

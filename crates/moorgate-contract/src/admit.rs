@@ -58,6 +58,7 @@ fn admit_one(
         Sight::Open => witness.saw("guard", format_args!("{ip} may be reached")),
         Sight::Special(class) => return Err(Failure::guarded(asked, ip, class)),
         Sight::OwnListener => return Err(Failure::own_listener(asked)),
+        Sight::Kept(class) => return Err(Failure::kept(asked, address, class)),
     }
     Rules::of_account(account).judge_address(address, plan.judged, asked, witness)?;
     if let Some(Narrower { credential, judged }) = &plan.narrower

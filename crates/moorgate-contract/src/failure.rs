@@ -4,7 +4,11 @@
 
 pub mod table;
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use moorgate_wire::{
     host::{Asked, NotCanonical},
@@ -312,16 +316,22 @@ impl Failure {
     }
 
     pub(crate) fn guarded(asked: &Asked, address: IpAddr, class: &str) -> Self {
-        let (what, is) = match &asked.host {
-            Ok(host) if host.ip() == Some(address) => (address.to_string(), " is"),
-            _ => (format!("{} leads to {address}", visible(asked.text())), ","),
-        };
+        let led = led(asked, address, address);
         Self::new(
             Code::GuardDenied,
             format_args!(
-                "{what}{is} {class}, which nobody may reach through this gateway; \
+                "{led} {class}, which nobody may reach through this gateway; \
                  an operator can allow it with [egress] allow_private_destinations"
             ),
+        )
+    }
+
+    /// What no setting opens.
+    pub(crate) fn kept(asked: &Asked, address: SocketAddr, class: &str) -> Self {
+        let led = led(asked, address.ip(), address);
+        Self::new(
+            Code::GuardDenied,
+            format_args!("{led} {class}, which nobody may reach through a gateway; no setting opens it"),
         )
     }
 
@@ -337,6 +347,14 @@ impl Failure {
                 visible(asked.text())
             ),
         )
+    }
+}
+
+/// `shown` as what was asked for, or what it came to.
+fn led(asked: &Asked, address: IpAddr, shown: impl fmt::Display) -> String {
+    match &asked.host {
+        Ok(host) if host.ip() == Some(address) => format!("{shown} is"),
+        _ => format!("{} leads to {shown},", visible(asked.text())),
     }
 }
 

@@ -3,7 +3,10 @@
 //! From the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890 and its updates) and, for IPv6, every
 //! way to write an IPv4 address inside it: such an address is judged by both, and the stricter answer counts.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -30,6 +33,8 @@ const RESERVED: Class = "a reserved address";
 const MULTICAST: Class = "a multicast address";
 const UNSPECIFIED: Class = "an address of \"this network\"";
 const TRANSITION: Class = "a transition address, which hides another one";
+const OTHER_GATEWAY: Class = "a listener of another gateway";
+const STORE: Class = "the gateways' database";
 
 /// Most specific first where they overlap.
 const V4: &[(Ipv4Net, Class)] = &[
@@ -138,6 +143,11 @@ pub struct Guard {
     pub allowed: Vec<IpNet>,
     /// Our own listeners, as bound (the console's too). A wildcard address stands for every local one.
     pub own: Vec<SocketAddr>,
+    /// Where listeners of the other gateways on the store are reached from here. A wildcard address is of
+    /// one on this machine, and stands for every local one.
+    pub others: BTreeSet<SocketAddr>,
+    /// The store's server. Empty: it is a file.
+    pub store: BTreeSet<SocketAddr>,
 }
 
 /// What the guard says of one address.
@@ -149,6 +159,8 @@ pub enum Sight {
     Special(Class),
     /// A listener of this gateway.
     OwnListener,
+    /// What the gateways have for themselves, whatever is allowed.
+    Kept(Class),
 }
 
 impl Guard {
@@ -171,21 +183,51 @@ impl Guard {
 
     /// Judges one resolved address, given what is local right now.
     pub fn judge(&self, address: SocketAddr, presence: &Presence) -> Sight {
-        if self.is_own(address, presence) {
+        let reached = reached(address);
+        let is_here = reaches_here(reached.ip(), presence);
+        if self.own.iter().any(|own| is_at(*own, reached, is_here)) {
             return Sight::OwnListener;
+        }
+        if self.is_other(reached, is_here) {
+            return Sight::Kept(OTHER_GATEWAY);
+        }
+        if self.is_store(reached, is_here, presence) {
+            return Sight::Kept(STORE);
         }
         let Some(class) = classify(address.ip()) else { return Sight::Open };
         // An IPv6 spelling of an allowed IPv4 network stays closed: only the canonical form was allowed.
         if self.allowed.iter().any(|net| net.contains(&address.ip())) { Sight::Open } else { Sight::Special(class) }
     }
 
-    fn is_own(&self, address: SocketAddr, presence: &Presence) -> bool {
-        let ip = address.ip().to_canonical();
-        self.own.iter().any(|own| {
-            own.port() == address.port()
-                && (own.ip() == ip || (own.ip().is_unspecified() && reaches_here(ip, presence)))
-        })
+    /// Looked up rather than gone through: a gateway may have hundreds of addresses.
+    fn is_other(&self, reached: SocketAddr, is_here: bool) -> bool {
+        let wildcard = |ip: IpAddr| self.others.contains(&SocketAddr::new(ip, reached.port()));
+        self.others.contains(&reached)
+            || (is_here && (wildcard(Ipv4Addr::UNSPECIFIED.into()) || wildcard(Ipv6Addr::UNSPECIFIED.into())))
     }
+
+    /// A server on this machine may listen on more of its addresses than the one that it is reached by.
+    fn is_store(&self, reached: SocketAddr, is_here: bool, presence: &Presence) -> bool {
+        self.store.contains(&reached)
+            || (is_here
+                && self.store.iter().any(|store| store.port() == reached.port() && reaches_here(store.ip(), presence)))
+    }
+}
+
+/// What a connection to `address` reaches: an IPv4 address inside an IPv6 one, where that is handed on unread.
+fn reached(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V6(outer) => match embedded(outer) {
+            Some(Embedded::Transparent(inner)) => inner.into(),
+            _ => outer.into(),
+        },
+        ip @ IpAddr::V4(_) => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn is_at(listener: SocketAddr, reached: SocketAddr, is_here: bool) -> bool {
+    listener.port() == reached.port() && (listener.ip() == reached.ip() || (listener.ip().is_unspecified() && is_here))
 }
 
 fn reaches_here(ip: IpAddr, presence: &Presence) -> bool {

@@ -124,15 +124,15 @@ async fn ports(inner: Weak<Inner>) {
     }
 }
 
-/// Tells the other gateways that this one lives.
+/// Tells the other gateways that this one lives, after its start has said so.
 async fn beat(inner: Weak<Inner>) {
     loop {
+        sleep(HEARTBEAT).await;
         let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+        control.inner.locate_store().await;
         if let Err(error) = control.beat().await {
             tracing::debug!(error = chain(&error), "the other gateways don't hear of this one now");
         }
-        drop(control);
-        sleep(HEARTBEAT).await;
     }
 }
 

@@ -69,10 +69,6 @@ impl Compiler {
         &self.egress
     }
 
-    pub(crate) fn site(&self) -> &Site {
-        &self.site
-    }
-
     pub(crate) fn empty(&self) -> Snapshot {
         Snapshot::empty(self.site.clone(), self.pepper.clone())
     }

@@ -235,6 +235,25 @@ pub enum StoreError {
         /// What the database said.
         source: sqlx::Error,
     },
+    /// The server showed a certificate that the URL gives no reason to trust.
+    #[error(
+        "the certificate of {location} is not trusted: name its CA in [store] url with sslrootcert=FILE, and as the host \
+         what it is for"
+    )]
+    Untrusted {
+        /// The store.
+        location: Location,
+        /// What is wrong with the certificate.
+        source: rustls::Error,
+    },
+    /// A file that the URL names, or the socket, is not there or can't be read.
+    #[error("cannot open a file that [store] url names for {location}: sslrootcert, sslcert, sslkey, or its socket")]
+    NamedFile {
+        /// The store.
+        location: Location,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The schema could not be brought up to date.
     #[error("cannot bring the schema of {location} up to date")]
     Migration {
@@ -290,6 +309,27 @@ pub enum StoreError {
     /// It is not open: it could not be opened since the start, or has been closed.
     #[error("the store is not open")]
     NotOpen,
+}
+
+impl StoreError {
+    /// Why a connection to the store failed.
+    pub(crate) fn connecting(location: &Location, failed: sqlx::Error) -> Self {
+        use io::ErrorKind::{NotFound, PermissionDenied};
+        let (action, location) = ("open", location.clone());
+        let source = match failed {
+            sqlx::Error::Io(source) => source,
+            source => return Self::Database { action, location, source },
+        };
+        let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(source @ rustls::Error::InvalidCertificate(_)) => Self::Untrusted { location, source: source.clone() },
+            // A server that is not there is refused or times out.
+            None if matches!(source.kind(), NotFound | PermissionDenied) && matches!(location, Location::Server(_)) => {
+                Self::NamedFile { location, source }
+            }
+            _ => Self::Database { action, location, source: sqlx::Error::Io(source) },
+        }
+    }
 }
 
 /// Why a sealed copy can't be served.

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use moorgate_contract::{
+    guard::Class,
     policy::MAX_RULES,
     route::{DomainError, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, OriginSpec, OriginUrl, OriginUrlError},
 };
@@ -154,6 +155,14 @@ pub enum Invalid {
     OwnListener {
         /// As given.
         url: OriginUrl,
+    },
+    /// What the gateways have for themselves as an origin.
+    #[error("{url} is {class}, where no route may lead; name the app's own address")]
+    Kept {
+        /// As given.
+        url: OriginUrl,
+        /// What it is.
+        class: Class,
     },
     /// What only a route that reads HTTP can do.
     #[error(

@@ -64,10 +64,12 @@ pub(crate) const COLD_START_TIME: Duration = Duration::from_millis(1_500);
 pub(crate) const POLL: Duration = Duration::from_millis(500);
 /// Between two looks at how many source ports are left.
 pub(crate) const LOOK_AT_PORTS: Duration = Duration::from_secs(10);
-/// How long a start waits to know what is spent of quotas.
+/// How long a start waits to know what is spent of quotas, and as long again to know the other gateways.
 pub(crate) const FIRST_SETTLE: Duration = Duration::from_secs(1);
 /// Between two signs of life in the list of gateways.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long the system's resolver may take to say where the store's server is.
+pub(crate) const LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// Changes that are read one by one; more, and everything is read.
 pub(crate) const MAX_EDITS: usize = 1_000;
 /// How long SQLite waits for another process that holds the file.

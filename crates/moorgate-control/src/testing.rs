@@ -1,7 +1,7 @@
 //! A data plane that writes down what it was given, and a gateway in a directory of its own.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -89,6 +89,8 @@ impl Plane for Double {
 pub(crate) struct House {
     pub(crate) dir: TempDir,
     pub(crate) name: String,
+    /// Where its one listener is bound; empty: it has none.
+    pub(crate) listener: Vec<SocketAddr>,
     pub(crate) plane: Arc<Double>,
     pub(crate) usage: Arc<Mutex<Usage>>,
     pub(crate) egress: Vec<IpAddr>,
@@ -109,6 +111,7 @@ impl House {
         Self {
             dir,
             name: "gateway".to_owned(),
+            listener: vec![],
             plane: Arc::default(),
             usage: Arc::default(),
             egress: vec![],
@@ -132,7 +135,11 @@ impl House {
             data_dir: data_dir.to_owned(),
             store_url: self.store_url.clone(),
             master_keys: master_keys(&self.keys),
-            gateway: Itself { name: self.name.clone(), ..Itself::default() },
+            gateway: Itself {
+                name: self.name.clone(),
+                addresses: [("outbound_http".to_owned(), self.listener.clone())].into(),
+                ..Itself::default()
+            },
             local_ca: Arc::new(LocalCa::create("Test CA").unwrap()),
             site: Arc::new(self.site.clone()),
             egress: self.egress.clone(),
@@ -198,8 +205,12 @@ pub(crate) struct Made {
 
 impl Made {
     pub(crate) fn of(names: &[&str]) -> Self {
+        Self::by(&LocalCa::create("Test CA").unwrap(), names)
+    }
+
+    pub(crate) fn by(ca: &LocalCa, names: &[&str]) -> Self {
         let names: Vec<_> = names.iter().map(|name| name.parse().unwrap()).collect();
-        let issued = LocalCa::create("Test CA").unwrap().issue(&names).unwrap();
+        let issued = ca.issue(&names).unwrap();
         let pem =
             |label, der: &[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
         let key_der = issued.key.secret_der().to_vec();

@@ -7,7 +7,10 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     net::TcpListener,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{OpenOptionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -32,7 +35,12 @@ pub struct Postgres {
     programs: PathBuf,
     owner: Option<User>,
     directory: TempDir,
+    /// Whether it speaks TLS, and with clients by TCP nothing else.
+    tls: bool,
 }
+
+/// Who may connect to a server with TLS: what comes by TCP in the clear is turned away.
+const TLS_ONLY: &str = "local all all trust\nhostssl all all 127.0.0.1/32 trust\nhostnossl all all 0.0.0.0/0 reject\n";
 
 impl Drop for Postgres {
     fn drop(&mut self) {
@@ -44,6 +52,23 @@ impl Drop for Postgres {
 impl Postgres {
     /// Makes a data directory and starts a server on it.
     pub fn start() -> Self {
+        let mut postgres = Self::made();
+        postgres.run();
+        postgres
+    }
+
+    /// The same with TLS by this certificate and key, in PEM, and without what comes by TCP in the clear.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Self {
+        let mut postgres = Self::made();
+        postgres.tls = true;
+        for (name, text) in [("server.crt", certificate), ("server.key", key), ("pg_hba.conf", TLS_ONLY)] {
+            postgres.write(name, text);
+        }
+        postgres.run();
+        postgres
+    }
+
+    fn made() -> Self {
         let programs = programs();
         let directory = TempDir::new().unwrap();
         let data = directory.path().join("data");
@@ -55,13 +80,23 @@ impl Postgres {
             }
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut postgres = Self { server: None, port, programs, owner, directory };
+        let postgres = Self { server: None, port, programs, owner, directory, tls: false };
         let mut initdb = postgres.program("initdb");
         initdb.args(["-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8", "-D"]).arg(&data);
         let made = initdb.output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        postgres.run();
         postgres
+    }
+
+    /// Puts a file into the data directory, its owner's alone: the server takes no key that others may read.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.directory.path().join("data").join(name);
+        let _ = fs::remove_file(&path);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        if let Some(User { uid, gid, .. }) = &self.owner {
+            chown(&path, Some(uid.as_raw()), Some(gid.as_raw())).unwrap();
+        }
     }
 
     /// Starts the server again, on the same data and port.
@@ -72,6 +107,7 @@ impl Postgres {
         server.arg("-D").arg(self.directory.path().join("data")).arg("-k").arg(self.directory.path());
         server.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
         server.args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200"]);
+        server.args(["-c", if self.tls { "ssl=on" } else { "ssl=off" }]);
         // A group of its own: all its processes are stopped and continued together.
         let server = server.process_group(0).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.server = Some(server);

@@ -58,6 +58,8 @@ fn check(case: &Case, host: &str, port: u16, addresses: &[&str], expected: Resul
     let guard = Guard {
         allowed: if case.private { Guard::private_networks() } else { vec![] },
         own: vec!["0.0.0.0:9293".parse().unwrap()],
+        others: ["10.9.9.9:7070".parse().unwrap()].into(),
+        store: ["10.9.9.10:5432".parse().unwrap()].into(),
     };
     let asked = Asked::new(host, port);
     let result = decide(
@@ -94,6 +96,17 @@ fn special_addresses_are_dropped_and_refused_when_none_is_left() {
     check(&Case { private: true, ..PLAIN }, "inner.example", 443, &["10.0.0.1"], Ok(&["10.0.0.1"]));
     check(&Case { private: true, ..PLAIN }, "127.0.0.1", 443, &[], Err("guard_denied"));
     check(&PLAIN, "127.0.0.1", 9293, &[], Err("loop"));
+}
+
+#[test]
+fn the_other_gateways_and_the_database_are_refused_by_name_though_their_network_is_allowed() {
+    let open = Case { private: true, rules: &["allow 10.0.0.0/8"], ..PLAIN };
+    check(&open, "10.9.9.9", 443, &[], Ok(&["10.9.9.9"]));
+    check(&open, "10.9.9.9", 7070, &[], Err("guard_denied: 10.9.9.9:7070 is a listener of another gateway, which"));
+    check(&open, "10.9.9.10", 5432, &[], Err("guard_denied: 10.9.9.10:5432 is the gateways' database, which nobody"));
+    let named = "leads to 10.9.9.10:5432, the gateways' database, which nobody may reach through a gateway; no setting";
+    check(&open, "db.example", 5432, &["10.9.9.10"], Err(named));
+    check(&open, "db.example", 5432, &["10.9.9.10", "10.9.9.11"], Ok(&["10.9.9.11"]));
 }
 
 #[test]

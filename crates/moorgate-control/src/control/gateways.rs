@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use moorgate_contract::time::Timestamp;
 
-use super::{Control, Inner};
+use super::{Control, Inner, kept::Place};
 use crate::{
     error::{ControlError, Result, What},
     limits::HEARTBEAT,
@@ -15,7 +15,7 @@ use crate::{
 /// What is known of the gateways, and when by the store's time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    rows: Vec<GatewayRow>,
+    pub(super) rows: Vec<GatewayRow>,
     at: Timestamp,
 }
 
@@ -41,8 +41,14 @@ impl Control {
         found.ok_or_else(|| ControlError::not_found(What::Gateway, name))
     }
 
-    /// Says that this gateway lives, and takes note of the others.
+    /// Says that this gateway lives, and takes note of the others: the guard refuses their listeners from then on.
     pub(crate) async fn beat(&self) -> Result<()> {
+        let said = self.say_alive().await;
+        self.inner.renew_guard().await;
+        said
+    }
+
+    async fn say_alive(&self) -> Result<()> {
         let row = self.inner.gateway_row();
         let own = row.clone();
         let work = move |mut store: crate::store::Store| async move {
@@ -90,6 +96,7 @@ impl Inner {
             release: self.gateway.release.clone(),
             // Names and addresses: nothing in them can fail to be JSON.
             addresses: serde_json::to_string(&self.gateway.addresses).unwrap_or_default(),
+            place: serde_json::to_string(&Place::of_this(&self.plane.presence())).unwrap_or_default(),
             started: self.started,
             seen: Timestamp::default(),
             stopped: None,

@@ -1,9 +1,10 @@
 //! The control plane: one value through which everything an operator does goes.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::File,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, SystemTime},
@@ -39,6 +40,7 @@ mod credentials;
 mod evidence;
 mod flows;
 mod gateways;
+mod kept;
 mod open;
 mod policy;
 pub(crate) mod routes;
@@ -85,6 +87,8 @@ pub(crate) struct Inner {
     id: String,
     started: Timestamp,
     seen: Mutex<gateways::Seen>,
+    /// Where the store's server was found last.
+    located: Mutex<BTreeSet<SocketAddr>>,
     side: side::Side,
     /// For flows, which are many.
     flow_side: side::Side,

@@ -9,14 +9,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use moorgate_contract::account::Pepper;
+use moorgate_contract::{account::Pepper, snapshot::Site};
 use moorgate_keys::{LocalCa, MasterKeys, SealError, StoreKey, file, open, seal};
 use tokio::{
     sync::broadcast,
     time::{Instant, sleep, timeout},
 };
 
-use super::{Control, Inner, Signals, Writer, accounts, changes, credentials, now, tokens};
+use super::{Control, Inner, Signals, Writer, accounts, changes, credentials, kept, now, tokens};
 use crate::{
     background,
     book::{Book, Rows},
@@ -73,12 +73,15 @@ impl Control {
             ca: &local_ca,
             account: make_default_account.then_some(DEFAULT_ACCOUNT),
         };
-        let Opened { rows, store, store_key, made, trouble } = opening.store_or_copy().await?;
+        let (opened, located) = tokio::join!(opening.store_or_copy(), kept::locate(&store_url));
+        let Opened { rows, store, store_key, made, trouble } = opened?;
+        let (located, mut site) = (located.unwrap_or_default(), Site::clone(&site));
+        site.guard.store.clone_from(&located);
         let Made { first, account, token, ca } = made;
 
         let store_key = Arc::new(store_key);
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
-        let compiler = Compiler::new(site, pepper, egress, store_key.clone());
+        let compiler = Compiler::new(Arc::new(site), pepper, egress, store_key.clone());
         let id = random_token_id()?;
         let sealer = Mutex::new(Sealer::new(&data_dir));
         let inner = Arc::new(Inner {
@@ -96,6 +99,7 @@ impl Control {
             id,
             started: now(),
             seen: Mutex::default(),
+            located: Mutex::new(located),
             side: Arc::default(),
             flow_side: Arc::default(),
             unshared: Mutex::default(),
@@ -121,12 +125,16 @@ impl Control {
             *inner.trouble() = Some(trouble.clone());
             inner.signals.mend.notify_one();
         }
-        *super::lock(&inner.tasks) = background::spawn(&inner);
         let control = Self::by_itself(inner);
         if trouble.is_none() {
-            // What was spent before counts from the first request on; a store that is slow holds up nobody.
+            // What was spent before counts from the first request on, and so do the other gateways to the guard; a store
+            // that is slow holds up nobody.
             let _ = timeout(FIRST_SETTLE, control.settle()).await;
+            let _ = timeout(FIRST_SETTLE, control.beat()).await;
         }
+        // Before anything in the background could have the writer for longer.
+        control.inner.renew_guard().await;
+        *super::lock(&control.inner.tasks) = background::spawn(&control.inner);
         let status = control.status();
         let start = Start {
             first,

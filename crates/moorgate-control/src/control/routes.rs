@@ -186,7 +186,7 @@ impl Inner {
     pub(crate) fn changed(&self, old: RouteSettings, change: RouteChange, mode: Mode) -> Result<String, Invalid> {
         let settings = route_change::apply(old, change, mode, self.compiler.pepper())?;
         let pools = settings.paths.iter().map(|path| &path.origins).chain([&settings.origins]);
-        pools.flatten().try_for_each(|origin| self.refuse_own_listener(origin))?;
+        pools.flatten().try_for_each(|origin| self.refuse_gateways_own(origin))?;
         // Texts, numbers and lists: nothing in them can fail to be JSON. What could not be read again would take out
         // this one route.
         let text = serde_json::to_string(&settings).unwrap_or_default();
@@ -196,7 +196,7 @@ impl Inner {
         Ok(text)
     }
 
-    fn refuse_own_listener(&self, origin: &OriginSpec) -> Result<(), Invalid> {
+    fn refuse_gateways_own(&self, origin: &OriginSpec) -> Result<(), Invalid> {
         let ip: IpAddr = match &origin.url.target.host {
             // Judged when it is resolved.
             Host::Name(_) => return Ok(()),
@@ -204,8 +204,9 @@ impl Inner {
             Host::V6(address) => (*address).into(),
         };
         let address = SocketAddr::new(ip, origin.url.target.port);
-        match self.compiler.site().guard.judge(address, &self.plane.presence()) {
+        match self.current.load().site.guard.judge(address, &self.plane.presence()) {
             Sight::OwnListener => Err(Invalid::OwnListener { url: origin.url.clone() }),
+            Sight::Kept(class) => Err(Invalid::Kept { url: origin.url.clone(), class }),
             Sight::Open | Sight::Special(_) => Ok(()),
         }
     }

@@ -13,8 +13,10 @@ pub(crate) struct GatewayRow {
     /// Random with each start.
     pub(crate) id: String,
     pub(crate) release: String,
-    /// JSON.
+    /// Where its listeners are bound: JSON.
     pub(crate) addresses: String,
+    /// Where it runs: JSON. Empty: its version did not say so.
+    pub(crate) place: String,
     pub(crate) started: Timestamp,
     /// Its last sign of life.
     pub(crate) seen: Timestamp,
@@ -33,15 +35,16 @@ impl Store {
         let failed = self.failed("write to");
         let now = self.now().await?;
         query(
-            "INSERT INTO gateway (name, id, release, addresses, started, seen, stopped, applied) \
-             VALUES ($1, $2, $3, $4, $5, $6, NULL, $7) ON CONFLICT (name) DO UPDATE SET id = excluded.id, \
-             release = excluded.release, addresses = excluded.addresses, started = excluded.started, \
-             seen = excluded.seen, stopped = NULL, applied = excluded.applied",
+            "INSERT INTO gateway (name, id, release, addresses, place, started, seen, stopped, applied) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8) ON CONFLICT (name) DO UPDATE SET id = excluded.id, \
+             release = excluded.release, addresses = excluded.addresses, place = excluded.place, \
+             started = excluded.started, seen = excluded.seen, stopped = NULL, applied = excluded.applied",
         )
         .bind(&row.name)
         .bind(&row.id)
         .bind(&row.release)
         .bind(&row.addresses)
+        .bind(&row.place)
         .bind(stored(row.started.0))
         .bind(stored(now.0))
         .bind(stored(row.applied))
@@ -58,17 +61,19 @@ impl Store {
 
     /// Every gateway, by name.
     pub(crate) async fn gateways(&mut self) -> Result<Vec<GatewayRow>, StoreError> {
-        type Row = (String, String, String, String, i64, i64, Option<i64>, i64);
-        let rows: Vec<Row> =
-            query_as("SELECT name, id, release, addresses, started, seen, stopped, applied FROM gateway ORDER BY name")
-                .fetch_all(&mut self.connection)
-                .await
-                .map_err(self.failed("read"))?;
-        let row = |(name, id, release, addresses, started, seen, stopped, applied): Row| GatewayRow {
+        type Row = (String, String, String, String, String, i64, i64, Option<i64>, i64);
+        let rows: Vec<Row> = query_as(
+            "SELECT name, id, release, addresses, place, started, seen, stopped, applied FROM gateway ORDER BY name",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(self.failed("read"))?;
+        let row = |(name, id, release, addresses, place, started, seen, stopped, applied): Row| GatewayRow {
             name,
             id,
             release,
             addresses,
+            place,
             started: Timestamp(number(started)),
             seen: Timestamp(number(seen)),
             stopped: stopped.map(|stopped| Timestamp(number(stopped))),

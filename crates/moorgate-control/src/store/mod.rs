@@ -104,7 +104,7 @@ impl Store {
             StoreUrl::Sqlite(path) => Some(file::prepare(path, opening)?),
             StoreUrl::Postgres(_) => None,
         };
-        let connection = connect(url).await.map_err(failed(&location, "open"))?;
+        let connection = connect(url).await.map_err(|error| StoreError::connecting(&location, error))?;
         let mut store = Self { location, kind: url.kind(), connection, identity, is_new: false };
         store.prepare().await.map_err(store.failed("open"))?;
         Ok(store)

@@ -17,6 +17,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (1, "control", include_str!("../../migrations/sqlite/0001_control.sql")),
     (2, "routes", include_str!("../../migrations/sqlite/0002_routes.sql")),
     (3, "tenants", include_str!("../../migrations/sqlite/0003_tenants.sql")),
+    (4, "places", include_str!("../../migrations/sqlite/0004_places.sql")),
     (5, "done", include_str!("../../migrations/sqlite/0005_done.sql")),
     (6, "local CA", include_str!("../../migrations/sqlite/0006_local_ca.sql")),
     (7, "flows", include_str!("../../migrations/sqlite/0007_flows.sql")),
@@ -25,6 +26,7 @@ pub(crate) const SQLITE: &[Step] = &[
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
 const POSTGRES: &[Step] = &[
     (3, "tenants", include_str!("../../migrations/postgres/0003_tenants.sql")),
+    (4, "places", include_str!("../../migrations/postgres/0004_places.sql")),
     (5, "done", include_str!("../../migrations/postgres/0005_done.sql")),
     (6, "local CA", include_str!("../../migrations/postgres/0006_local_ca.sql")),
     (7, "flows", include_str!("../../migrations/postgres/0007_flows.sql")),

@@ -16,6 +16,8 @@ use crate::{
 
 /// The name of the file in the data directory.
 const FILE: &str = "moorgate.sqlite";
+/// A server that is reached by a socket file has a TCP port of the same number here, or none.
+const SOCKETS_HOST: &str = "127.0.0.1";
 /// What ends a path in a URL, or means something in it.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?');
 
@@ -31,6 +33,8 @@ pub(crate) enum StoreUrl {
 pub(crate) struct Server {
     url: Box<str>,
     shown: Box<str>,
+    host: Box<str>,
+    port: u16,
 }
 
 impl fmt::Debug for StoreUrl {
@@ -57,7 +61,9 @@ impl StoreUrl {
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let (host, port) = (options.get_host(), options.get_port());
         let shown = format!("postgres://{host}:{port}/{database}").into();
-        Ok(Self::Postgres(Server { url: text.into(), shown }))
+        let is_socket = options.get_socket().is_some() || host.starts_with('/');
+        let host = if is_socket { SOCKETS_HOST } else { host.trim_matches(['[', ']']) }.into();
+        Ok(Self::Postgres(Server { url: text.into(), shown, host, port }))
     }
 
     pub(crate) fn kind(&self) -> Kind {
@@ -84,6 +90,14 @@ impl StoreUrl {
         }
     }
 
+    /// The name or address of the server, and its port; `None` for a file.
+    pub(crate) fn address(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(server) => Some((&server.host, server.port)),
+        }
+    }
+
     /// For the driver's own listener; `None` for a store that nobody else writes to.
     pub(crate) fn server(&self) -> Option<&str> {
         match self {
@@ -107,5 +121,20 @@ mod tests {
             let said = parse(wrong).unwrap_err().to_string();
             assert!(!said.contains("hunter2@") && said.contains("postgres://"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_server_is_found_by_its_host_and_port() {
+        for (url, address) in [
+            ("postgres://moor@db.example/gate", ("db.example", 5432)),
+            ("postgres://moor@10.0.0.1:5433/gate", ("10.0.0.1", 5433)),
+            ("postgres://moor@[fd00::1]/gate", ("fd00::1", 5432)),
+            ("postgres://moor@db.example/gate?hostaddr=10.0.0.2&port=6432", ("10.0.0.2", 6432)),
+            ("postgres:///gate?host=/run/postgresql", ("127.0.0.1", 5432)),
+            ("postgres://moor@%2Frun%2Fpostgresql:5434/gate", ("127.0.0.1", 5434)),
+        ] {
+            assert_eq!(StoreUrl::parse(url, Path::new("/data")).unwrap().address(), Some(address), "{url}");
+        }
+        assert_eq!(StoreUrl::parse("sqlite", Path::new("/data")).unwrap().address(), None);
     }
 }

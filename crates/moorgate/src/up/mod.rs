@@ -259,7 +259,7 @@ fn site(config: &Config, addresses: &Addresses) -> Site {
     let id = getrandom::u32().unwrap_or_else(|_| std::process::id());
     Site {
         gateway: format!("moorgate-{id:08x}").into(),
-        guard: Guard { allowed: config.allowed_networks.clone(), own: addresses.all().collect() },
+        guard: Guard { allowed: config.allowed_networks.clone(), own: addresses.all().collect(), ..Guard::default() },
         hostname: config.hostname.to_string().into(),
         loopback_profile: config.profile == Profile::Loopback,
         load_balancers: config.load_balancers.clone(),

@@ -56,7 +56,7 @@ impl House {
         let origin = origin();
         let site = Site {
             gateway: "moorgate-test".into(),
-            guard: Guard { allowed: Guard::loopback_profile(), own: Vec::new() },
+            guard: Guard { allowed: Guard::loopback_profile(), ..Guard::default() },
             loopback_profile: true,
             ..Site::default()
         };

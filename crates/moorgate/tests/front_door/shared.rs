@@ -5,7 +5,7 @@ mod writers;
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -20,7 +20,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 use test_postgres::Postgres;
 
-use crate::gateway::{Gateway, Setup, eventually};
+use crate::{
+    gateway::{Gateway, Setup, eventually},
+    talk::{self, CONNECT, Said, Talk, socks_host},
+    target::Target,
+};
 
 /// The master key that the gateways of a store share.
 const KEY: &str = "0101010101010101010101010101010101010101010101010101010101010101";
@@ -43,7 +47,7 @@ fn new_credential(gateway: &Gateway) -> (String, String) {
 }
 
 /// Asks a gateway's HTTP proxy for the echo. The status, or what went wrong.
-fn ask(gateway: std::net::SocketAddr, (user, password): &(String, String)) -> Result<u16, String> {
+fn ask(gateway: SocketAddr, (user, password): &(String, String)) -> Result<u16, String> {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&gateway, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -187,6 +191,51 @@ fn no_request_fails_while_the_store_is_killed_or_frozen() {
     server.thaw();
     eventually("the store", || one.try_cli(&["account", "add", "more"]).status.success().then_some(()));
     load.end();
+}
+
+#[test]
+fn nobody_reaches_another_gateway_or_the_database_through_one() {
+    let (server, directory) = (Postgres::start(), TempDir::new().unwrap());
+    let start = |name: &str| setup(&server, directory.path(), name).start();
+    let one = start("one");
+    let two = setup(&server, directory.path(), "two").env("MOORGATE_OUTBOUND_SOCKS", "0.0.0.0:0").start();
+    let credential = one.credential();
+    let elsewhere = Target::echo();
+    // Loopback is open in this profile.
+    let tunnel = |through: &Gateway, to: SocketAddr| {
+        Talk::tunnel(through.address("outbound_http"), &credential, &to.to_string()).map(drop)
+    };
+    let console = |of: &Gateway| -> SocketAddr {
+        of.api().trim_start_matches("http://").split('/').next().unwrap().parse().unwrap()
+    };
+    let is_refused = |through: &Gateway, to: SocketAddr, said: &str| match tunnel(through, to) {
+        Ok(()) => false,
+        Err(reply) => {
+            let whole = format!("guard_denied: {to} is {said}, which nobody may reach through a gateway");
+            assert!(reply.status == 403 && reply.body.contains(&whole), "{reply:?}");
+            true
+        }
+    };
+    let database = SocketAddr::from(([127, 0, 0, 1], server.port()));
+    for gateway in [&one, &two] {
+        assert!(is_refused(gateway, database, "the gateways' database"));
+    }
+    // Whoever came first hears of the other by its signs of life.
+    for (through, of) in [(&two, &one), (&one, &two)] {
+        for to in [console(of), of.address("outbound_http"), of.address("outbound_socks"), of.address("inbound_tls")] {
+            eventually("a refusal", || is_refused(through, to, "a listener of another gateway").then_some(()));
+            let explained = through.cli(&["explain", "default", &to.to_string()]);
+            assert!(explained.contains("would be refused") && explained.contains("another gateway"), "{explained}");
+        }
+        tunnel(through, elsewhere.address).expect("another port of loopback");
+        assert_eq!(tunnel(through, console(through)).unwrap_err().status, 508, "its own is a loop");
+    }
+    // A listener of every address is one at each of this machine's.
+    let anywhere = SocketAddr::from(([127, 0, 0, 9], two.address("outbound_socks").port()));
+    assert!(is_refused(&one, anywhere, "a listener of another gateway"));
+    let (_, said) =
+        talk::socks(one.address("outbound_socks"), &credential, CONNECT, &socks_host("127.0.0.1"), server.port());
+    assert_eq!(said, Said::Reply(2));
 }
 
 /// Kills a gateway again and again while accounts are made through it; every one whose making was acknowledged is there

@@ -11,4 +11,5 @@ mod sealed;
 mod secrets;
 mod shared_flows;
 mod tenants;
+mod tls;
 mod trouble;

@@ -1,11 +1,12 @@
 //! The same behaviour on PostgreSQL, and what only a store has that several gateways share.
 
 use std::{
+    net::SocketAddr,
     process::Command,
     time::{Duration, Instant},
 };
 
-use moorgate_contract::route::Mode;
+use moorgate_contract::{failure::Code, route::Mode};
 use serde_json::json;
 use test_postgres::Postgres;
 
@@ -180,6 +181,42 @@ async fn each_gateway_is_listed_with_how_it_is() {
     two.close().await;
     assert_eq!(one.gateway("two").await.unwrap().health, Stopped);
     assert!(matches!(one.gateway("three").await, Err(ControlError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn the_guard_knows_the_other_gateways_and_the_database() {
+    let server = Postgres::start();
+    let (mut first, mut second) = two(&server);
+    first.listener = vec!["127.0.0.1:9293".parse().unwrap()];
+    second.listener = vec!["127.0.0.1:9393".parse().unwrap()];
+    let known = |house: &House| {
+        let others = &house.plane.served().site.guard.others;
+        others.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+    };
+    let (one, _) = first.open().await.unwrap();
+    let database: SocketAddr = format!("127.0.0.1:{}", server.port()).parse().unwrap();
+    assert_eq!(first.plane.served().site.guard.store, [database].into());
+    let (two, _) = second.open().await.unwrap();
+    assert_eq!(known(&second), ["127.0.0.1:9293"], "from its start on");
+    until(|| one.status().snapshot_version == two.status().snapshot_version).await;
+    let version = one.status().snapshot_version;
+    until(|| known(&first) == ["127.0.0.1:9393"]).await;
+    assert_eq!((one.status().snapshot_version, first.plane.served().version), (version, version));
+    // It stays with every change, and over a restart of the other.
+    two.close().await;
+    one.add_account("acme").await.unwrap();
+    one.list_gateways().await;
+    assert_eq!(known(&first), ["127.0.0.1:9393"]);
+
+    for (address, says) in [("127.0.0.1:9393", "a listener of another gateway"), (&database.to_string(), "database")] {
+        let origins = json!({ "origins": [{ "url": format!("http://{address}") }] });
+        let refused = one.add_route(None, "a.example.com", Mode::Terminate, change(origins)).await.unwrap_err();
+        assert!(refused.to_string().contains(says), "{refused}");
+        let (host, port) = address.split_once(':').unwrap();
+        let explained = one.explain("acme", host, port.parse().unwrap(), true).await.unwrap();
+        let refusal = explained.refusal.unwrap();
+        assert!(refusal.code == Code::GuardDenied && refusal.said.contains(says), "{refusal:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a tier limits, and how whoever meets the limit is told.
 
+use std::time::{Duration, Instant};
+
 use super::{account, tier};
 use crate::{
     gateway::{Gateway, eventually},
@@ -81,6 +83,32 @@ fn a_tunnel_that_spends_the_months_bytes_is_cut_and_the_next_refused() {
     let refused = Talk::tunnel(http, &credential, &target).err().expect("a refusal");
     assert!(refused.status == 429 && refused.body.contains("1048576 bytes"), "{refused:?}");
     assert!(shows(&gateway, "SPENT: more bytes").contains("of 1 MiB this month"));
+}
+
+#[test]
+fn a_tunnel_is_as_fast_as_the_tier_says_and_without_a_tier_as_fast_as_it_can() {
+    let gateway = Gateway::start();
+    let target = Target::echo();
+    let credential = account(&gateway, "acme", &["--bytes-per-second", "100KiB"]);
+    assert!(gateway.cli(&["account", "show", "acme"]).contains("100 KiB a second"));
+    // There and back; how long it took.
+    let moves = |pieces: usize, size: usize| {
+        let (name, piece) = (target.address.to_string(), vec![b'x'; size]);
+        let mut tunnel = Talk::tunnel(gateway.address("outbound_http"), &credential, &name).expect("a tunnel");
+        let began = Instant::now();
+        for _ in 0..pieces {
+            tunnel.send(&piece);
+            assert!(tunnel.take(size).unwrap() == piece);
+        }
+        began.elapsed()
+    };
+    // 320 KiB, of which what a part of a second is worth may have been saved up.
+    let took = moves(10, 16 * 1024);
+    assert!(took > Duration::from_millis(2_500), "{took:?}");
+    gateway.cli(&["account", "set", "acme", "--tier", ""]);
+    // At the old rate, 160 s.
+    let took = moves(64, 128 * 1024);
+    assert!(took < Duration::from_secs(80), "{took:?}");
 }
 
 #[test]
