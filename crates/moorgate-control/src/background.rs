@@ -111,7 +111,12 @@ async fn share(inner: Weak<Inner>, signals: Arc<Signals>) {
         signals.share.notified().await;
         sleep(SHARE_DELAY).await;
         let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
-        control.share().await;
+        let shared = control.share().await;
+        drop(control);
+        if !shared {
+            sleep(RETRY).await;
+            signals.share.notify_one();
+        }
     }
 }
 

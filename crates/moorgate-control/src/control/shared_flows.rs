@@ -1,7 +1,7 @@
-//! Flows of the other gateways on a store: each shows them what it did, a moment later and as far as the store keeps up.
+//! Flows of the other gateways on a store: each shows them what it did, a moment later or when the store is back.
 //! A gateway's own file stays what it answers from; nothing here holds up traffic or what is written.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use moorgate_contract::flow::{Flow, FlowId};
 
@@ -13,12 +13,31 @@ use crate::{
     store::Store,
 };
 
-/// Flows that the other gateways have not been shown yet.
+/// Flows that the other gateways have not been shown yet, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Unshared {
     flows: VecDeque<Flow>,
     /// How many there was no room for.
-    left_out: u64,
+    left_out: usize,
+}
+
+impl Unshared {
+    fn add(&mut self, flows: Vec<Flow>) {
+        self.flows.extend(flows);
+        self.make_room();
+    }
+
+    /// Puts back what could not be shown.
+    fn put_back(&mut self, flows: Vec<Flow>) {
+        flows.into_iter().rev().for_each(|flow| self.flows.push_front(flow));
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        let crowded = self.flows.len().saturating_sub(FLOWS_WAITING);
+        self.flows.drain(..crowded);
+        self.left_out += crowded;
+    }
 }
 
 impl Inner {
@@ -32,33 +51,34 @@ impl Inner {
         if !self.is_shared() {
             return;
         }
-        let mut unshared = super::lock(&self.unshared);
-        let room = FLOWS_WAITING.saturating_sub(unshared.flows.len());
-        unshared.left_out += u64::try_from(flows.len().saturating_sub(room)).unwrap_or_default();
-        unshared.flows.extend(flows.into_iter().take(room));
+        super::lock(&self.unshared).add(flows);
         self.signals.share.notify_one();
     }
 }
 
 impl Control {
-    /// Shows the other gateways what waits to be shown. What can't be is theirs to miss.
-    pub(crate) async fn share(&self) {
-        let Unshared { flows, left_out } = mem::take(&mut *super::lock(&self.inner.unshared));
-        if left_out > 0 {
-            tracing::warn!(left_out, "the store is too slow for all flows: other gateways miss some in their logs");
-        }
+    /// Shows the other gateways what waits to be shown. Says whether it could be; else it waits on, within a bound.
+    pub(crate) async fn share(&self) -> bool {
+        let flows = Arc::new(Vec::from(mem::take(&mut super::lock(&self.inner.unshared).flows)));
         if flows.is_empty() {
-            return;
+            return true;
         }
         let (gateway, most) = (self.inner.gateway.name.clone(), i64::try_from(FLOWS_KEPT).unwrap_or(i64::MAX));
+        let shown = flows.clone();
         let work = async move |mut store: Store| {
-            let batches = Batch::all(&Vec::from(flows));
-            store.put_flows(&gateway, &batches, most, now()).await?;
+            store.put_flows(&gateway, &Batch::all(&shown), most, now()).await?;
             Ok((store, ()))
         };
         if let Err(error) = self.aside_on(&self.inner.flow_side, work).await {
-            tracing::debug!(error = chain(&error), "the other gateways are not shown what this one did");
+            tracing::debug!(error = chain(&error), "the other gateways are not shown now what this one did");
+            super::lock(&self.inner.unshared).put_back(Arc::unwrap_or_clone(flows));
+            return false;
         }
+        let left_out = mem::take(&mut super::lock(&self.inner.unshared).left_out);
+        if left_out > 0 {
+            tracing::warn!(left_out, "the store was down or slow: other gateways miss some flows in their logs");
+        }
+        true
     }
 
     /// The last flows of other gateways that are wanted, in no order.
@@ -104,6 +124,8 @@ async fn last_of(store: &mut Store, gateway: &str, wanted: &Wanted) -> std::resu
 /// The last `limit` flows of all, in the order in which they ended.
 pub(super) fn merged(mut flows: Vec<Flow>, limit: usize) -> Vec<Flow> {
     flows.sort_by_cached_key(|flow| -> End { end(flow) });
+    // Written, and not known to be: then it was written again.
+    flows.dedup_by_key(|flow| flow.id);
     flows.drain(..flows.len().saturating_sub(limit));
     flows
 }
