@@ -34,6 +34,7 @@ use crate::{
 pub(crate) mod accounts;
 mod apply;
 mod audit;
+mod beginning;
 mod certificates;
 mod changes;
 mod credentials;
@@ -54,8 +55,9 @@ mod usage;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::hex;
+pub(crate) use beginning::AUDIT_CHAIN;
 pub(crate) use changes::restored_backup;
-pub(crate) use open::{AUDIT_CHAIN, lock_directory};
+pub(crate) use open::lock_directory;
 pub(crate) use policy::text as policy_text;
 pub(crate) use session::{Session, Writer};
 
