@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import http.client
 import json
+import multiprocessing
 import os
 import socket
 import ssl
@@ -37,20 +38,21 @@ def hello(name):
 
 
 def echo():
-    """An origin that sends back what it gets; its port."""
+    """An origin that sends back what it gets, in a process of its own, so that it takes no turns from what measures; and
+    its port."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+    process = multiprocessing.get_context("fork").Process(target=serve, args=(listener,), daemon=True)
+    process.start()
+    return listener.getsockname()[1]
 
-    def serve(conn):
-        with conn:
+
+def serve(listener):
+    """Answers one connection after the other: there is never more than one."""
+    while True:
+        conn = listener.accept()[0]
+        with conn, contextlib.suppress(ConnectionError):
             while data := conn.recv(65536):
                 conn.sendall(data)
-
-    def accept():
-        while True:
-            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()[1]
 
 
 class Gateway:
