@@ -1,11 +1,11 @@
 //! The immutable rules that traffic is served by. Compiled by the control plane, swapped in whole.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, Hash, RandomState},
     sync::Arc,
 };
 
+use hashbrown::HashTable;
 use ipnet::IpNet;
 use moorgate_wire::name::DomainName;
 
@@ -42,17 +42,25 @@ impl Site {
     }
 }
 
-/// A map in shards of shards: a copy with one entry changed shares all of them but one of each.
+/// A map in shards of shards: a copy with one entry changed shares all of them but one of each. A key is hashed once, for
+/// its shards and in them.
 #[derive(Clone, Debug)]
 struct Shards<K, V> {
     hasher: RandomState,
     shards: Vec<Arc<Shard<K, V>>>,
 }
 
-type Shard<K, V> = Vec<Arc<HashMap<K, V>>>;
+type Shard<K, V> = Vec<Arc<HashTable<(K, V)>>>;
 
 /// On either level: at 100,000 entries an edit copies a hundred of them, and twice as many pointers.
 const SHARDS: usize = 32;
+
+/// In which shard a hash lives, and in which of its own.
+fn place(hash: u64) -> (usize, usize) {
+    // Not by the lowest bits nor by the highest seven: those a table itself goes by.
+    let bits = (hash >> 40) as usize;
+    (bits % SHARDS, bits / SHARDS % SHARDS)
+}
 
 impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     fn new() -> Self {
@@ -62,15 +70,19 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         Self { hasher: RandomState::new(), shards: vec![shards; SHARDS] }
     }
 
-    /// Where a key lives: in which shard, and in which of its own.
-    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> (usize, usize) {
-        // Truncation keeps the low bits, which is all that is needed.
-        let hash = self.hasher.hash_one(key) as usize;
-        (hash % SHARDS, hash / SHARDS % SHARDS)
+    fn shard_mut(&mut self, hash: u64) -> Option<&mut HashTable<(K, V)>> {
+        let (outer, inner) = place(hash);
+        Some(Arc::make_mut(Arc::make_mut(self.shards.get_mut(outer)?).get_mut(inner)?))
     }
 
-    fn shard_mut(&mut self, (outer, inner): (usize, usize)) -> Option<&mut HashMap<K, V>> {
-        Some(Arc::make_mut(Arc::make_mut(self.shards.get_mut(outer)?).get_mut(inner)?))
+    fn find<Q>(&self, hash: u64, key: &Q) -> Option<&V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let (outer, inner) = place(hash);
+        let entry = self.shards.get(outer)?.get(inner)?.find(hash, |(own, _)| own.borrow() == key);
+        entry.map(|(_, value)| value)
     }
 
     fn get<Q>(&self, key: &Q) -> Option<&V>
@@ -78,14 +90,16 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let (outer, inner) = self.place(key);
-        self.shards.get(outer)?.get(inner)?.get(key)
+        self.find(self.hasher.hash_one(key), key)
     }
 
     fn insert(&mut self, key: K, value: V) {
-        let place = self.place(&key);
-        if let Some(shard) = self.shard_mut(place) {
-            shard.insert(key, value);
+        let hasher = self.hasher.clone();
+        let hash = hasher.hash_one(&key);
+        let Some(shard) = self.shard_mut(hash) else { return };
+        match shard.find_mut(hash, |(own, _)| *own == key) {
+            Some((_, old)) => *old = value,
+            None => drop(shard.insert_unique(hash, (key, value), |(own, _)| hasher.hash_one(own))),
         }
     }
 
@@ -94,16 +108,19 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let place = self.place(key);
-        if self.get(key).is_some()
-            && let Some(shard) = self.shard_mut(place)
+        let hash = self.hasher.hash_one(key);
+        // What is not there needs no copy of what is.
+        if self.find(hash, key).is_some()
+            && let Some(shard) = self.shard_mut(hash)
+            && let Ok(entry) = shard.find_entry(hash, |(own, _)| own.borrow() == key)
         {
-            shard.remove(key);
+            entry.remove();
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.shards.iter().flat_map(|shards| shards.iter()).flat_map(|shard| shard.iter())
+        let entries = self.shards.iter().flat_map(|shards| shards.iter()).flat_map(|shard| shard.iter());
+        entries.map(|(key, value)| (key, value))
     }
 
     /// Whether `newer` is the same map, not only an equal one.
@@ -115,7 +132,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     fn iter_unshared<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
         let outer = self.shards.iter().zip(&newer.shards).filter(|(old, new)| !Arc::ptr_eq(old, new));
         let inner = outer.flat_map(|(old, new)| old.iter().zip(new.iter()));
-        inner.filter(|(old, new)| !Arc::ptr_eq(old, new)).flat_map(|(old, _)| old.iter())
+        let entries = inner.filter(|(old, new)| !Arc::ptr_eq(old, new)).flat_map(|(old, _)| old.iter());
+        entries.map(|(key, value)| (key, value))
     }
 }
 

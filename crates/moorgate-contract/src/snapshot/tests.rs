@@ -68,6 +68,22 @@ fn an_account_that_is_gone_takes_its_credentials_along() {
 }
 
 #[test]
+fn of_many_each_is_found_until_it_is_removed_and_an_older_copy_keeps_it() {
+    let mut snapshot = Snapshot::empty(Arc::default(), Pepper::new([7; 32]));
+    let name = |id: u64| format!("account{id}");
+    (0..5_000).for_each(|id| snapshot.put_account(account(id, &name(id))));
+    let old = snapshot.clone();
+    (0..5_000).step_by(2).for_each(|id| snapshot.remove_account(AccountId(id)));
+    snapshot.put_account(account(1, "renamed"));
+    for id in 0..5_000 {
+        assert_eq!(old.account(&name(id)).map(|account| account.id), Some(AccountId(id)));
+        assert_eq!(snapshot.account(&name(id)).is_some(), id % 2 == 1 && id != 1, "{id}");
+    }
+    assert_eq!((old.accounts().count(), snapshot.accounts().count()), (5_000, 2_500));
+    assert_eq!(snapshot.account("renamed").unwrap().id, AccountId(1));
+}
+
+#[test]
 fn a_swap_names_what_it_took_away_and_nothing_else() {
     let (old, pepper) = snapshot();
     let mut new = old.clone();
