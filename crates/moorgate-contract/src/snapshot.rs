@@ -42,37 +42,31 @@ impl Site {
     }
 }
 
-/// A map in shards of shards: a copy with one entry changed shares all of them but one of each. A key is hashed once, for
-/// its shards and in them.
+/// A map in shards: a copy with one entry changed shares all shards but one. A key is hashed once, for the shard and in it.
 #[derive(Clone, Debug)]
 struct Shards<K, V> {
     hasher: RandomState,
-    shards: Vec<Arc<Shard<K, V>>>,
+    shards: Vec<Arc<HashTable<(K, V)>>>,
 }
 
-type Shard<K, V> = Vec<Arc<HashTable<(K, V)>>>;
+/// At 100,000 entries an edit copies four hundred of them, and half as many pointers. Shards of shards would copy fewer, but
+/// a decision would wait for memory once more.
+const SHARDS: usize = 256;
 
-/// On either level: at 100,000 entries an edit copies a hundred of them, and twice as many pointers.
-const SHARDS: usize = 32;
-
-/// In which shard a hash lives, and in which of its own.
-fn place(hash: u64) -> (usize, usize) {
+fn place(hash: u64) -> usize {
     // Not by the lowest bits nor by the highest seven: those a table itself goes by.
-    let bits = (hash >> 40) as usize;
-    (bits % SHARDS, bits / SHARDS % SHARDS)
+    (hash >> 40) as usize % SHARDS
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     fn new() -> Self {
         // What is empty is there once.
         let empty = Arc::default();
-        let shards = Arc::new(vec![empty; SHARDS]);
-        Self { hasher: RandomState::new(), shards: vec![shards; SHARDS] }
+        Self { hasher: RandomState::new(), shards: vec![empty; SHARDS] }
     }
 
     fn shard_mut(&mut self, hash: u64) -> Option<&mut HashTable<(K, V)>> {
-        let (outer, inner) = place(hash);
-        Some(Arc::make_mut(Arc::make_mut(self.shards.get_mut(outer)?).get_mut(inner)?))
+        self.shards.get_mut(place(hash)).map(Arc::make_mut)
     }
 
     fn find<Q>(&self, hash: u64, key: &Q) -> Option<&V>
@@ -80,8 +74,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
         K: std::borrow::Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let (outer, inner) = place(hash);
-        let entry = self.shards.get(outer)?.get(inner)?.find(hash, |(own, _)| own.borrow() == key);
+        let entry = self.shards.get(place(hash))?.find(hash, |(own, _)| own.borrow() == key);
         entry.map(|(_, value)| value)
     }
 
@@ -119,8 +112,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        let entries = self.shards.iter().flat_map(|shards| shards.iter()).flat_map(|shard| shard.iter());
-        entries.map(|(key, value)| (key, value))
+        self.shards.iter().flat_map(|shard| shard.iter()).map(|(key, value)| (key, value))
     }
 
     /// Whether `newer` is the same map, not only an equal one.
@@ -130,10 +122,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
 
     /// Entries of shards that `newer` does not share with us.
     fn iter_unshared<'a>(&'a self, newer: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
-        let outer = self.shards.iter().zip(&newer.shards).filter(|(old, new)| !Arc::ptr_eq(old, new));
-        let inner = outer.flat_map(|(old, new)| old.iter().zip(new.iter()));
-        let entries = inner.filter(|(old, new)| !Arc::ptr_eq(old, new)).flat_map(|(old, _)| old.iter());
-        entries.map(|(key, value)| (key, value))
+        let shards = self.shards.iter().zip(&newer.shards).filter(|(old, new)| !Arc::ptr_eq(old, new));
+        shards.flat_map(|(old, _)| old.iter()).map(|(key, value)| (key, value))
     }
 }
 

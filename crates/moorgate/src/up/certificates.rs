@@ -18,6 +18,8 @@ const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
 /// The CA, what it signs, and where the results are shown from.
 pub(super) struct Certificates {
     ca: Arc<LocalCa>,
+    /// Whether it was made by this start, and is nowhere but here.
+    is_fresh: bool,
     issuer: LocalIssuer,
     names: Vec<SubjectName>,
     echo_name: Vec<SubjectName>,
@@ -26,15 +28,17 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the CA (or makes it) and issues this start's certificates.
+    /// Reads the CA (or makes one) and issues this start's certificates.
     pub(super) fn open(config: &Config, addresses: &Addresses, keys: &MasterKeys) -> Result<Self, UpError> {
-        let ca = Arc::new(open_ca(&config.data_dir, keys)?);
+        let found = open_ca(&config.data_dir, keys)?;
+        let is_fresh = found.is_none();
+        let ca = Arc::new(found.map_or_else(|| LocalCa::create("Moorgate local CA"), Ok)?);
         let names = names(config, addresses);
         let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
         let proxy = CertSource::new(&ca.issue(&names)?)?;
         let echo = CertSource::new(&ca.issue(&echo_name)?)?;
         let issuer = LocalIssuer::new(ca.clone());
-        Ok(Self { ca, issuer, names, echo_name, proxy, echo })
+        Ok(Self { ca, is_fresh, issuer, names, echo_name, proxy, echo })
     }
 
     /// One terminator for each listener: tickets stay with theirs.
@@ -53,9 +57,13 @@ impl Certificates {
         self.ca.clone()
     }
 
-    /// Takes up another CA, in the data directory too: that of all gateways on the store.
-    pub(super) fn adopt(&mut self, ca: LocalCa, data_dir: &Path, keys: &MasterKeys) -> Result<(), UpError> {
-        write_ca(&ca, data_dir, keys)?;
+    /// Takes up the CA of all gateways on the store, if that is another, and keeps it in the data directory. Once the store
+    /// is open: before, nobody knows whether the master key is the right one.
+    pub(super) fn settle(&mut self, other: Option<LocalCa>, data_dir: &Path, keys: &MasterKeys) -> Result<(), UpError> {
+        if other.is_some() || self.is_fresh {
+            write_ca(other.as_ref().unwrap_or(&self.ca), data_dir, keys)?;
+        }
+        let Some(ca) = other else { return Ok(()) };
         self.ca = Arc::new(ca);
         self.issuer.replace(self.ca.clone());
         self.issue()
@@ -78,14 +86,13 @@ impl Certificates {
     }
 }
 
-fn open_ca(data_dir: &Path, keys: &MasterKeys) -> Result<LocalCa, UpError> {
+/// The CA of a data directory; `None`: it has none yet.
+fn open_ca(data_dir: &Path, keys: &MasterKeys) -> Result<Option<LocalCa>, UpError> {
     let (cert_path, key_path) = (data_dir.join("ca.pem"), data_dir.join(CA_KEY));
     let seal_error = |source| UpError::Sealed { path: key_path.clone(), source };
     let current = &keys.current;
     if !key_path.exists() {
-        let ca = LocalCa::create("Moorgate local CA")?;
-        write_ca(&ca, data_dir, keys)?;
-        return Ok(ca);
+        return Ok(None);
     }
     let read = |path: &Path| {
         std::fs::read(path).map_err(|source| UpError::File { action: "read", path: path.to_owned(), source })
@@ -97,7 +104,7 @@ fn open_ca(data_dir: &Path, keys: &MasterKeys) -> Result<LocalCa, UpError> {
         file::write_private(&key_path, &seal(current, CA_PURPOSE, &private).map_err(seal_error)?)?;
     }
     let certificate = read(&cert_path)?;
-    Ok(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?)
+    Ok(Some(LocalCa::from_pem(&String::from_utf8_lossy(&certificate), &private)?))
 }
 
 fn write_ca(ca: &LocalCa, data_dir: &Path, keys: &MasterKeys) -> Result<(), UpError> {

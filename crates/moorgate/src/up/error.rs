@@ -23,6 +23,11 @@ pub(crate) enum UpError {
     /// The settings are wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The store has a master key, and this gateway was given none.
+    #[error(
+        "no master key was given, and the store has one: name it with [secrets] master_key_file or MOORGATE_SECRETS_MASTER_KEY"
+    )]
+    NoKeyGiven(#[source] Box<ControlError>),
     /// An address can't be listened on.
     #[error("cannot listen on {address} ({words}): {}", because(source, holder.as_ref(), *address, variable))]
     Bind {

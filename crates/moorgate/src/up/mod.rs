@@ -30,7 +30,7 @@ use moorgate_contract::{
     listener::Listener,
     snapshot::{Site, Snapshot},
 };
-use moorgate_control::{Control, EgressView, Itself, Settings};
+use moorgate_control::{Control, ControlError, EgressView, Itself, Settings};
 use moorgate_keys::{MasterKey, MasterKeys, file::private_dir};
 use moorgate_net::{
     connect::Connector,
@@ -65,6 +65,8 @@ pub(crate) struct UpArgs {
     config: Option<PathBuf>,
 }
 
+/// The master key that a first start makes, unless it is given one.
+const OWN_KEY: &str = "master.key";
 /// Threads of the control runtime. Traffic has runtimes of its own.
 const CONTROL_THREADS: usize = 2;
 /// How much they, and those of the store that they start, stand back (nice(2)) where a core is busy with traffic: what
@@ -90,7 +92,10 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     // Whatever is taken or forbidden fails here, before anything is created.
     let bound = Bound::bind(&config, workers).map_err(|error| error.of_running(&config.data_dir))?;
     private_dir(&config.data_dir)?;
+    let own_key = config.data_dir.join(OWN_KEY);
+    let made_key = !own_key.exists();
     let master_keys = load_master_keys(&config, true)?;
+    let made_key = made_key && own_key.exists();
     let mut certificates = Certificates::open(&config, &bound.addresses, &master_keys)?;
 
     let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
@@ -124,10 +129,16 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     };
     // On a thread of its runtime, so that the store's threads stand back as well.
     let opened = runtime.spawn(Control::open(settings));
-    let (control, mut start) = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))??;
-    if let Some(ca) = start.local_ca.take() {
-        certificates.adopt(ca, &config.data_dir, control.master_keys())?;
-    }
+    let opened = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))?;
+    let (control, mut start) = opened.map_err(|error| {
+        // One that this start has made is of no use to the next: it is the wrong one.
+        if made_key && matches!(error, ControlError::WrongMasterKey { .. }) {
+            let _ = std::fs::remove_file(config.data_dir.join(OWN_KEY));
+            return UpError::NoKeyGiven(error.into());
+        }
+        error.into()
+    })?;
+    certificates.settle(start.local_ca.take(), &config.data_dir, control.master_keys())?;
     let state = Arc::new(AtomicU8::new(STARTING));
     let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
     let recording = record::start(&runtime, &config, &control, metrics.clone(), reports)?;
@@ -207,7 +218,7 @@ fn forbid_core_dumps() {
 
 /// The master key, and the one before, if that is named. One that is not named anywhere is made, if it may be.
 pub(crate) fn load_master_keys(config: &Config, may_make: bool) -> Result<MasterKeys, UpError> {
-    let own = config.data_dir.join("master.key");
+    let own = config.data_dir.join(OWN_KEY);
     let current = match (&config.master_key, &config.master_key_file) {
         (Some(key), _) => MasterKey::parse(&key.0)?,
         (None, Some(file)) => MasterKey::load(file)?,
