@@ -86,8 +86,7 @@ pub async fn restore(restoration: Restoration) -> Result<Restored> {
     let too_slow = StoreError::TooSlow { limit: RESTORE_TIME };
     let (accounts, routes) = tokio::time::timeout(RESTORE_TIME, put).await.unwrap_or(Err(too_slow.into()))?;
     // The copy is of what was before: the next start makes another.
-    let path = sealed::path(&data_dir);
-    sealed::remove(&data_dir).map_err(|source| StoreError::Io { action: "remove", path, source })?;
+    sealed::remove(&data_dir).map_err(ControlError::File)?;
     Ok(Restored { accounts, routes, location })
 }
 

@@ -170,14 +170,9 @@ pub(crate) fn exists(data_dir: &Path) -> bool {
 }
 
 /// Takes the copy away, if there is one.
-pub(crate) fn remove(data_dir: &Path) -> io::Result<()> {
-    for path in [path(data_dir), changes_path(data_dir)] {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
+pub(crate) fn remove(data_dir: &Path) -> Result<(), KeyError> {
+    file::remove(&path(data_dir))?;
+    file::remove(&changes_path(data_dir))
 }
 
 /// Reads the copy, with what has changed since.

@@ -36,7 +36,12 @@ pub(crate) fn tier(row: &TierRow) -> Value {
 }
 
 pub(crate) fn certificate(row: &CertificateRow) -> Value {
-    match Facts::of_pem(row.chain.as_bytes()) {
+    chain(&row.chain)
+}
+
+/// A chain in PEM.
+pub(crate) fn chain(pem: &str) -> Value {
+    match Facts::of_pem(pem.as_bytes()) {
         Ok(facts) => json!({ "fingerprint": facts.fingerprint, "issuer": facts.issuer, "names": facts.names }),
         Err(_) => json!({ "fingerprint": null }),
     }

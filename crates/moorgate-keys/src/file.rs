@@ -25,6 +25,16 @@ pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     replace(path, bytes, PUBLIC)
 }
 
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) -> Result<(), KeyError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(KeyError::Io { action: "remove", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the directory and what is missing above it, each of mode 0700. One that exists is left as it is, but refused
 /// when group or others may write to it: they could put their own files in place of ours.
 pub fn private_dir(path: &Path) -> Result<(), KeyError> {

@@ -66,7 +66,7 @@ async fn write(conditions: &Conditions, request: Request, next: Next) -> Respons
     if must.is_none() && must_not.is_none() {
         return next.run(request).await;
     }
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     // Bounded where it was read.
     let Ok(body) = to_bytes(body, TEXT_BYTES).await else {
         return Problem::new(Case::BadBody, "the body broke off").into_response();
@@ -85,8 +85,9 @@ async fn write(conditions: &Conditions, request: Request, next: Next) -> Respons
             return Problem::new(Case::Changed, said).into_response();
         }
         // Done only if nobody, by whichever gateway, has written anything since that look.
-        parts.extensions.get_or_insert_default::<Call>().upon = Some(version);
-        let response = next.clone().run(Request::from_parts(parts.clone(), Body::from(body.clone()))).await;
+        let mut attempt = parts.clone();
+        attempt.extensions.get_or_insert_default::<Call>().upon = Some(version);
+        let response = next.clone().run(Request::from_parts(attempt, Body::from(body.clone()))).await;
         if response.extensions().get::<Overtaken>().is_none() {
             // PATCH answers what a GET would; a PUT's answer may be another thing.
             let is_patch = parts.method == Method::PATCH;

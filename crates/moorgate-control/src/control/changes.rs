@@ -209,7 +209,7 @@ pub(super) fn sealed_key(master: KeyId) -> Entry {
 
 /// The gateways on a store have this local CA.
 pub(super) fn set_ca(ca: &LocalCa) -> Entry {
-    entry(What::Gateway, "store", "set local CA", "store").after(json!({ "certificate": ca.cert_pem() }))
+    entry(What::Gateway, "store", "set local CA", "store").after(shown::chain(&ca.cert_pem()))
 }
 
 pub(super) fn added_account(row: &AccountRow) -> Entry {

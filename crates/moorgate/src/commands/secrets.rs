@@ -60,7 +60,7 @@ pub(super) async fn backup(client: &Client, args: Backup) -> Result<(), CommandE
 pub(super) fn restore(args: Restore, data_dir: Option<PathBuf>) -> Result<(), CommandError> {
     let env = |name: &str| std::env::var(name).ok();
     let config = config::load(args.config.as_deref(), data_dir, &env).map_err(up::UpError::from)?;
-    let master_keys = up::load_master_keys(&config, false)?;
+    let (master_keys, _) = up::load_master_keys(&config, false)?;
     let restoration = Restoration {
         backup: args.file.clone(),
         data_dir: config.data_dir.clone(),

@@ -112,12 +112,7 @@ fn write_ca(ca: &LocalCa, data_dir: &Path, keys: &MasterKeys) -> Result<(), UpEr
     let sealed = seal(&keys.current, CA_PURPOSE, &ca.key_der());
     let sealed = sealed.map_err(|source| UpError::Sealed { path: path.clone(), source })?;
     // A key without its certificate, or with another's, would be refused at the next start.
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(UpError::File { action: "remove", path, source });
-        }
-        _ => {}
-    }
+    file::remove(&path)?;
     file::write_public(&data_dir.join("ca.pem"), ca.cert_pem().as_bytes())?;
     file::write_private(&path, &sealed)?;
     Ok(())

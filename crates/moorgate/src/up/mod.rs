@@ -31,7 +31,7 @@ use moorgate_contract::{
     snapshot::{Site, Snapshot},
 };
 use moorgate_control::{Control, ControlError, EgressView, Itself, Settings};
-use moorgate_keys::{MasterKey, MasterKeys, file::private_dir};
+use moorgate_keys::{MasterKey, MasterKeys, file};
 use moorgate_net::{
     connect::Connector,
     presence::PresenceWatch,
@@ -91,11 +91,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
 
     // Whatever is taken or forbidden fails here, before anything is created.
     let bound = Bound::bind(&config, workers).map_err(|error| error.of_running(&config.data_dir))?;
-    private_dir(&config.data_dir)?;
-    let own_key = config.data_dir.join(OWN_KEY);
-    let made_key = !own_key.exists();
-    let master_keys = load_master_keys(&config, true)?;
-    let made_key = made_key && own_key.exists();
+    file::private_dir(&config.data_dir)?;
+    let (master_keys, made_key) = load_master_keys(&config, true)?;
     let mut certificates = Certificates::open(&config, &bound.addresses, &master_keys)?;
 
     let presence = PresenceWatch::start(config.egress.clone()).map_err(UpError::Thread)?;
@@ -130,14 +127,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     // On a thread of its runtime, so that the store's threads stand back as well.
     let opened = runtime.spawn(Control::open(settings));
     let opened = runtime.block_on(opened).map_err(|error| UpError::Thread(error.into()))?;
-    let (control, mut start) = opened.map_err(|error| {
-        // One that this start has made is of no use to the next: it is the wrong one.
-        if made_key && matches!(error, ControlError::WrongMasterKey { .. }) {
-            let _ = std::fs::remove_file(config.data_dir.join(OWN_KEY));
-            return UpError::NoKeyGiven(error.into());
-        }
-        error.into()
-    })?;
+    let (control, mut start) = opened.map_err(|error| not_opened(error, made_key, &config))?;
     certificates.settle(start.local_ca.take(), &config.data_dir, control.master_keys())?;
     let state = Arc::new(AtomicU8::new(STARTING));
     let metrics = Arc::new(Metrics::new(sources(&gateway, &control, dropped, panics)));
@@ -216,18 +206,29 @@ fn forbid_core_dumps() {
     }
 }
 
-/// The master key, and the one before, if that is named. One that is not named anywhere is made, if it may be.
-pub(crate) fn load_master_keys(config: &Config, may_make: bool) -> Result<MasterKeys, UpError> {
+/// Why control could not be opened.
+fn not_opened(error: ControlError, made_key: bool, config: &Config) -> UpError {
+    if !(made_key && matches!(error, ControlError::WrongMasterKey { .. })) {
+        return error.into();
+    }
+    // The one that this start has made is the wrong one for the next, too. If it stays, that one is told so.
+    let _ = file::remove(&config.data_dir.join(OWN_KEY));
+    UpError::NoKeyGiven(error.into())
+}
+
+/// The master key, and the one before, if that is named. One that is not named anywhere is made, if it may be. Says whether
+/// it was made now.
+pub(crate) fn load_master_keys(config: &Config, may_make: bool) -> Result<(MasterKeys, bool), UpError> {
     let own = config.data_dir.join(OWN_KEY);
-    let current = match (&config.master_key, &config.master_key_file) {
-        (Some(key), _) => MasterKey::parse(&key.0)?,
-        (None, Some(file)) => MasterKey::load(file)?,
-        (None, None) if may_make => MasterKey::load_or_create(&own)?.0,
-        (None, None) if own.exists() => MasterKey::load(&own)?,
+    let (current, made) = match (&config.master_key, &config.master_key_file) {
+        (Some(key), _) => (MasterKey::parse(&key.0)?, false),
+        (None, Some(file)) => (MasterKey::load(file)?, false),
+        (None, None) if may_make => MasterKey::load_or_create(&own)?,
+        (None, None) if own.exists() => (MasterKey::load(&own)?, false),
         (None, None) => return Err(UpError::NoMasterKey { path: own }),
     };
     let previous = config.previous_master_key_file.as_deref().map(MasterKey::load).transpose()?;
-    Ok(MasterKeys { current, previous })
+    Ok((MasterKeys { current, previous }, made))
 }
 
 /// What other gateways on the store are told of this one.

@@ -3,6 +3,7 @@
 use std::{fs, time::Duration};
 
 use moorgate_contract::route::Mode;
+use moorgate_keys::{Facts, LocalCa};
 use serde_json::json;
 
 use crate::{
@@ -61,12 +62,16 @@ async fn another_master_key_takes_over_without_anything_being_made_anew() {
     );
 }
 
-/// The certificate of the CA that the store was given first.
+/// The fingerprint of the CA that the store was given first.
 async fn local_ca(control: &Control) -> String {
     let log = control.audit(AuditFilter { account: None, before: None, limit: 1_000 }).await.unwrap();
     let set = log.iter().filter(|entry| entry.action == "set local CA").collect::<Vec<_>>();
     assert_eq!(set.len(), 1);
-    set[0].after.as_ref().unwrap()["certificate"].as_str().unwrap().to_owned()
+    set[0].after.as_ref().unwrap()["fingerprint"].as_str().unwrap().to_owned()
+}
+
+fn fingerprint(ca: &LocalCa) -> String {
+    Facts::of_pem(ca.cert_pem().as_bytes()).unwrap().fingerprint
 }
 
 #[tokio::test]
@@ -79,7 +84,7 @@ async fn every_data_directory_on_a_store_is_given_the_same_local_ca() {
         // Each has made another.
         let (control, start) = house.open().await.unwrap();
         let ca = start.local_ca.unwrap();
-        assert_eq!(ca.cert_pem(), local_ca(&control).await);
+        assert_eq!(fingerprint(&ca), local_ca(&control).await);
         ca.issue(&["a.example.com".parse().unwrap()]).unwrap();
         control.close().await;
         if house.is_file() {
@@ -127,7 +132,7 @@ async fn a_backup_is_restored_into_an_empty_store_and_into_nothing_else() {
     let (control, again) = elsewhere.open().await.unwrap();
     assert_eq!((again.first, &again.degraded, again.accounts), (false, &None, 2));
     let (first, restored) = (local_ca(&control).await, again.local_ca.unwrap());
-    assert_eq!(restored.cert_pem(), first, "what clients were given holds");
+    assert_eq!(fingerprint(&restored), first, "what clients were given holds");
     assert!(elsewhere.plane.knows(&credential, NOW).is_some());
     assert_eq!(shown(&elsewhere), Some(made.key_der));
     assert_eq!(control.verify_audit().await.unwrap().problem, None);
