@@ -84,26 +84,32 @@ impl Account {
     /// # Errors
     /// [`Code::QuotaSpent`].
     pub fn take_place(&self, most: usize) -> Result<Place, Failure> {
-        let tunnels = self.quota.as_ref().and_then(|quota| quota.quotas().tunnels);
-        let tunnels = tunnels.and_then(|tunnels| usize::try_from(tunnels).ok()).filter(|tunnels| *tunnels < most);
-        let limit = tunnels.unwrap_or(most);
-        self.load.take(limit).ok_or_else(|| {
-            let name = &self.name;
-            let failure = match tunnels {
-                Some(_) => Failure::new(
+        let quota = self.quota.as_ref().and_then(|quota| quota.places());
+        let quota = quota.map(|(places, shared)| (usize::try_from(places).unwrap_or(usize::MAX), shared));
+        let quota = quota.filter(|(places, _)| *places < most);
+        self.load.take(quota.map_or(most, |(places, _)| places)).ok_or_else(|| self.no_place(quota, most))
+    }
+
+    fn no_place(&self, quota: Option<(usize, bool)>, most: usize) -> Failure {
+        let name = &self.name;
+        let failure = match quota {
+            Some((_, shared)) => {
+                let quota = self.quota.as_ref().and_then(|quota| quota.quotas().tunnels).unwrap_or_default();
+                let gateways = if shared { " on its gateways" } else { "" };
+                Failure::new(
                     Code::QuotaSpent,
                     format_args!(
-                        "account {name} has {limit} tunnels and requests open, which is its quota; close some, \
+                        "account {name} has {quota} tunnels and requests open{gateways}, which is its quota; close some, \
                          or ask your operator for a larger tier"
                     ),
-                ),
-                None => Failure::new(
-                    Code::QuotaSpent,
-                    format_args!("account {name} has {limit} connections open, which is its limit"),
-                ),
-            };
-            failure.to_be_tried_after(PLACE_FREE_AFTER)
-        })
+                )
+            }
+            None => Failure::new(
+                Code::QuotaSpent,
+                format_args!("account {name} has {most} connections open, which is its limit"),
+            ),
+        };
+        failure.to_be_tried_after(PLACE_FREE_AFTER)
     }
 }
 

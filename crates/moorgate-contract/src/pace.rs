@@ -29,6 +29,8 @@ const UNLIMITED: u64 = u64::MAX;
 pub(crate) struct Pace {
     /// Bytes in a second; [`UNLIMITED`]: as many as there are.
     rate: AtomicU64,
+    /// Whether any had to wait since somebody asked.
+    held_up: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -107,6 +109,7 @@ impl Share {
         }
         state.waiting.push_back((self.clone(), waker.clone()));
         self.waits.store(true, Relaxed);
+        pace.held_up.store(true, Relaxed);
         Turn::Wait { tick: !std::mem::replace(&mut state.ticking, true) }
     }
 
@@ -128,7 +131,13 @@ impl Share {
 
 impl Pace {
     pub(crate) fn new(rate: Option<u64>) -> Self {
-        Self { rate: AtomicU64::new(rate.unwrap_or(UNLIMITED)), state: Mutex::default() }
+        let rate = AtomicU64::new(rate.unwrap_or(UNLIMITED));
+        Self { rate, held_up: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// Whether any had to wait since this was asked last.
+    pub(crate) fn was_held_up(&self) -> bool {
+        self.held_up.swap(false, Relaxed)
     }
 
     /// From now on it is this many bytes in a second, for open flows, too.

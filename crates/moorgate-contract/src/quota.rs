@@ -1,7 +1,8 @@
 //! Quotas: what an account's tier allows, and what is left of it.
 //!
-//! Counted here, in memory, where traffic asks; how far the counters may run is what the control plane grants. While that
-//! grants nothing anew, each month begins by itself: a control plane that stands still stops nobody.
+//! Counted here, in memory, where traffic asks; how far the counters may run, and what other gateways leave of the quotas of
+//! a moment, is what the control plane grants. While that grants nothing anew, each month begins by itself: a control plane
+//! that stands still stops nobody.
 
 use std::{
     fmt,
@@ -15,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use part::{Demand, THOUSAND};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,6 +24,8 @@ use crate::{
     pace::Pace,
     time::Timestamp,
 };
+
+pub mod part;
 
 /// What a tier allows an account. `None`: without limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +136,11 @@ struct Live {
     granting: Mutex<()>,
     /// Nanoseconds since the epoch at which all requests so far are paid for (the theoretical arrival time of GCRA).
     paid_until: AtomicU64,
+    /// Requests that came too fast.
+    too_fast: AtomicU64,
+    /// Of the quotas of a moment, what is for this gateway: thousandths of requests in a second, and places.
+    rate: AtomicU64,
+    places: AtomicU64,
     pace: Pace,
 }
 
@@ -146,9 +155,14 @@ impl Quota {
             until: AtomicU64::new(0),
             granting: Mutex::default(),
             paid_until: AtomicU64::new(0),
+            too_fast: AtomicU64::new(0),
+            rate: AtomicU64::new(UNLIMITED),
+            places: AtomicU64::new(UNLIMITED),
             pace: Pace::new(quotas.bytes_per_second),
         };
-        Self { quotas, live: Arc::new(live) }
+        let quota = Self { quotas, live: Arc::new(live) };
+        quota.leave_to(&[]);
+        quota
     }
 
     /// These quotas with the counters of `old`. What may be spent is changed by as much as the quotas were, until control
@@ -159,14 +173,18 @@ impl Quota {
         if !Arc::ptr_eq(&self.live, &live) {
             let _granting = live.granting.lock().unwrap_or_else(PoisonError::into_inner);
             let (new, old) = (&self.quotas, &old.quotas);
-            live.pace.set(new.bytes_per_second);
             let shift = |most: &AtomicU64, spent: &AtomicU64, quota: fn(&Quotas) -> Option<u64>| {
                 shift(most, spent, old.with_grace(quota(old)), new.with_grace(quota(new)));
             };
             shift(&live.most_requests, &live.requests, |quotas| quotas.requests_per_month);
             shift(&live.most_bytes, &live.bytes, |quotas| quotas.bytes_per_month);
         }
-        Self { quotas: self.quotas, live }
+        let quota = Self { quotas: self.quotas, live };
+        if quota != *old {
+            // What others have of it is asked anew within a second.
+            quota.leave_to(&[]);
+        }
+        quota
     }
 
     /// What the tier allows.
@@ -188,6 +206,36 @@ impl Quota {
             quotas.most(at.bytes, grant.bytes, quotas.bytes_per_month),
             grant.until.0.max(1),
         );
+    }
+
+    /// Leaves to other gateways what they have and want of the quotas of a moment; the rest is for this one, until it is
+    /// told anew.
+    pub fn leave_to(&self, others: &[Demand]) {
+        let (quotas, live) = (&self.quotas, &*self.live);
+        let rate = quotas.requests_per_second.map(|rate| u64::from(rate) * THOUSAND);
+        let rate = rate.map(|rate| part::share(rate, others.iter().map(|other| other.requests)));
+        let places = quotas.tunnels.map(|tunnels| part::rest(tunnels.into(), others.iter().map(|other| other.open)));
+        live.rate.store(rate.unwrap_or(UNLIMITED), Relaxed);
+        live.places.store(places.unwrap_or(UNLIMITED), Relaxed);
+        live.pace.set(quotas.bytes_per_second.map(|pace| part::share(pace, others.iter().map(|other| other.bytes))));
+    }
+
+    /// How many tunnels and exchanges may be open at once on this gateway, and whether others have what lacks of the
+    /// quota. `None`: without limit.
+    pub fn places(&self) -> Option<(u64, bool)> {
+        let all = u64::from(self.quotas.tunnels?);
+        let here = self.live.places.load(Relaxed).min(all);
+        Some((here, here < all))
+    }
+
+    /// Requests so far, those that came too fast included.
+    pub fn asked(&self) -> u64 {
+        self.live.requests.load(Relaxed) + self.live.too_fast.load(Relaxed)
+    }
+
+    /// Whether any had to wait for the account's pace since this was asked last.
+    pub fn was_held_up(&self) -> bool {
+        self.live.pace.was_held_up()
     }
 
     /// Gives those that wait for the account's pace their part of what has come in since. `true`: it must
@@ -219,7 +267,8 @@ impl Quota {
         if self.is_over_bytes() {
             return refused(SpentUp::BytesPerMonth);
         }
-        if !self.live.is_in_time(self.quotas.requests_per_second, now) {
+        if !self.live.is_in_time(now) {
+            self.live.too_fast.fetch_add(1, Relaxed);
             return refused(SpentUp::RequestsPerSecond);
         }
         // Asked once more in the same breath: many at once must not be let in on the last one's place.
@@ -311,15 +360,18 @@ impl Live {
 
     /// Whether one more request comes no earlier than the rate allows; takes its time if so. GCRA with a second's worth
     /// at once.
-    fn is_in_time(&self, rate: Option<u32>, now: Timestamp) -> bool {
-        let Some(rate) = rate else { return true };
-        let Some(each) = SECOND.checked_div(u64::from(rate)) else { return false };
-        let now = now.0.saturating_mul(1_000);
+    fn is_in_time(&self, now: Timestamp) -> bool {
+        let rate = self.rate.load(Relaxed);
+        if rate == UNLIMITED {
+            return true;
+        }
+        let Some(each) = (SECOND * THOUSAND).checked_div(rate) else { return false };
+        let (now, burst) = (now.0.saturating_mul(1_000), each.max(SECOND));
         let take = |paid: u64| {
             // A clock that was set back must not lock an account out until it is where it was.
-            let paid = if paid > now.saturating_add(2 * SECOND) { now } else { paid.max(now) };
+            let paid = if paid > now.saturating_add(2 * burst) { now } else { paid.max(now) };
             let after = paid.saturating_add(each);
-            (after - now <= SECOND).then_some(after)
+            (after - now <= burst).then_some(after)
         };
         self.paid_until.fetch_update(Relaxed, Relaxed, take).is_ok()
     }

@@ -177,3 +177,35 @@ fn what_a_run_before_spent_beyond_the_quota_is_taken_from_the_grace() {
     quota.grant(Grant { at: Spent::default(), requests: None, bytes: Some(-500), until: month() });
     assert!(Quota::new(*quota.quotas()).replacing(&quota).is_beyond_grace(NOW));
 }
+
+#[test]
+fn what_other_gateways_have_is_left_to_them() {
+    let quotas = Quotas {
+        requests_per_second: Some(10),
+        bytes_per_second: Some(1_000),
+        tunnels: Some(5),
+        ..Quotas::default()
+    };
+    let quota = Quota::new(quotas);
+    let through = |quota: &Quota, now| (0..20).filter(|_| quota.take_request("acme", now).is_ok()).count();
+    assert_eq!((quota.places(), through(&quota, NOW)), (Some((5, false)), 10));
+    let other = Demand { open: 2, requests: 7_500, bytes: 10 };
+    quota.leave_to(&[other]);
+    assert_eq!((quota.places(), through(&quota, at(2_000))), (Some((3, true)), 5));
+    // The same quotas in a new snapshot are the same; others are all ours, until it is said anew.
+    let same = Quota::new(quotas).replacing(&quota);
+    assert_eq!((same.places(), through(&same, at(4_000))), (Some((3, true)), 5));
+    let larger = Quota::new(Quotas { tunnels: Some(7), ..quotas }).replacing(&same);
+    assert_eq!((larger.places(), through(&larger, at(6_000))), (Some((7, false)), 10));
+    larger.leave_to(&[other, Demand { open: 9, ..Demand::default() }]);
+    assert_eq!(larger.places(), Some((0, true)));
+    assert_eq!(larger.asked(), 80, "also what came too fast");
+}
+
+#[test]
+fn a_rate_of_less_than_one_in_a_second_lets_one_through_now_and_then() {
+    let quota = Quota::new(Quotas { requests_per_second: Some(1), ..Quotas::default() });
+    quota.leave_to(&[Demand { requests: 5_000, ..Demand::default() }]);
+    let through = (0..100).filter(|n| quota.take_request("acme", at(n * 100)).is_ok()).count();
+    assert_eq!(through, 5, "half of ten seconds");
+}

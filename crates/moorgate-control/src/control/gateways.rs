@@ -73,11 +73,12 @@ impl Control {
 
     /// Says that this gateway has ended in good order.
     pub(crate) async fn part(&self) {
-        let row = self.inner.gateway_row();
+        let (row, run) = (self.inner.gateway_row(), self.inner.run.clone());
         // Whoever looks sees it is lost in any case.
         let _ = self
             .aside(move |mut store| async move {
                 store.part(&row).await?;
+                store.withdraw_demand(&run).await?;
                 Ok((store, ()))
             })
             .await;

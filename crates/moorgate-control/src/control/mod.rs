@@ -38,6 +38,7 @@ mod beginning;
 mod certificates;
 mod changes;
 mod credentials;
+mod demand;
 mod evidence;
 mod flows;
 mod gateways;
@@ -99,6 +100,8 @@ pub(crate) struct Inner {
     usage: Arc<Mutex<Usage>>,
     ledger: Mutex<Ledger>,
     others: Mutex<usage::Others>,
+    /// What gateways want of the quotas of a moment.
+    demands: Mutex<demand::Demands>,
     /// Which quotas people were warned of, in which month and how urgently.
     warned: Mutex<usage::Warned>,
     /// Names this run of this gateway in what is counted.

@@ -75,6 +75,7 @@ impl Control {
             keep_usage,
             ledger: Mutex::default(),
             others: Mutex::default(),
+            demands: Mutex::default(),
             warned: Mutex::default(),
             flows: FlowStore::new(&data_dir),
             data_dir,

@@ -44,8 +44,9 @@ impl Control {
             None => Ok(()),
         };
         let seen = self.see_others().await;
+        let heard = self.exchange_demand().await;
         inner.grant(now());
-        written.and(seen)
+        written.and(seen).and(heard)
     }
 
     async fn write_usage(&self, counted: Counted) -> Result<()> {
@@ -152,7 +153,7 @@ impl Inner {
         }
     }
 
-    /// Says to every account with monthly quotas how far it may go.
+    /// Says to every account with quotas how far it may go.
     fn grant(&self, now: Timestamp) {
         let month = calendar::month(now);
         let until = calendar::end_of_month(month);
@@ -174,6 +175,7 @@ impl Inner {
                 bytes: left(quotas.bytes_per_month, used.bytes),
                 until,
             });
+            self.leave_to_others(account.id, quota);
         }
     }
 

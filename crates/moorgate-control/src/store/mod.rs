@@ -5,6 +5,7 @@
 
 mod audit;
 mod ca;
+mod demand;
 mod done;
 pub(crate) mod file;
 mod flows;

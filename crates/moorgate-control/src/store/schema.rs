@@ -21,6 +21,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (5, "done", include_str!("../../migrations/sqlite/0005_done.sql")),
     (6, "local CA", include_str!("../../migrations/sqlite/0006_local_ca.sql")),
     (7, "flows", include_str!("../../migrations/sqlite/0007_flows.sql")),
+    (8, "demand", include_str!("../../migrations/sqlite/0008_demand.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -30,10 +31,11 @@ const POSTGRES: &[Step] = &[
     (5, "done", include_str!("../../migrations/postgres/0005_done.sql")),
     (6, "local CA", include_str!("../../migrations/postgres/0006_local_ca.sql")),
     (7, "flows", include_str!("../../migrations/postgres/0007_flows.sql")),
+    (8, "demand", include_str!("../../migrations/postgres/0008_demand.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 7;
+const KNOWN: i64 = 8;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

@@ -25,7 +25,7 @@ fn view(api: &ApiState, account: AccountView) -> Account {
         egress_is_own: account.own_egress,
         credentials: account.credentials,
         rules: served.as_ref().map_or(0, |served| served.policy.rules().len()),
-        open: served.as_ref().map_or(0, |served| served.load.taken()),
+        open: served.as_ref().map_or(0, |served| api.control.open_of(served)),
         served: account.served,
         tier: account.tier,
         quota: account.quota.map(Into::into),

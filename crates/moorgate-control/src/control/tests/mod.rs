@@ -10,6 +10,7 @@ mod routes;
 mod sealed;
 mod secrets;
 mod shared_flows;
+mod shared_quotas;
 mod tenants;
 mod tls;
 mod trouble;
