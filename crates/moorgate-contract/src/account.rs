@@ -18,6 +18,7 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
+    decide::Witness,
     egress::Pair,
     failure::{Code, Failure},
     policy::Policy,
@@ -78,16 +79,38 @@ impl Account {
         self.quota.as_ref().map_or(Ok(()), |quota| quota.take_request(&self.name, now()))
     }
 
+    /// Asks whether [`take_place`](Self::take_place) and [`take_request`](Self::take_request) would let one more through,
+    /// and takes nothing.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn has_room(&self, most: usize, now: Timestamp, witness: &mut impl Witness) -> Result<(), Failure> {
+        let quota = self.quota_of_places(most);
+        let (open, places) = (self.load.taken(), quota.map_or(most, |(places, _)| places));
+        if open >= places {
+            return Err(self.no_place(quota, most));
+        }
+        if let Some(quota) = &self.quota {
+            quota.judge(&self.name, now)?;
+            witness.saw("quota", format_args!("leaves room for one more"));
+        }
+        Ok(())
+    }
+
     /// Takes a place for one tunnel or exchange. `most` is the gateway's own limit for each account; the tier's counts
     /// where it is smaller.
     ///
     /// # Errors
     /// [`Code::QuotaSpent`].
     pub fn take_place(&self, most: usize) -> Result<Place, Failure> {
-        let quota = self.quota.as_ref().and_then(|quota| quota.places());
-        let quota = quota.map(|(places, shared)| (usize::try_from(places).unwrap_or(usize::MAX), shared));
-        let quota = quota.filter(|(places, _)| *places < most);
+        let quota = self.quota_of_places(most);
         self.load.take(quota.map_or(most, |(places, _)| places)).ok_or_else(|| self.no_place(quota, most))
+    }
+
+    /// What its tier leaves to this gateway of places, where that is less than `most`.
+    fn quota_of_places(&self, most: usize) -> Option<(usize, bool)> {
+        let (places, shared) = self.quota.as_ref()?.places()?;
+        Some((usize::try_from(places).unwrap_or(usize::MAX), shared)).filter(|(places, _)| *places < most)
     }
 
     fn no_place(&self, quota: Option<(usize, bool)>, most: usize) -> Failure {
@@ -264,7 +287,7 @@ impl Principal {
     /// # Errors
     /// [`Code::ClientDenied`].
     pub fn let_in(&self, client: IpAddr) -> Result<(), Failure> {
-        if self.bounds.is_for(client) { Ok(()) } else { Err(Failure::not_for_client(&self.username, client)) }
+        self.bounds.let_in(client)
     }
 }
 
@@ -272,6 +295,22 @@ impl Credential {
     /// Whether it is refused at `now`, whatever its passwords.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Asks whether it has expired by `now`, whatever its passwords.
+    ///
+    /// # Errors
+    /// [`Code::CredentialsWrong`].
+    pub fn still_valid(&self, now: Timestamp) -> Result<(), Failure> {
+        if self.is_expired(now) { Err(Failure::credential_expired(&self.username)) } else { Ok(()) }
+    }
+
+    /// Asks whether it may be used from `client`.
+    ///
+    /// # Errors
+    /// [`Code::ClientDenied`].
+    pub fn let_in(&self, client: IpAddr) -> Result<(), Failure> {
+        if self.is_for(client) { Ok(()) } else { Err(Failure::not_for_client(&self.username, client)) }
     }
 
     /// Whether it may be used from `client`.

@@ -258,25 +258,36 @@ impl Quota {
     /// # Errors
     /// [`Code::QuotaSpent`], with when to come again.
     pub fn take_request(&self, account: &str, now: Timestamp) -> Result<(), Failure> {
-        self.begin_month(now);
-        let refused = |spent: SpentUp| Err(self.refused(account, spent, now));
-        let most = self.live.most_requests.load(Relaxed);
-        if self.live.requests.load(Relaxed) >= most {
-            return refused(SpentUp::RequestsPerMonth);
-        }
-        if self.is_over_bytes() {
-            return refused(SpentUp::BytesPerMonth);
-        }
-        if !self.live.is_in_time(now) {
+        let refused = |spent| self.refused(account, spent, now);
+        let most = self.judge_month(now).map_err(refused)?;
+        if !self.live.take_time(now) {
             self.live.too_fast.fetch_add(1, Relaxed);
-            return refused(SpentUp::RequestsPerSecond);
+            return Err(refused(SpentUp::RequestsPerSecond));
         }
         // Asked once more in the same breath: many at once must not be let in on the last one's place.
         let count = |requests: u64| (requests < most).then_some(requests + 1);
-        match self.live.requests.fetch_update(Relaxed, Relaxed, count) {
-            Ok(_) => Ok(()),
-            Err(_) => refused(SpentUp::RequestsPerMonth),
+        let counted = self.live.requests.fetch_update(Relaxed, Relaxed, count);
+        counted.map(drop).map_err(|_| refused(SpentUp::RequestsPerMonth))
+    }
+
+    /// Asks whether one more would be let through, and counts nothing.
+    ///
+    /// # Errors
+    /// As [`take_request`](Self::take_request).
+    pub fn judge(&self, account: &str, now: Timestamp) -> Result<(), Failure> {
+        let refused = |spent| self.refused(account, spent, now);
+        self.judge_month(now).map_err(refused)?;
+        if self.live.is_in_time(now) { Ok(()) } else { Err(refused(SpentUp::RequestsPerSecond)) }
+    }
+
+    /// How far requests may run, where nothing of the month is spent.
+    fn judge_month(&self, now: Timestamp) -> Result<u64, SpentUp> {
+        self.begin_month(now);
+        let most = self.live.most_requests.load(Relaxed);
+        if self.live.requests.load(Relaxed) >= most {
+            return Err(SpentUp::RequestsPerMonth);
         }
+        if self.is_over_bytes() { Err(SpentUp::BytesPerMonth) } else { Ok(most) }
     }
 
     /// Whether open tunnels are to be cut: the month's bytes are spent, and the grace with them.
@@ -358,23 +369,28 @@ impl Live {
         self.until.store(until, Release);
     }
 
-    /// Whether one more request comes no earlier than the rate allows; takes its time if so. GCRA with a second's worth
-    /// at once.
+    /// Takes the time of one more request, if it comes no earlier than the rate allows.
+    fn take_time(&self, now: Timestamp) -> bool {
+        let rate = self.rate.load(Relaxed);
+        // Without a rate nothing is written that other cores read.
+        rate == UNLIMITED || self.paid_until.fetch_update(Relaxed, Relaxed, |paid| pay(paid, rate, now)).is_ok()
+    }
+
     fn is_in_time(&self, now: Timestamp) -> bool {
         let rate = self.rate.load(Relaxed);
-        if rate == UNLIMITED {
-            return true;
-        }
-        let Some(each) = (SECOND * THOUSAND).checked_div(rate) else { return false };
-        let (now, burst) = (now.0.saturating_mul(1_000), each.max(SECOND));
-        let take = |paid: u64| {
-            // A clock that was set back must not lock an account out until it is where it was.
-            let paid = if paid > now.saturating_add(2 * burst) { now } else { paid.max(now) };
-            let after = paid.saturating_add(each);
-            (after - now <= burst).then_some(after)
-        };
-        self.paid_until.fetch_update(Relaxed, Relaxed, take).is_ok()
+        rate == UNLIMITED || pay(self.paid_until.load(Relaxed), rate, now).is_some()
     }
+}
+
+/// Up to when is paid with one more request, where it was `paid` before; `None`: it comes too early. GCRA with a second's
+/// worth at once; `rate` in thousandths of a request in a second.
+fn pay(paid: u64, rate: u64, now: Timestamp) -> Option<u64> {
+    let each = (SECOND * THOUSAND).checked_div(rate)?;
+    let (now, burst) = (now.0.saturating_mul(1_000), each.max(SECOND));
+    // A clock that was set back must not lock an account out until it is where it was.
+    let paid = if paid > now.saturating_add(2 * burst) { now } else { paid.max(now) };
+    let after = paid.saturating_add(each);
+    (after - now <= burst).then_some(after)
 }
 
 /// Which quota is spent.

@@ -388,9 +388,7 @@ impl Snapshot {
         });
         let principal = known.ok_or_else(|| Failure::credentials_wrong(username))?;
         // Said to nobody but whoever knows its password.
-        if principal.bounds.is_expired(now) {
-            return Err(Failure::credential_expired(username));
-        }
+        principal.bounds.still_valid(now)?;
         Ok(principal)
     }
 

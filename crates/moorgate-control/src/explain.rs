@@ -10,52 +10,38 @@ use moorgate_contract::{
     admit::admit,
     decide::{Ask, Destination, Plan, Step, Transport, Witness as _, decide},
     egress::Presence,
-    failure::Failure,
+    failure::{Code, Failure},
+    flow::Flow,
     guard::Guard,
     snapshot::Snapshot,
 };
-use moorgate_wire::host::Asked;
+use moorgate_wire::{host::Asked, visible::visible};
 
 use crate::{
     Control,
+    control::now,
     error::{ControlError, Result, What},
+    shown::time,
     views::{ExplainStep, Explanation, RefusalView},
 };
 
 mod routes;
 
 impl Control {
-    /// Decides as for a connection of `account` to `host`:`port`, without connecting. With `dns` the name is resolved
+    /// Decides as for a connection of `account` to what is asked for, without connecting. With `dns` the name is resolved
     /// as traffic does; without, the decision stops where it would need addresses.
     ///
     /// # Errors
-    /// [`ControlError::NotFound`]; [`ControlError::NotServed`] for an account that gets no traffic at all. A refusal is
-    /// no error: it is part of the answer.
-    pub async fn explain(&self, account: &str, host: &str, port: u16, dns: bool) -> Result<Explanation> {
-        self.explain_by(account, None, &Asked::new(host, port), dns).await
-    }
-
-    /// The same by one of its credentials, whose own policy is asked as well.
-    ///
-    /// # Errors
-    /// As [`Control::explain`]; [`ControlError::NotFound`] for a username that is none of the account's.
-    pub async fn explain_by(
-        &self,
-        account: &str,
-        username: Option<&str>,
-        asked: &Asked,
-        dns: bool,
-    ) -> Result<Explanation> {
+    /// [`ControlError::NotFound`], also for a credential that is none of the account's; [`ControlError::NotServed`] for an
+    /// account that gets no traffic at all. A refusal is no error: it is part of the answer.
+    pub async fn explain(&self, account: &str, by: By<'_>, asked: &Asked, dns: bool) -> Result<Explanation> {
         let row = self.inner.account_row(account)?;
         let snapshot = self.snapshot();
         let account = snapshot.account(account).ok_or(ControlError::NotServed { account: row.name })?;
-        let credential = match username {
-            Some(username) => Some(credential_of(&snapshot, account, username)?),
-            None => None,
-        };
+        let credential = by.credential.map(|username| credential_of(&snapshot, account, username)).transpose()?;
         let ask = Ask { account, credential, asked, transport: Transport::Stream };
         let mut steps = Vec::new();
-        let found = self.walk(&ask, &snapshot.site.guard, dns, &mut steps).await;
+        let found = self.walk(&ask, by.client, &snapshot.site.guard, dns, &mut steps).await;
         let (found, refusal) = match found {
             Ok(found) => (found, None),
             Err(failure) => (Found::default(), Some(failure)),
@@ -71,8 +57,46 @@ impl Control {
         })
     }
 
-    async fn walk(&self, ask: &Ask<'_>, guard: &Guard, dns: bool, steps: &mut Vec<Step>) -> Result<Found, Failure> {
+    /// What an outbound flow would meet now. `None`: nothing was asked for on anybody's behalf, or its account is gone.
+    pub async fn explain_flow(&self, flow: &Flow, dns: bool) -> Option<Explanation> {
+        let (account, target) = (flow.account.as_deref()?, flow.target.as_deref()?);
+        let (host, port) = target.rsplit_once(':')?;
+        let asked = Asked::new(host, port.parse().ok()?);
+        let by = By { credential: flow.username.as_deref(), client: Some(flow.client.ip()) };
+        match self.explain(account, by, &asked, dns).await {
+            Ok(explained) => Some(explained),
+            Err(ControlError::NotFound { what: What::Credential, name }) => {
+                let said =
+                    format_args!("the credential \"{}\" was revoked; use another of the account's", visible(&name));
+                let failure = Failure::new(Code::CredentialsWrong, said);
+                Some(Explanation {
+                    account: account.to_owned(),
+                    target: target.to_owned(),
+                    steps: Vec::new(),
+                    admitted: Vec::new(),
+                    unjudged: false,
+                    egress: Vec::new(),
+                    refusal: Some(refusal_view(failure)),
+                })
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn walk(
+        &self,
+        ask: &Ask<'_>,
+        client: Option<IpAddr>,
+        guard: &Guard,
+        dns: bool,
+        steps: &mut Vec<Step>,
+    ) -> Result<Found, Failure> {
+        if let Some(credential) = ask.credential {
+            let judged = judge_credential(credential, client, steps);
+            judged.inspect_err(|failure| steps.saw("refused", format_args!("{failure}")))?;
+        }
         let plan = decide(ask, steps)?;
+        self.look_for_room(ask.account, steps)?;
         let presence = self.inner.plane.presence();
         let addresses = match &plan.destination {
             Destination::Echo => return Ok(Found::default()),
@@ -96,6 +120,43 @@ impl Control {
         let egress = leave(&plan, &presence, admitted.iter().map(SocketAddr::ip), steps)?;
         Ok(Found { admitted, egress, unjudged: false })
     }
+
+    /// Whether the account's quotas, and this gateway, leave room for one more.
+    fn look_for_room(&self, account: &Account, steps: &mut Vec<Step>) -> Result<(), Failure> {
+        let room = account.has_room(self.inner.plane.places(), now(), steps);
+        room.inspect_err(|failure| steps.saw("refused", format_args!("{failure}")))
+    }
+}
+
+/// By which of an account's credentials somebody comes, and from where. What is not said is not judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct By<'a> {
+    /// A username.
+    pub credential: Option<&'a str>,
+    /// An address.
+    pub client: Option<IpAddr>,
+}
+
+/// As traffic judges it, its password aside.
+fn judge_credential(credential: &Credential, client: Option<IpAddr>, steps: &mut Vec<Step>) -> Result<(), Failure> {
+    credential.still_valid(now())?;
+    let username = &credential.username;
+    match credential.expires {
+        Some(expires) => steps.saw("credential", format_args!("{username} is valid until {}", time(expires))),
+        None => steps.saw("credential", format_args!("{username} never expires")),
+    }
+    match client {
+        Some(client) => {
+            credential.let_in(client)?;
+            steps.saw("client", format_args!("{client} may use it"));
+        }
+        None if credential.clients.is_empty() => {}
+        None => {
+            let nets: Vec<String> = credential.clients.iter().map(ToString::to_string).collect();
+            steps.saw("client", format_args!("may use it from {} only", nets.join(", ")));
+        }
+    }
+    Ok(())
 }
 
 fn credential_of<'a>(snapshot: &'a Snapshot, account: &Account, username: &str) -> Result<&'a Arc<Credential>> {

@@ -75,6 +75,9 @@ pub trait Plane: Send + Sync + 'static {
     /// The time since a fixed moment, the same that traffic counts origins' health by.
     fn clock(&self) -> Duration;
 
+    /// How many tunnels and exchanges an account may have open here, whatever its quotas.
+    fn places(&self) -> usize;
+
     /// Resolves a name as traffic does.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ fn hide(edits: &mut HeaderEdits) {
 }
 
 /// As the API writes it (RFC 3339).
-fn time(time: Timestamp) -> String {
+pub(crate) fn time(time: Timestamp) -> String {
     let time = i64::try_from(time.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
     time.unwrap_or(jiff::Timestamp::MAX).to_string()
 }

@@ -70,6 +70,10 @@ impl Plane for Double {
         *self.clock.lock().unwrap()
     }
 
+    fn places(&self) -> usize {
+        1_000
+    }
+
     fn resolve(
         &self,
         name: DomainName,

@@ -275,14 +275,14 @@ pub(crate) struct Explain {
     /// Outbound: where to
     #[arg(value_name = "HOST:PORT")]
     pub(crate) target: Option<Target>,
-    /// Outbound: by which of the account's credentials, whose own rules are asked too
+    /// Outbound: by which of the account's credentials, whose own bounds are asked too
     #[arg(long, requires = "target", value_name = "USERNAME")]
     pub(crate) credential: Option<String>,
     /// Stop before the name is resolved
     #[arg(long, requires = "target")]
     pub(crate) no_dns: bool,
-    /// The address that a client of DOMAIN comes from
-    #[arg(long, value_name = "ADDR", conflicts_with = "target")]
+    /// The address that the client comes from
+    #[arg(long, value_name = "ADDR")]
     pub(crate) client: Option<IpAddr>,
     #[command(flatten)]
     pub(crate) json: Json,

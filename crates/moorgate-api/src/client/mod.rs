@@ -2,7 +2,7 @@
 //!
 //! It speaks plain HTTP, which the API has on loopback only.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
@@ -221,10 +221,10 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn explain(&self, account: &str, host: &str, port: u16, dns: bool) -> Result<Explained, ClientError> {
-        self.explain_by(account, None, (host, port), dns).await
+        self.explain_by(account, None, None, (host, port), dns).await
     }
 
-    /// The same by one of its credentials.
+    /// The same by one of its credentials, from an address.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -232,12 +232,14 @@ impl Client {
         &self,
         account: &str,
         credential: Option<&str>,
+        from: Option<IpAddr>,
         (host, port): (&str, u16),
         dns: bool,
     ) -> Result<Explained, ClientError> {
         let mut path = Path::of(["explain"]);
         path.ask("account", Some(account));
         path.ask("credential", credential);
+        path.ask("client", from.map(|from| from.to_string()).as_deref());
         path.ask("host", Some(host));
         path.ask("port", Some(&port.to_string()));
         path.ask("dns", Some(if dns { "true" } else { "false" }));

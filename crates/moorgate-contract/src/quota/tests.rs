@@ -180,12 +180,8 @@ fn what_a_run_before_spent_beyond_the_quota_is_taken_from_the_grace() {
 
 #[test]
 fn what_other_gateways_have_is_left_to_them() {
-    let quotas = Quotas {
-        requests_per_second: Some(10),
-        bytes_per_second: Some(1_000),
-        tunnels: Some(5),
-        ..Quotas::default()
-    };
+    let quotas =
+        Quotas { requests_per_second: Some(10), bytes_per_second: Some(1_000), tunnels: Some(5), ..Quotas::default() };
     let quota = Quota::new(quotas);
     let through = |quota: &Quota, now| (0..20).filter(|_| quota.take_request("acme", now).is_ok()).count();
     assert_eq!((quota.places(), through(&quota, NOW)), (Some((5, false)), 10));

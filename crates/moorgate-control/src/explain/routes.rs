@@ -74,7 +74,10 @@ impl Control {
                 if routed.route.mode == Mode::Terminate {
                     self.inner.note_certificate(&routed.route.domain, &mut steps);
                 }
-                explanation.origins = self.explain_origins(&snapshot, &routed, &mut steps).await;
+                match self.look_for_room(&routed.account, &mut steps) {
+                    Ok(()) => explanation.origins = self.explain_origins(&snapshot, &routed, &mut steps).await,
+                    Err(failure) => explanation.refusal = Some(refusal_view(failure)),
+                }
             }
             Err(failure) => explanation.refusal = Some(refusal_view(failure)),
         }

@@ -21,7 +21,7 @@ use crate::{
 pub(super) async fn explain(client: &Client, args: Explain) -> Result<(), CommandError> {
     let Some(target) = args.target else { return explain_route(client, &args.account, args.client, args.json).await };
     let (to, by) = ((&*target.host, target.port), args.credential.as_deref());
-    let explained = client.explain_by(&args.account, by, to, !args.no_dns).await?;
+    let explained = client.explain_by(&args.account, by, args.client, to, !args.no_dns).await?;
     let title = format!("account {} to {}\n", shown(&explained.account), shown(&explained.target));
     answer(args.json, &explained, || title + &steps(&explained, "would be"))
 }

@@ -45,6 +45,10 @@ impl Plane for TrafficPlane {
         self.gateway.clock()
     }
 
+    fn places(&self) -> usize {
+        self.gateway.limits.connections_per_account
+    }
+
     fn resolve(&self, name: DomainName) -> Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, Failure>> + Send + '_>> {
         Box::pin(async move { Ok(self.connector.resolve(&Destination::Name(name)).await?.to_vec()) })
     }

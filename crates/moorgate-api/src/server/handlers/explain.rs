@@ -1,7 +1,9 @@
 //! `explain`: what traffic would meet, by the decision that traffic meets.
 
+use std::net::IpAddr;
+
 use axum::{Extension, extract::State};
-use moorgate_control::Explanation;
+use moorgate_control::{By, Explanation};
 use moorgate_wire::host::Asked;
 use serde::Deserialize;
 
@@ -22,6 +24,7 @@ pub(super) struct Target {
     host: String,
     port: u16,
     credential: Option<String>,
+    client: Option<IpAddr>,
     #[serde(default = "yes")]
     dns: Flag,
 }
@@ -34,7 +37,8 @@ fn yes() -> Flag {
 #[utoipa::path(get, path = "/api/v1/explain", tag = "explain",
     params(("account" = String, Query, description = "On whose behalf"), ("host" = String, Query, description = "A name or an address"),
         ("port" = u16, Query, description = "The port there"),
-        ("credential" = Option<String>, Query, description = "By which of its credentials, whose own policy is asked too"),
+        ("credential" = Option<String>, Query, description = "By which of its credentials, whose own bounds are asked too"),
+        ("client" = Option<String>, Query, description = "From which address; without one it is not asked whether the credential is for it"),
         ("dns" = Option<bool>, Query, description = "Resolve the name as traffic would (default), or stop before that")),
     responses((status = OK, body = Explained)))]
 pub(super) async fn explain_target(
@@ -43,9 +47,9 @@ pub(super) async fn explain_target(
     Query(target): Query<Target>,
 ) -> Answer<Explained> {
     caller.must_see(&target.account)?;
-    let Target { account, host, port, credential, dns } = target;
-    let asked = Asked::new(&host, port);
-    Ok(axum::Json(view(api.control.explain_by(&account, credential.as_deref(), &asked, dns.0).await?)))
+    let Target { account, host, port, credential, client, dns } = target;
+    let by = By { credential: credential.as_deref(), client };
+    Ok(axum::Json(view(api.control.explain(&account, by, &Asked::new(&host, port), dns.0).await?)))
 }
 
 /// As the API writes it.

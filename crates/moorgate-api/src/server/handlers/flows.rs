@@ -173,19 +173,11 @@ async fn explain_route_now(control: &Control, caller: &Caller, flow: &Flow) -> O
 
 /// `None` where there is nothing to decide on any more.
 async fn explain_now(control: &Control, flow: &Flow) -> Option<Explained> {
-    let (account, target) = (flow.account.as_deref()?, flow.target.as_deref()?);
-    let (host, port) = target.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    let asked = Asked::new(host, port);
-    let explain = async |username, dns| control.explain_by(account, username, &asked, dns).await;
-    // A credential that is gone has no policy any more; the account's is still there.
-    let username = flow.username.as_deref();
-    let username = if explain(username, false).await.is_ok() { username } else { None };
-    let explained = match timeout(RESOLVE, explain(username, true)).await {
+    let explained = match timeout(RESOLVE, control.explain_flow(flow, true)).await {
         Ok(explained) => explained,
-        Err(_) => explain(username, false).await,
+        Err(_) => control.explain_flow(flow, false).await,
     };
-    explained.ok().map(super::explain::view)
+    explained.map(super::explain::view)
 }
 
 /// A stream of flows for one reader.

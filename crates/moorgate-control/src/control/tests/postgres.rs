@@ -11,9 +11,10 @@ use serde_json::json;
 use test_postgres::Postgres;
 
 use crate::{
-    ControlError, Scope,
+    By, ControlError, Scope,
     testing::{House, Made, SERVER, change, until},
 };
+use moorgate_wire::host::Asked;
 
 /// Every test of what is stored, once more, on a server: their assertions are the same, whatever is behind them.
 #[test]
@@ -213,7 +214,8 @@ async fn the_guard_knows_the_other_gateways_and_the_database() {
         let refused = one.add_route(None, "a.example.com", Mode::Terminate, change(origins)).await.unwrap_err();
         assert!(refused.to_string().contains(says), "{refused}");
         let (host, port) = address.split_once(':').unwrap();
-        let explained = one.explain("acme", host, port.parse().unwrap(), true).await.unwrap();
+        let explained =
+            one.explain("acme", By::default(), &Asked::new(host, port.parse().unwrap()), true).await.unwrap();
         let refusal = explained.refusal.unwrap();
         assert!(refusal.code == Code::GuardDenied && refusal.said.contains(says), "{refusal:?}");
     }

@@ -7,10 +7,11 @@ use moorgate_contract::failure::Code;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
-    AccountChange, ControlError,
+    AccountChange, By, ControlError,
     limits::STORE_TIME,
     testing::{House, until},
 };
+use moorgate_wire::host::Asked;
 
 pub(super) const STORE: &str = "moorgate.sqlite";
 const NOW: Duration = Duration::ZERO;
@@ -162,7 +163,10 @@ async fn a_row_that_cannot_be_read_takes_out_one_account_and_nothing_else() {
     assert!(house.plane.knows(&credential, NOW).is_some() && house.plane.knows(&of_acme, NOW).is_none());
     assert!(!control.account("acme").await.unwrap().served);
     assert!(matches!(control.policy("acme").await, Err(ControlError::NotServed { .. })));
-    assert!(matches!(control.explain("acme", "a.example", 443, false).await, Err(ControlError::NotServed { .. })));
+    assert!(matches!(
+        control.explain("acme", By::default(), &Asked::new("a.example", 443), false).await,
+        Err(ControlError::NotServed { .. })
+    ));
     control.set_policy("acme", Default::default(), false).await.unwrap();
     assert!(house.plane.knows(&of_acme, NOW).is_some());
 }
@@ -231,6 +235,7 @@ async fn what_is_asked_for_wrongly_is_refused_with_what_to_do() {
         assert!(said.contains(expected) && !said.contains('\n'), "{said}");
     }
     assert!(control.status().store_ok, "a wrong request is no trouble of the store's");
-    let refused = control.explain("default", "127.1", 80, true).await.unwrap().refusal.unwrap();
+    let refused =
+        control.explain("default", By::default(), &Asked::new("127.1", 80), true).await.unwrap().refusal.unwrap();
     assert_eq!(refused.code, Code::HostNotCanonical);
 }
