@@ -134,7 +134,7 @@ impl From<ControlError> for Problem {
             ControlError::Invalid(_) | ControlError::Text(_) => Case::Invalid,
             ControlError::StoreDown(_) => Case::StoreDown,
             ControlError::Overtaken => Case::Overtaken,
-            ControlError::AlreadyDone => Case::AlreadyDone,
+            ControlError::AlreadyDone { .. } => Case::AlreadyDone,
             ControlError::KeyReused => Case::KeyReused,
             _ => Case::Internal,
         };

@@ -38,8 +38,10 @@ pub(crate) struct Shown<'a>(&'a Rules<'a>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.0.username.is_some() { "credential list" } else { "policy show" };
-        write!(f, "moorgate {what} {}", self.0.account)
+        match self.0.username {
+            Some(username) => write!(f, "moorgate credential show {} {username}", self.0.account),
+            None => write!(f, "moorgate policy show {}", self.0.account),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub use histogram::Histogram;
 
 use crate::{
     account::{AccountId, CredentialId},
+    failure::Code,
     flow::{Flow, Kind},
     outcome::Outcome,
     route::RouteId,
@@ -148,7 +149,10 @@ impl Usage {
         if let Some(latency) = flow.latency_us {
             counts.latency.record(latency);
         }
-        self.used(flow.whose.credential, flow.started, Some(flow.client.ip()));
+        // Whoever comes from where it is not to be used has not used it, but tried to.
+        if flow.outcome != Outcome::Failed(Code::ClientDenied) {
+            self.used(flow.whose.credential, flow.started, Some(flow.client.ip()));
+        }
     }
 
     /// Counts what an open flow moved, in the hour in which it said so.

@@ -15,7 +15,9 @@ use crate::{
     Control,
     control::{Inner, Signals, now},
     error::chain,
-    limits::{FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE, SHARE_DELAY},
+    limits::{
+        BEAT_DELAY, FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE, SHARE_DELAY,
+    },
     store::CHANNEL,
 };
 
@@ -26,7 +28,7 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
         tokio::spawn(seal(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(reap(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(mend(weak.clone(), signals.clone())).abort_handle(),
-        tokio::spawn(beat(weak.clone())).abort_handle(),
+        tokio::spawn(beat(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(settle(weak.clone())).abort_handle(),
         tokio::spawn(ports(weak)).abort_handle(),
     ]
@@ -130,11 +132,16 @@ async fn ports(inner: Weak<Inner>) {
 }
 
 /// Tells the other gateways that this one lives, after its start has said so.
-async fn beat(inner: Weak<Inner>) {
+async fn beat(inner: Weak<Inner>, signals: Arc<Signals>) {
     loop {
-        sleep(HEARTBEAT).await;
+        let asked = timeout(HEARTBEAT, signals.beat.notified()).await.is_ok();
+        if asked {
+            sleep(BEAT_DELAY).await;
+        }
         let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
-        control.inner.locate_store().await;
+        if !asked {
+            control.inner.locate_store().await;
+        }
         if let Err(error) = control.beat().await {
             tracing::debug!(error = chain(&error), "the other gateways don't hear of this one now");
         }

@@ -45,7 +45,7 @@ pub enum ControlError {
         account: String,
     },
     /// The store can't be read or written now. Traffic goes on by what was last known.
-    #[error("the store can't be used now, so nothing was acknowledged; traffic goes on; try again when it is back")]
+    #[error("the store can't be used now, so this was not done; traffic goes on; try again when it is back")]
     StoreDown(#[source] StoreError),
     /// The store can't be opened, and there is no sealed copy that could be served instead.
     #[error("the store can't be opened and there is no usable sealed copy ({sealed})")]
@@ -59,8 +59,14 @@ pub enum ControlError {
     #[error("something else was changed meanwhile; try again")]
     Overtaken,
     /// It was done under this key before. Its answer is not in the store: it may have held a secret.
-    #[error("this was done already, under the same key, and its answer is gone; look at what there is now")]
-    AlreadyDone,
+    #[error(
+        "this was done already, under the same key{}, and its answer is gone; look at what there is now",
+        if did.is_empty() { String::new() } else { format!(" ({did})") }
+    )]
+    AlreadyDone {
+        /// What it was, without secrets; may be empty.
+        did: String,
+    },
     /// Something else was done under this key.
     #[error("this key was used for another request; choose a new one for each change")]
     KeyReused,
@@ -233,7 +239,17 @@ pub enum StoreError {
         /// On which store.
         location: Location,
         /// What the database said.
-        source: sqlx::Error,
+        source: DatabaseError,
+    },
+    /// The server is there and does not let us in as [store] url says.
+    #[error("cannot open {location}: {said}; {remedy}")]
+    NotLetIn {
+        /// The store.
+        location: Location,
+        /// What the server said.
+        said: String,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The server showed a certificate that the URL gives no reason to trust.
     #[error(
@@ -311,6 +327,51 @@ pub enum StoreError {
     NotOpen,
 }
 
+/// What a database, or the way to it, said. Its line says all there is: where in a server's source it was said is nothing to
+/// whoever runs one.
+#[derive(Debug)]
+pub struct DatabaseError(sqlx::Error);
+
+impl DatabaseError {
+    /// Its code, where a database said it: of PostgreSQL an SQLSTATE, of SQLite a number.
+    pub(crate) fn code(&self) -> Option<String> {
+        self.0.as_database_error()?.code().map(Into::into)
+    }
+
+    /// What to do where [store] url does not fit its server.
+    fn remedy(&self) -> Option<&'static str> {
+        if matches!(self.0, sqlx::Error::Tls(_)) {
+            return Some("have the server speak TLS (ssl = on), or leave sslmode out of [store] url");
+        }
+        // PostgreSQL's documentation, appendix A.
+        match self.code()?.as_str() {
+            "28P01" | "28000" => Some("check user and password in [store] url, and the server's pg_hba.conf"),
+            "3D000" => Some("create it (createdb), or name another in [store] url"),
+            "42501" => Some("make the user of [store] url the database's owner"),
+            _ => None,
+        }
+    }
+}
+
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            sqlx::Error::Database(error) => f.write_str(error.message()),
+            sqlx::Error::Io(error) => error.fmt(f),
+            sqlx::Error::Tls(error) => error.fmt(f),
+            error => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for DatabaseError {}
+
 impl StoreError {
     /// Why a connection to the store failed.
     pub(crate) fn connecting(location: &Location, failed: sqlx::Error) -> Self {
@@ -318,7 +379,13 @@ impl StoreError {
         let (action, location) = ("open", location.clone());
         let source = match failed {
             sqlx::Error::Io(source) => source,
-            source => return Self::Database { action, location, source },
+            source => {
+                let said = DatabaseError(source);
+                return match said.remedy() {
+                    Some(remedy) => Self::NotLetIn { location, said: said.to_string(), remedy },
+                    None => Self::Database { action, location, source: said },
+                };
+            }
         };
         let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
@@ -327,7 +394,7 @@ impl StoreError {
             None if matches!(source.kind(), NotFound | PermissionDenied) && matches!(location, Location::Server(_)) => {
                 Self::NamedFile { location, source }
             }
-            _ => Self::Database { action, location, source: sqlx::Error::Io(source) },
+            _ => Self::Database { action, location, source: DatabaseError(sqlx::Error::Io(source)) },
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     Control,
     control::now,
     error::{ControlError, Result, What},
-    shown::time,
+    shown::second,
     views::{ExplainStep, Explanation, RefusalView},
 };
 
@@ -142,7 +142,7 @@ fn judge_credential(credential: &Credential, client: Option<IpAddr>, steps: &mut
     credential.still_valid(now())?;
     let username = &credential.username;
     match credential.expires {
-        Some(expires) => steps.saw("credential", format_args!("{username} is valid until {}", time(expires))),
+        Some(expires) => steps.saw("credential", format_args!("{username} is valid until {}", second(expires))),
         None => steps.saw("credential", format_args!("{username} never expires")),
     }
     match client {

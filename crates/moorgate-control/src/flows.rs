@@ -392,14 +392,14 @@ impl FlowStore {
 
     fn database(&self, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + use<> {
         let location = Location::from(self.path.as_path());
-        move |source| StoreError::Database { action, location: location.clone(), source }
+        move |source| StoreError::Database { action, location: location.clone(), source: source.into() }
     }
 }
 
 fn is_no_database(error: &StoreError) -> bool {
     // SQLITE_CORRUPT and SQLITE_NOTADB; the low byte is the primary code.
-    let StoreError::Database { source: sqlx::Error::Database(error), .. } = error else { return false };
-    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    let StoreError::Database { source, .. } = error else { return false };
+    let code = source.code().and_then(|code| code.parse::<u32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 

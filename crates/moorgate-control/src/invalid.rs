@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use moorgate_contract::{
     guard::Class,
     policy::MAX_RULES,
@@ -32,7 +33,11 @@ pub enum Invalid {
         name: String,
     },
     /// A tier that is somebody's.
-    #[error("{accounts} accounts have the tier {name}; give them another first (moorgate account set NAME --tier T)")]
+    #[error(
+        "{} the tier {name}; give {} another first (moorgate account set NAME --tier T)",
+        if *accounts == 1 { "an account has".to_owned() } else { format!("{accounts} accounts have") },
+        if *accounts == 1 { "it" } else { "them" }
+    )]
     TierInUse {
         /// The tier.
         name: String,
@@ -71,6 +76,20 @@ pub enum Invalid {
     TooManyClients {
         /// How many were given.
         count: usize,
+    },
+    /// A network with an address in it, which somebody may have meant alone.
+    #[error("{given} has bits beyond its prefix; write {meant} for the whole network, or {} for the one address", given.addr())]
+    LooseNetwork {
+        /// As given.
+        given: IpNet,
+        /// The network that it is in.
+        meant: IpNet,
+    },
+    /// An end that has passed.
+    #[error("{expires} is in the past; give a time to come, or revoke the credential")]
+    ExpiresInThePast {
+        /// As given.
+        expires: String,
     },
     /// A text that is too long.
     #[error("a text has at most {} MiB, this one has {bytes} bytes; apply it in parts", crate::MAX_TEXT >> 20)]

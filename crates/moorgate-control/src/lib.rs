@@ -40,7 +40,7 @@ pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::{Call, Once};
 pub use control::{AuditFilter, Control};
-pub use error::{ControlError, Invalid, Location, Result, SealedProblem, StoreError, What};
+pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use evidence::{
     ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,
     TlsPolicy,

@@ -66,8 +66,10 @@ pub(crate) const POLL: Duration = Duration::from_millis(500);
 pub(crate) const LOOK_AT_PORTS: Duration = Duration::from_secs(10);
 /// How long a start waits to know what is spent of quotas, and as long again to know the other gateways.
 pub(crate) const FIRST_SETTLE: Duration = Duration::from_secs(1);
+/// Between a change and its being served here, and the sign of life that says so.
+pub(crate) const BEAT_DELAY: Duration = Duration::from_millis(250);
 /// Between two signs of life in the list of gateways.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long the system's resolver may take to say where the store's server is.
 pub(crate) const LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// Changes that are read one by one; more, and everything is read.

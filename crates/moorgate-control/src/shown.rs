@@ -70,8 +70,13 @@ fn hide(edits: &mut HeaderEdits) {
     edits.set.iter_mut().for_each(|field| field.value = HIDDEN.into());
 }
 
+/// The second it is in, for a person (RFC 3339).
+pub(crate) fn second(at: Timestamp) -> String {
+    time(Timestamp(at.0 - at.0 % 1_000_000))
+}
+
 /// As the API writes it (RFC 3339).
-pub(crate) fn time(time: Timestamp) -> String {
+fn time(time: Timestamp) -> String {
     let time = i64::try_from(time.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
     time.unwrap_or(jiff::Timestamp::MAX).to_string()
 }

@@ -236,6 +236,15 @@ pub(crate) async fn until(is: impl Fn() -> bool) {
     }
 }
 
+/// The same of what has to be waited for itself.
+pub(crate) async fn until_async(is: impl AsyncFn() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !is().await {
+        assert!(Instant::now() < patience, "it did not come to pass");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

@@ -142,6 +142,10 @@ pub enum CredentialStanding {
     NeverUsed,
     /// It was used, but not in the last day.
     Stopped,
+    /// It has expired: whoever comes with it is refused.
+    Expired,
+    /// The store can't be asked, and since this gateway wrote to it last nobody has come with it here.
+    Unknown,
 }
 
 /// What a token may do.
@@ -305,6 +309,10 @@ pub struct GatewayView {
     pub release: String,
     /// Where its listeners are bound, by their names.
     pub addresses: BTreeMap<String, Vec<SocketAddr>>,
+    /// The addresses at which those are reached: of its machine, where they are bound to all of them.
+    pub reached_at: Vec<IpAddr>,
+    /// Whether another that lives has the same name. Known of the one that answers.
+    pub has_twin: bool,
     /// When it started, by its clock.
     pub started: Timestamp,
     /// Its last sign of life, by the store's clock.
@@ -325,6 +333,8 @@ pub enum GatewayHealth {
     Stopped,
     /// It has given no sign of life for a while.
     Lost,
+    /// The store can't be asked: nobody knows.
+    Unknown,
 }
 
 /// An entry of the audit log.

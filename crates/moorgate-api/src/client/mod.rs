@@ -112,7 +112,15 @@ impl Client {
         self.list(&Path::of(["accounts", account, "credentials"])).await
     }
 
-    /// Makes a credential.
+    /// One credential of an account.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn credential(&self, account: &str, username: &str) -> Result<Credential, ClientError> {
+        self.get(&Path::of(["accounts", account, "credentials", username])).await
+    }
+
+    /// Makes a credential. Its password is in the answer and nowhere else.
     ///
     /// # Errors
     /// [`ClientError`].

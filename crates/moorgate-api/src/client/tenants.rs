@@ -17,7 +17,15 @@ impl Client {
         self.list(&Path::of(["tiers"])).await
     }
 
-    /// Makes a tier, or replaces its quotas.
+    /// One tier.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn tier(&self, name: &str) -> Result<Tier, ClientError> {
+        self.get(&Path::of(["tiers", name])).await
+    }
+
+    /// Makes a tier, or replaces its quotas as a whole.
     ///
     /// # Errors
     /// [`ClientError`].

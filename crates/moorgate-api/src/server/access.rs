@@ -111,11 +111,6 @@ impl Caller {
         self.is.account.as_deref()
     }
 
-    /// Which token it is.
-    pub(super) fn token_id(&self) -> &str {
-        &self.is.token_id
-    }
-
     /// Whether it may know that this account exists.
     pub(super) fn sees(&self, account: &str) -> bool {
         self.account().is_none_or(|own| own == account)
@@ -167,7 +162,10 @@ async fn check(api: &ApiState, need: Need, parts: &mut Parts) -> Result<Option<C
     };
     let caller = authenticate(api, &parts.headers).await?;
     match need {
-        Operator(_) | LoopbackOrOperator if !caller.is_operator() => return Err(Problem::no_page()),
+        Operator(_) | LoopbackOrOperator if !caller.is_operator() => {
+            let said = "there is nothing here for an account's token; an operator's may see more";
+            return Err(Problem::new(Case::NotFound, said));
+        }
         Owner(_) | OperatorOfAccount(_) => caller.must_see(&account_of(parts).await?)?,
         _ => {}
     }

@@ -105,9 +105,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = axum::extract::Query::try_from_uri(&parts.uri);
-        query
-            .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|error| Problem::new(Case::BadQuery, visible(&error.body_text())))
+        query.map(|axum::extract::Query(query)| Self(query)).map_err(|error| {
+            let said = error.body_text();
+            let why = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(&said);
+            Problem::new(Case::BadQuery, format_args!("the query can't be read: {}", visible(why)))
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! That it was done is in the store, written with the change: asked again of another gateway, or after a restart, it is not
 //! done again either. Answers are kept in memory, a day at most, and may hold secrets that are shown once: they go with the
-//! process, are told to the same token alone, and are overwritten when they are let go.
+//! process, are told to the same account (or to operators) alone, and are overwritten when they are let go.
 
 use std::{
     collections::VecDeque,
@@ -54,7 +54,7 @@ pub(super) struct Answers(Arc<Mutex<VecDeque<Entry>>>);
 
 /// What was asked under a key. The oldest are first.
 struct Entry {
-    /// SHA-256 of token and key.
+    /// SHA-256 of whose it is and key.
     id: [u8; 32],
     /// SHA-256 of method, path, query and body.
     asked: [u8; 32],
@@ -90,8 +90,9 @@ pub(super) async fn once(State(answers): State<Answers>, request: Request, next:
     let body = to_bytes(body, TEXT_BYTES).await.map_err(|_| Problem::new(Case::BadBody, "the body broke off"))?;
     let path = parts.uri.path_and_query().map(|path| path.as_str()).unwrap_or_default();
     let asked = digest(&[parts.method.as_str().as_bytes(), path.as_bytes(), &body]);
-    let id = digest(&[caller.token_id().as_bytes(), &key]);
     let account = caller.account().map(str::to_owned);
+    // Operators are one, whichever gateway's token they have.
+    let id = digest(&[account.as_deref().unwrap_or_default().as_bytes(), &key]);
     if let Some(answer) = answers.begin(Entry { id, asked, account, begun: Instant::now(), answer: None })? {
         return Ok(answer);
     }

@@ -37,7 +37,8 @@ pub struct Credential {
     /// From which address.
     #[schema(value_type = Option<String>)]
     pub last_client: Option<IpAddr>,
-    /// `in_use` (in the last day), `never_used` (whoever was to use it may still connect directly) or `stopped`.
+    /// `in_use` (in the last day), `never_used` (whoever was to use it may still connect directly), `stopped`, `expired`,
+    /// or `unknown` (the store can't be asked).
     #[schema(value_type = String)]
     pub standing: CredentialStanding,
 }

@@ -23,6 +23,10 @@ pub struct FlowView {
     /// Its name: thirteen letters and digits that sort by time.
     #[schema(value_type = String)]
     pub id: FlowId,
+    /// The gateway that carried it, where there may be several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub gateway: Option<Arc<str>>,
     /// When the connection (or its request) came.
     #[schema(value_type = String, format = DateTime)]
     pub started: Time,
@@ -108,6 +112,7 @@ impl From<&Flow> for FlowView {
         let Flow { id, started, duration_us, kind, listener, client, tries, bytes_up, bytes_down, .. } = *flow;
         Self {
             id,
+            gateway: flow.gateway.clone(),
             started: Time(started),
             duration_us,
             kind,
@@ -157,6 +162,7 @@ impl From<FlowView> for Flow {
             bytes_up,
             bytes_down,
             latency_us: view.latency_us,
+            gateway: view.gateway,
             whose: Default::default(),
             unreported_up: 0,
             unreported_down: 0,

@@ -1,6 +1,9 @@
 //! Gateways as the API writes them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use moorgate_control::{GatewayHealth, GatewayView};
 use serde::{Deserialize, Serialize};
@@ -17,12 +20,17 @@ pub struct GatewayState {
     pub is_this: bool,
     /// The version of its binary.
     pub version: String,
-    /// `up`, `stopped` (in good order) or `lost` (no sign of life for a while).
+    /// `up`, `stopped` (in good order), `lost` (no sign of life for a while) or `unknown` (the store can't be asked).
     #[schema(value_type = String)]
     pub health: GatewayHealth,
     /// Where its listeners are bound, by their names.
     #[schema(value_type = Object)]
     pub addresses: BTreeMap<String, Vec<SocketAddr>>,
+    /// The addresses at which those are reached.
+    #[schema(value_type = Vec<String>)]
+    pub reached_at: Vec<IpAddr>,
+    /// Whether another that lives has the same name; known of the one that was asked.
+    pub has_twin: bool,
     /// When it started.
     #[schema(value_type = String, format = DateTime)]
     pub started: Time,
@@ -44,6 +52,8 @@ impl GatewayState {
             version: gateway.release,
             health: gateway.health,
             addresses: gateway.addresses,
+            reached_at: gateway.reached_at,
+            has_twin: gateway.has_twin,
             started: Time(gateway.started),
             seen: Time(gateway.seen),
             applied: gateway.applied,

@@ -166,7 +166,7 @@ fn a_credentials_own_policy_narrows_its_accounts_and_names_its_rule() {
     let only = case(&[], &["allow api.bank.example:443"]);
     check(&only, "api.bank.example", 443, &["8.8.8.8"], Ok(&["8.8.8.8"]));
     check(&only, "api.bank.example", 80, &["8.8.8.8"], Err("no allow rule of credential mg_a"));
-    check(&only, "8.8.8.8", 443, &[], Err("moorgate credential list acme"));
+    check(&only, "8.8.8.8", 443, &[], Err("moorgate credential show acme "));
     // It never opens what the account's policy closes.
     check(&case(&["deny 8.8.8.8"], &["allow 8.8.8.8"]), "8.8.8.8", 443, &[], Err("rule 1 of account acme"));
     check(&case(&[], &["allow mx.example:25"]), "mx.example", 25, &["8.8.8.8"], Err("rule of account acme names it"));

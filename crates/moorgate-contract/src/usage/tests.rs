@@ -113,6 +113,17 @@ fn an_account_names_a_thousand_hosts_an_hour_however_often_they_are_taken() {
 }
 
 #[test]
+fn who_comes_from_where_a_credential_is_not_to_be_used_has_not_used_it() {
+    let mut usage = Usage::default();
+    let mut flow = flow("a.example:443", Kind::Tunnel, Outcome::Failed(Code::ClientDenied));
+    usage.observe(&flow);
+    assert_eq!(usage.last_uses(), []);
+    flow.outcome = Outcome::Failed(Code::PolicyDenied);
+    usage.observe(&flow);
+    assert_eq!(usage.last_uses().len(), 1, "its app does come this way");
+}
+
+#[test]
 fn what_another_counted_is_added_and_its_newest_uses_with_it() {
     let client = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
     let (mut one, mut other) = (Usage::default(), Usage::default());

@@ -15,6 +15,7 @@ use crate::{
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CLIENTS, MAX_CREDENTIALS, MAX_OVERLAP, STOPPED},
     secret::{Password, random_username},
+    shown::second,
     store::Use,
     views::{CredentialChange, CredentialStanding, CredentialView, NewCredential},
 };
@@ -52,7 +53,7 @@ impl Control {
         let book = self.inner.book();
         let mut rows: Vec<&CredentialRow> = book.credentials_of(account).collect();
         rows.sort_unstable_by_key(|row| row.id);
-        Ok(rows.into_iter().map(|row| view(row, uses.get(&row.id).copied(), now)).collect())
+        Ok(rows.into_iter().map(|row| view(row, uses.of(row.id), now)).collect())
     }
 
     /// Gives a credential a new password. The old one works for `overlap` more; with zero it ends at once, and what it
@@ -101,7 +102,7 @@ impl Control {
                 session.set_credential(&account, &old, row.clone()).await?;
             }
             session.commit().await?;
-            let used = this.uses(row.account).await.get(&row.id).copied();
+            let used = this.uses(row.account).await.of(row.id);
             Ok(view(&row, used, now()))
         };
         self.write(operation).await
@@ -155,6 +156,14 @@ impl Inner {
 }
 
 fn check(change: &CredentialChange) -> Result<(), Invalid> {
+    if let Some(Some(expires)) = change.expires
+        && expires <= now()
+    {
+        return Err(Invalid::ExpiresInThePast { expires: second(expires) });
+    }
+    if let Some(net) = change.clients.iter().flatten().find(|net| net.trunc() != **net) {
+        return Err(Invalid::LooseNetwork { given: *net, meant: net.trunc() });
+    }
     if let Some(Some(policy)) = &change.policy
         && policy.rules().len() > MAX_RULES
     {
@@ -201,7 +210,7 @@ pub(super) fn new_row(
     Ok((row, hash, NewCredential { username, password }))
 }
 
-fn view(row: &CredentialRow, used: Option<Use>, now: Timestamp) -> CredentialView {
+fn view(row: &CredentialRow, used: Result<Option<Use>, ()>, now: Timestamp) -> CredentialView {
     let valid = || row.secrets.iter().filter(|secret| secret.is_valid(now));
     CredentialView {
         username: row.username.clone(),
@@ -211,12 +220,14 @@ fn view(row: &CredentialRow, used: Option<Use>, now: Timestamp) -> CredentialVie
         expires: row.expires,
         clients: compile::clients(row).unwrap_or_default(),
         policy: compile::credential_policy(row).ok().flatten(),
-        last_used: used.map(|(at, _)| at),
-        last_client: used.and_then(|(_, client)| client),
+        last_used: used.ok().flatten().map(|(at, _)| at),
+        last_client: used.ok().flatten().and_then(|(_, client)| client),
         standing: match used {
-            None => CredentialStanding::NeverUsed,
-            Some((at, _)) if now.since(at) > STOPPED => CredentialStanding::Stopped,
-            Some(_) => CredentialStanding::InUse,
+            _ if row.expires.is_some_and(|expires| expires <= now) => CredentialStanding::Expired,
+            Err(()) => CredentialStanding::Unknown,
+            Ok(None) => CredentialStanding::NeverUsed,
+            Ok(Some((at, _))) if now.since(at) > STOPPED => CredentialStanding::Stopped,
+            Ok(Some(_)) => CredentialStanding::InUse,
         },
     }
 }

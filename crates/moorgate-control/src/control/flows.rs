@@ -20,7 +20,10 @@ impl Control {
     /// ([`Status::flows_lost`](crate::Status)).
     pub async fn record_flows(&self, mut flows: Vec<Flow>) {
         let inner = &self.inner;
-        flows.iter_mut().for_each(|flow| inner.disown(flow));
+        for flow in &mut flows {
+            inner.carried(flow);
+            inner.disown(flow);
+        }
         if inner.follow.receiver_count() > 0 {
             for flow in &flows {
                 // Whoever followed may have left.
@@ -75,12 +78,14 @@ impl Control {
         let wanted = Wanted { account, limit, before };
         let others = self.flows_of_others(wanted.clone()).await;
         let mut flows = self.inner.flows.last(wanted).await?;
+        flows.iter_mut().for_each(|flow| self.inner.carried(flow));
         flows.extend(others.unwrap_or_default());
         Ok(merged(flows, limit))
     }
 
     async fn find_flow(&self, id: FlowId) -> Result<Option<Flow>> {
-        let own = self.inner.flows.find(id).await?;
+        let mut own = self.inner.flows.find(id).await?;
+        own.iter_mut().for_each(|flow| self.inner.carried(flow));
         if own.is_some() || !self.inner.is_shared() {
             return Ok(own);
         }
@@ -104,6 +109,11 @@ impl Control {
 }
 
 impl Inner {
+    /// Says of a flow of this gateway that it is, where there may be others.
+    fn carried(&self, flow: &mut Flow) {
+        flow.gateway = self.is_shared().then(|| self.gateway.name.as_str().into());
+    }
+
     /// A flow older than the account of its name belonged to another account of that name: a tenant who is given a
     /// name that was used before must not see what the one before did.
     fn disown(&self, flow: &mut Flow) {

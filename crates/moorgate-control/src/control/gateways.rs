@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use moorgate_contract::time::Timestamp;
 
-use super::{Control, Inner, kept::Place};
+use super::{
+    Control, Inner,
+    kept::{self, Place},
+};
 use crate::{
     error::{ControlError, Result, What},
     limits::HEARTBEAT,
@@ -17,18 +20,19 @@ use crate::{
 pub(crate) struct Seen {
     pub(super) rows: Vec<GatewayRow>,
     at: Timestamp,
+    /// Whether this one's name was seen to be another's as well.
+    has_twin: bool,
 }
 
 /// Without a sign of life for so long, a gateway is lost.
 const LOST: Duration = HEARTBEAT.saturating_mul(3);
 
 impl Control {
-    /// Every gateway on this store, by name. While the store is down: as they were last seen.
+    /// Every gateway on this store, by name. While the store is down: as they were last seen, their health unknown.
     pub async fn list_gateways(&self) -> Vec<GatewayView> {
-        // Whether it could be said or not: what is known is shown.
-        let _ = self.beat().await;
+        let is_current = self.beat().await.is_ok();
         let seen = super::lock(&self.inner.seen).clone();
-        seen.rows.iter().map(|row| self.inner.view_gateway(row, seen.at)).collect()
+        seen.rows.iter().map(|row| self.inner.view_gateway(row, &seen, is_current)).collect()
     }
 
     /// One gateway.
@@ -54,14 +58,14 @@ impl Control {
         let work = move |mut store: crate::store::Store| async move {
             let before = store.gateways().await?;
             let (rows, at) = store.beat(&row).await?;
-            Ok((store, (before, Seen { rows, at })))
+            Ok((store, (before, Seen { rows, at, has_twin: false })))
         };
-        let (before, seen) = self.aside(work).await?;
-        let twin = |row: &&GatewayRow| row.name == own.name && row.id != own.id && row.stopped.is_none();
-        if let Some(twin) = before.iter().find(twin)
-            && self.inner.has_beaten()
-            && seen.at.since(twin.seen) < LOST
-        {
+        let (before, mut seen) = self.aside(work).await?;
+        // The one before a restart has the same name, and says nothing more.
+        let is_twin = |row: &GatewayRow| row.name == own.name && row.id != own.id && row.stopped.is_none();
+        let lives = |row: &GatewayRow| seen.at.since(row.seen) < LOST;
+        seen.has_twin = self.inner.has_beaten() && before.iter().any(|row| is_twin(row) && lives(row));
+        if seen.has_twin {
             tracing::error!(
                 name = own.name,
                 "another gateway on this store has the same name; give each its own with [cluster] name"
@@ -105,11 +109,12 @@ impl Inner {
         }
     }
 
-    fn view_gateway(&self, row: &GatewayRow, now: Timestamp) -> GatewayView {
+    fn view_gateway(&self, row: &GatewayRow, seen: &Seen, is_current: bool) -> GatewayView {
         let is_this = row.id == self.id;
-        let silent = now.since(row.seen);
+        let silent = seen.at.since(row.seen);
         let health = match row.stopped {
             Some(_) => GatewayHealth::Stopped,
+            None if !is_this && !is_current => GatewayHealth::Unknown,
             None if is_this || silent < LOST => GatewayHealth::Up,
             None => GatewayHealth::Lost,
         };
@@ -119,6 +124,8 @@ impl Inner {
             is_this,
             release: row.release.clone(),
             addresses,
+            reached_at: kept::reached_at(row),
+            has_twin: is_this && seen.has_twin,
             started: row.started,
             seen: row.seen,
             health,

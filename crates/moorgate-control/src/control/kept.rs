@@ -50,6 +50,13 @@ fn machine() -> Option<String> {
     Some(format!("{} {}", boot.trim(), network.display()))
 }
 
+/// The addresses at which a gateway's listeners are reached, on its machine or from elsewhere.
+pub(super) fn reached_at(row: &GatewayRow) -> Vec<IpAddr> {
+    let there: Place = serde_json::from_str(&row.place).unwrap_or_default();
+    let all: BTreeSet<IpAddr> = reached(row, &there).iter().map(SocketAddr::ip).collect();
+    all.into_iter().filter(|ip| !ip.is_unspecified()).collect()
+}
+
 /// Where the listeners of a gateway are reached from `here`.
 fn reached(row: &GatewayRow, here: &Place) -> Vec<SocketAddr> {
     let bound: BTreeMap<String, Vec<SocketAddr>> = serde_json::from_str(&row.addresses).unwrap_or_default();

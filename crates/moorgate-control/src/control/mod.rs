@@ -138,6 +138,8 @@ pub(crate) struct Signals {
     pub(crate) reap: Notify,
     /// There are flows to share.
     pub(crate) share: Notify,
+    /// The other gateways may be told what is served here.
+    pub(crate) beat: Notify,
     /// The store wants looking after.
     pub(crate) mend: Notify,
 }
@@ -300,6 +302,7 @@ impl Inner {
         self.plane.publish(snapshot);
         self.signals.seal.notify_one();
         self.signals.reap.notify_one();
+        self.signals.beat.notify_one();
     }
 
     /// Changes the book other than by edits: the sealed copy is written anew.

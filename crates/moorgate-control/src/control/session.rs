@@ -67,7 +67,8 @@ impl Session {
     /// Makes it durable, then serves it.
     pub(crate) async fn commit(mut self) -> Result<()> {
         if let Some(once) = self.call.once.filter(|_| !self.entries.is_empty()) {
-            self.tx()?.take_once(&once, now()).await?;
+            let did = in_words(&self.entries);
+            self.tx()?.take_once(&once, &did, now()).await?;
         }
         let tx = self.tx.take().ok_or(StoreError::NotOpen)?;
         if self.entries.is_empty() {
@@ -80,6 +81,20 @@ impl Session {
         self.inner.publish(version, head, std::mem::take(&mut self.edits));
         Ok(())
     }
+}
+
+/// What a transaction did: its first entry, and how many more there are.
+fn in_words(entries: &[Entry]) -> String {
+    let Some(first) = entries.first() else { return String::new() };
+    let whose = match &first.account {
+        Some(account) if *account != first.name => format!(" of account {account}"),
+        _ => String::new(),
+    };
+    let more = match entries.len() {
+        1 => String::new(),
+        count => format!(", and {} more", count - 1),
+    };
+    format!("{} {} {}{whose}{more}", first.action, first.change.what, first.name)
 }
 
 impl Drop for Session {

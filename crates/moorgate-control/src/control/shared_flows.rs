@@ -100,8 +100,9 @@ impl Control {
         let written = format!("{{\"id\":\"{id}\"");
         let read = async move |mut store: Store| {
             let rows = store.flows_around(id.0.cast_signed()).await?;
-            let mut lines = rows.iter().flat_map(|(_, body)| body.split('\n'));
-            let found = lines.find(|line| line.starts_with(&written)).and_then(parse);
+            let mut lines = rows.iter().flat_map(|(gateway, body)| body.split('\n').map(move |line| (gateway, line)));
+            let found = lines.find(|(_, line)| line.starts_with(&written));
+            let found = found.and_then(|(gateway, line)| of_gateway(&gateway.as_str().into(), line));
             Ok((store, found))
         };
         self.aside_on(&self.inner.flow_side, read).await
@@ -110,15 +111,21 @@ impl Control {
 
 async fn last_of(store: &mut Store, gateway: &str, wanted: &Wanted) -> std::result::Result<Vec<Flow>, StoreError> {
     let account = wanted.account.as_ref().map(|(name, _)| name.as_str());
+    let name: Arc<str> = gateway.into();
     let (mut found, mut before) = (Vec::new(), i64::MAX);
     while found.len() < wanted.limit {
         let rows = store.flows_of(gateway, account, before, wanted.end()).await?;
         let Some((last, _)) = rows.last() else { break };
         before = *last;
-        let flows = rows.iter().flat_map(|(_, body)| body.rsplit('\n')).filter_map(parse);
+        let flows = rows.iter().flat_map(|(_, body)| body.rsplit('\n'));
+        let flows = flows.filter_map(|line| of_gateway(&name, line));
         found.extend(flows.filter(|flow| wanted.fits(flow)).take(wanted.limit - found.len()));
     }
     Ok(found)
+}
+
+fn of_gateway(name: &Arc<str>, line: &str) -> Option<Flow> {
+    Some(Flow { gateway: Some(name.clone()), ..parse(line)? })
 }
 
 /// The last `limit` flows of all, in the order in which they ended.

@@ -31,6 +31,23 @@ pub(crate) struct Others {
     spent: HashMap<AccountId, Spent>,
 }
 
+/// When credentials were used last, and from where.
+pub(crate) struct Uses {
+    uses: HashMap<CredentialId, Use>,
+    /// Not so while the store is down: then it is what this gateway has seen and not written yet.
+    is_whole: bool,
+}
+
+impl Uses {
+    /// Of one credential. `Err`: nobody knows now.
+    pub(crate) fn of(&self, credential: CredentialId) -> Result<Option<Use>, ()> {
+        match self.uses.get(&credential) {
+            None if !self.is_whole => Err(()),
+            used => Ok(used.copied()),
+        }
+    }
+}
+
 impl Control {
     /// Takes what traffic has counted, writes it, and grants accounts with quotas what is left of them. Says whether it
     /// was written.
@@ -95,19 +112,20 @@ impl Control {
         Ok(self.inner.grouped(rows, filter.by))
     }
 
-    /// When an account's credentials were used last, and from where. While the store is down: as far as this gateway knows.
-    pub(crate) async fn uses(&self, account: AccountId) -> HashMap<CredentialId, Use> {
+    /// When an account's credentials were used last, and from where.
+    pub(crate) async fn uses(&self, account: AccountId) -> Uses {
         self.inner.take_usage();
         let read = async move |mut store: Store| {
             let uses = store.uses(account).await?;
             Ok((store, uses))
         };
-        let mut uses = self.aside(read).await.unwrap_or_default();
+        let read = self.aside(read).await;
+        let (is_whole, mut uses) = (read.is_ok(), read.unwrap_or_default());
         for (credential, own) in self.inner.ledger().uses() {
             let newest = uses.entry(credential).or_insert(own);
             *newest = own.max(*newest);
         }
-        uses
+        Uses { uses, is_whole }
     }
 
     /// Forgets usage that is older than it is to be kept.

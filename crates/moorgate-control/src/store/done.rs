@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorgate_contract::time::Timestamp;
-use sqlx::{query, query_scalar};
+use sqlx::{query, query_as};
 
 use super::{Tx, stored};
 use crate::{
@@ -21,7 +21,7 @@ impl Tx {
     /// [`ControlError::AlreadyDone`] and [`ControlError::KeyReused`] when it is not; [`ControlError::StoreDown`].
     pub(crate) async fn check_once(&mut self, once: &Once, now: Timestamp) -> Result<()> {
         let failed = self.failed();
-        let known: Option<Vec<u8>> = query_scalar("SELECT asked FROM done WHERE key = $1 AND at >= $2")
+        let known: Option<(Vec<u8>, String)> = query_as("SELECT asked, did FROM done WHERE key = $1 AND at >= $2")
             .bind(once.key.to_vec())
             .bind(stored(forgotten(now)))
             .fetch_optional(self.connection())
@@ -29,23 +29,24 @@ impl Tx {
             .map_err(failed)?;
         match known {
             None => Ok(()),
-            Some(asked) if asked == once.asked => Err(ControlError::AlreadyDone),
+            Some((asked, did)) if asked == once.asked => Err(ControlError::AlreadyDone { did }),
             Some(_) => Err(ControlError::KeyReused),
         }
     }
 
-    /// Takes a key for what this transaction does. Nobody can have taken it since this one began.
-    pub(crate) async fn take_once(&mut self, once: &Once, now: Timestamp) -> Result<()> {
+    /// Takes a key for what this transaction does, `did` in words. Nobody can have taken it since this one began.
+    pub(crate) async fn take_once(&mut self, once: &Once, did: &str, now: Timestamp) -> Result<()> {
         let failed = self.failed();
         query("DELETE FROM done WHERE at < $1")
             .bind(stored(forgotten(now)))
             .execute(self.connection())
             .await
             .map_err(&failed)?;
-        query("INSERT INTO done (key, asked, at) VALUES ($1, $2, $3)")
+        query("INSERT INTO done (key, asked, at, did) VALUES ($1, $2, $3, $4)")
             .bind(once.key.to_vec())
             .bind(once.asked.to_vec())
             .bind(stored(now.0))
+            .bind(did)
             .execute(self.connection())
             .await
             .map_err(failed)?;

@@ -68,15 +68,17 @@ impl Store {
         statement.fetch_all(&mut self.connection).await.map_err(failed)
     }
 
-    /// The rows that may have the flow of this id.
-    pub(crate) async fn flows_around(&mut self, id: i64) -> Result<Vec<Row>, StoreError> {
+    /// The rows that may have the flow of this id: whose they are, and a line for each.
+    pub(crate) async fn flows_around(&mut self, id: i64) -> Result<Vec<(String, String)>, StoreError> {
         let failed = self.failed("read");
-        query_as("SELECT last, body FROM flow_batch WHERE highest >= $1 AND lowest <= $1 ORDER BY ended DESC LIMIT $2")
-            .bind(id)
-            .bind(READ * READ)
-            .fetch_all(&mut self.connection)
-            .await
-            .map_err(failed)
+        query_as(
+            "SELECT gateway, body FROM flow_batch WHERE highest >= $1 AND lowest <= $1 ORDER BY ended DESC LIMIT $2",
+        )
+        .bind(id)
+        .bind(READ * READ)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(failed)
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct GatewayRow {
 }
 
 /// A row older than this is of a gateway that is not coming back.
-const FORGOTTEN: u64 = 7 * 24 * 3600 * 1_000_000;
+const FORGOTTEN: u64 = 24 * 3600 * 1_000_000;
 
 impl Store {
     /// A sign of life. Answers with every gateway, by name, and the store's time.

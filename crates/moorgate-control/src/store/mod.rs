@@ -156,7 +156,7 @@ async fn connect(url: &StoreUrl) -> Result<AnyConnection, sqlx::Error> {
 
 fn failed(location: &Location, action: &'static str) -> impl Fn(sqlx::Error) -> StoreError + Send + Sync + use<> {
     let location = location.clone();
-    move |source| StoreError::Database { action, location: location.clone(), source }
+    move |source| StoreError::Database { action, location: location.clone(), source: source.into() }
 }
 
 /// The store's integers are signed; none of ours is negative.

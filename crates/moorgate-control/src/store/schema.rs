@@ -22,6 +22,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (6, "local CA", include_str!("../../migrations/sqlite/0006_local_ca.sql")),
     (7, "flows", include_str!("../../migrations/sqlite/0007_flows.sql")),
     (8, "demand", include_str!("../../migrations/sqlite/0008_demand.sql")),
+    (9, "did", include_str!("../../migrations/sqlite/0009_did.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -32,10 +33,11 @@ const POSTGRES: &[Step] = &[
     (6, "local CA", include_str!("../../migrations/postgres/0006_local_ca.sql")),
     (7, "flows", include_str!("../../migrations/postgres/0007_flows.sql")),
     (8, "demand", include_str!("../../migrations/postgres/0008_demand.sql")),
+    (9, "did", include_str!("../../migrations/postgres/0009_did.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 8;
+const KNOWN: i64 = 9;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

@@ -109,7 +109,11 @@ async fn connect<S: ClientStream>(
     }
     let connected = match visit.connect(&decided.plan, &entered, &mut flow, visit.gateway.limits.connect).await {
         Ok(connected) => connected,
-        Err(failure) => return say_no(client, flow, &failure, false).await,
+        Err(failure) => {
+            // Whoever is slow to hear of it has no place of its account's.
+            drop(entered);
+            return say_no(client, flow, &failure, false).await;
+        }
     };
     flow.record.status = Some(200);
     if established(&mut client.stream).await.is_err() {

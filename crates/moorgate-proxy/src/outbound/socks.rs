@@ -70,7 +70,11 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
     }
     let connected = match visit.connect(&decided.plan, &entered, &mut flow, visit.gateway.limits.connect).await {
         Ok(connected) => connected,
-        Err(failure) => return say_no(client, flow, &failure).await,
+        Err(failure) => {
+            // Whoever is slow to hear of it has no place of its account's.
+            drop(entered);
+            return say_no(client, flow, &failure).await;
+        }
     };
     let bound = SocketAddr::new(connected.egress, connected.stream.local_addr().map_or(0, |local| local.port()));
     if client.stream.write_all(&encode_reply(Reply::Succeeded, bound)).await.is_err()

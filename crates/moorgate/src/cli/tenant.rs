@@ -99,6 +99,15 @@ pub(crate) enum Credential {
         #[command(flatten)]
         json: Json,
     },
+    /// Show a credential, with its rules
+    Show {
+        /// Whose
+        account: String,
+        /// Which
+        username: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Give a credential a new password, shown this once
     Rotate {
         /// Whose
@@ -217,6 +226,13 @@ impl FromStr for Moment {
 pub(crate) enum Tier {
     /// List tiers
     List(Json),
+    /// Show a tier
+    Show {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Make a tier, or replace its quotas as a whole: what is not given is unlimited
     Set {
         /// a-z, 0-9 and -

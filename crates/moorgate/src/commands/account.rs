@@ -5,7 +5,7 @@ use std::fmt::Write;
 use moorgate_api::{client::Client, view};
 use moorgate_control::CredentialStanding;
 
-use super::{CommandError, quota};
+use super::{CommandError, credential::bounds_of, quota};
 use crate::{
     cli::Account,
     output::{self, Table, answer, when},
@@ -108,7 +108,11 @@ fn show(account: &view::Account, credentials: &[view::Credential]) -> String {
     });
     let _ = writeln!(text, "credentials  {}", credentials.len());
     for credential in credentials {
-        let _ = writeln!(text, "  {}  {}", credential.username, standing(credential));
+        let bounds = match bounds_of(credential) {
+            bounds if bounds.is_empty() => String::new(),
+            bounds => format!("; {}", bounds.join("; ")),
+        };
+        let _ = writeln!(text, "  {}  {}{bounds}", credential.username, standing(credential));
     }
     text
 }
@@ -121,6 +125,9 @@ fn standing(credential: &view::Credential) -> String {
         (CredentialStanding::Stopped, Some(at)) => {
             format!("stopped since {}, when it was used last{from}", when(at))
         }
+        (CredentialStanding::Expired, Some(at)) => format!("last used {}{from}", when(at)),
+        (CredentialStanding::Expired, None) => "never used".into(),
+        (CredentialStanding::Unknown, _) => "the store can't be asked now whether it is used".into(),
         _ => "never used: the app it was made for may still connect directly".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -20,7 +21,7 @@ use serde::Serialize;
 use super::{CommandError, gateway::Gateway};
 use crate::{
     cli::{Bounds, Credential, Json},
-    output::{self, Table, answer, duration, end, note, when},
+    output::{self, Table, answer, duration, end, note, shown, when},
     proxy_urls::{DEFAULT_ENV, ProxyUrls},
 };
 
@@ -47,6 +48,10 @@ pub(super) async fn run(gateway: &Gateway, command: Credential) -> Result<(), Co
         Credential::List { account, json } => {
             let credentials = client.credentials(&account).await?;
             answer(json, &credentials, || list(&account, &credentials))
+        }
+        Credential::Show { account, username, json } => {
+            let credential = client.credential(&account, &username).await?;
+            answer(json, &credential, || show(&account, &credential))
         }
         Credential::Rotate { account, username, overlap, json } => {
             let new = client.rotate_credential(&account, &username, overlap).await?;
@@ -161,7 +166,7 @@ fn changed(credential: &view::Credential, cut: bool) -> String {
 }
 
 /// What a credential is bound to, each in a few words.
-fn bounds_of(credential: &view::Credential) -> Vec<String> {
+pub(super) fn bounds_of(credential: &view::Credential) -> Vec<String> {
     let mut bounds = Vec::new();
     bounds.extend(credential.expires.map(|expires| match end(expires) {
         over if over.starts_with("EXPIRED") => over,
@@ -185,18 +190,58 @@ fn list(account: &str, credentials: &[view::Credential]) -> String {
     }
     let mut table = Table::new(["USERNAME", "STANDING", "LAST USED", "FROM", "BOUND TO"]);
     for credential in credentials {
-        let standing = match credential.standing {
-            CredentialStanding::InUse => "in use",
-            CredentialStanding::NeverUsed => "never used",
-            CredentialStanding::Stopped => "stopped",
-        };
         let used = credential.last_used.map_or_else(|| "–".into(), when);
         let from = credential.last_client.map_or_else(|| "–".into(), |client| client.to_string());
         let bounds = bounds_of(credential);
         let bounds = if bounds.is_empty() { "–".into() } else { bounds.join("; ") };
-        table.row([credential.username.clone(), standing.into(), used, from, bounds]);
+        table.row([credential.username.clone(), standing(credential.standing).into(), used, from, bounds]);
     }
     table.to_string()
+}
+
+fn standing(standing: CredentialStanding) -> &'static str {
+    match standing {
+        CredentialStanding::InUse => "in use",
+        CredentialStanding::NeverUsed => "never used",
+        CredentialStanding::Stopped => "stopped",
+        CredentialStanding::Expired => "EXPIRED",
+        CredentialStanding::Unknown => "unknown",
+    }
+}
+
+fn show(account: &str, credential: &view::Credential) -> String {
+    let from = credential.last_client.map(|client| format!(", from {client}")).unwrap_or_default();
+    let used = match (credential.last_used, credential.standing) {
+        (Some(at), _) => format!("{}{from}", when(at)),
+        (None, CredentialStanding::Unknown) => "the store can't be asked now".into(),
+        (None, _) => "never".into(),
+    };
+    let nets: Vec<String> = credential.clients.iter().map(ToString::to_string).collect();
+    let mut text = format!(
+        "credential  {}\naccount     {}\nstanding    {}\nlast used   {used}\ncreated     {}\nexpires     {}\nfrom        {}\n",
+        credential.username,
+        shown(account),
+        standing(credential.standing),
+        when(credential.created),
+        credential.expires.map_or_else(|| "never".into(), end),
+        if nets.is_empty() { "anywhere".into() } else { nets.join(", ") },
+    );
+    let passwords = match credential.overlap_until {
+        Some(until) => format!("{}, the old one until {}", credential.passwords, when(until)),
+        None => credential.passwords.to_string(),
+    };
+    // Writing into a String can't fail.
+    let _ = writeln!(text, "passwords   {passwords}");
+    match &credential.policy {
+        None => text.push_str("rules       none of its own; the account's hold (moorgate policy show ACCOUNT)\n"),
+        Some(policy) => {
+            text.push_str("rules       these, and the account's\n");
+            for (number, rule) in (1_u32..).zip(&policy.rules) {
+                let _ = writeln!(text, "  rule {number}  {}", rule.text());
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -8,18 +8,22 @@ use moorgate_control::GatewayHealth;
 use super::CommandError;
 use crate::{
     cli::GatewayCommand,
-    output::{Table, answer, shown, when},
+    output::{Table, answer, note, shown, when},
 };
 
 pub(super) async fn run(client: &Client, command: GatewayCommand) -> Result<(), CommandError> {
     match command {
         GatewayCommand::List(json) => {
             let gateways = client.gateways().await?;
-            answer(json, &gateways, || list(&gateways))
+            answer(json, &gateways, || list(&gateways))?;
+            notes(&gateways).into_iter().for_each(note);
+            Ok(())
         }
         GatewayCommand::Show { name, json } => {
             let gateway = client.gateway(&name).await?;
-            answer(json, &gateway, || show(&gateway))
+            answer(json, &gateway, || show(&gateway))?;
+            notes(&[gateway]).into_iter().for_each(note);
+            Ok(())
         }
     }
 }
@@ -29,11 +33,16 @@ fn health(gateway: &GatewayState) -> &'static str {
         GatewayHealth::Up => "up",
         GatewayHealth::Stopped => "stopped",
         GatewayHealth::Lost => "LOST",
+        GatewayHealth::Unknown => "unknown",
     }
 }
 
 fn snapshot(gateway: &GatewayState) -> String {
-    let newest = if gateway.is_newest { "newest" } else { "older" };
+    let newest = match gateway.health {
+        GatewayHealth::Unknown => "last known",
+        _ if gateway.is_newest => "newest",
+        _ => "older",
+    };
     format!("{} ({newest})", gateway.applied)
 }
 
@@ -42,13 +51,33 @@ fn list(gateways: &[GatewayState]) -> String {
         return "no gateway has said yet that it is here: the store can't be used now (the gateway's log says why)\n"
             .into();
     }
-    let mut table = Table::new(["GATEWAY", "VERSION", "HEALTH", "SNAPSHOT", "LAST SEEN"]);
+    let mut table = Table::new(["GATEWAY", "VERSION", "HEALTH", "ADDRESSES", "SNAPSHOT", "LAST SEEN"]);
     for gateway in gateways {
         let here = if gateway.is_this { " (asked)" } else { "" };
         let (name, seen) = (format!("{}{here}", gateway.name), when(gateway.seen));
-        table.row([name, gateway.version.clone(), health(gateway).into(), snapshot(gateway), seen]);
+        let addresses = if gateway.reached_at.is_empty() { "–".into() } else { addresses(gateway) };
+        table.row([name, gateway.version.clone(), health(gateway).into(), addresses, snapshot(gateway), seen]);
     }
     table.to_string()
+}
+
+fn addresses(gateway: &GatewayState) -> String {
+    gateway.reached_at.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What is amiss.
+fn notes(gateways: &[GatewayState]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if gateways.iter().any(|gateway| gateway.health == GatewayHealth::Unknown) {
+        notes.push("the store can't be used now: this is how the other gateways were last seen".to_owned());
+    }
+    if let Some(twin) = gateways.iter().find(|gateway| gateway.has_twin) {
+        notes.push(format!(
+            "another gateway on this store is named {} too, and takes turns with this one here; give each its own with [cluster] name",
+            shown(&twin.name)
+        ));
+    }
+    notes
 }
 
 fn show(gateway: &GatewayState) -> String {
@@ -56,6 +85,7 @@ fn show(gateway: &GatewayState) -> String {
         GatewayHealth::Up => "",
         GatewayHealth::Stopped => " (in good order)",
         GatewayHealth::Lost => " (no sign of life; it may run on, cut off from the store)",
+        GatewayHealth::Unknown => " (the store can't be asked)",
     };
     let mut text = format!(
         "gateway    {}\nversion    {}\nhealth     {}{said}\nstarted    {}\nlast seen  {}\nsnapshot   {}\n",

@@ -14,6 +14,10 @@ pub(super) async fn run(client: &Client, command: Tier) -> Result<(), CommandErr
             let tiers = client.tiers().await?;
             answer(json, &tiers, || list(&tiers))
         }
+        Tier::Show { name, json } => {
+            let tier = client.tier(&name).await?;
+            answer(json, &tier, || show(&tier))
+        }
         Tier::Set { name, quotas, json } => {
             let tier = client.set_tier(&name, &quotas.into()).await?;
             answer(json, &tier, || set(&tier))
@@ -34,6 +38,10 @@ fn set(tier: &view::Tier) -> String {
         accounts => format!("the {} accounts that have it follow at once", count(accounts as u64)),
     };
     format!("tier {name}: {allows}\n{next}\n")
+}
+
+fn show(tier: &view::Tier) -> String {
+    format!("tier      {}\nallows    {}\naccounts  {}\n", tier.name, quota::allows(&tier.quotas), tier.accounts)
 }
 
 fn list(tiers: &[view::Tier]) -> String {

@@ -25,7 +25,7 @@ const MICROS_PER_HOUR: u64 = 3_600_000_000;
 const HOURS: u64 = 3 * 24;
 /// Rows of a table for people.
 const TOP: usize = 10;
-/// The longest name in such a table, in characters: the table fits 80 columns.
+/// The longest name in such a table, in characters: the table fits 100 columns.
 const NAME: usize = 28;
 
 pub(super) async fn run(client: &Client, args: Usage) -> Result<(), CommandError> {
@@ -148,6 +148,11 @@ fn name(row: &UsageRow, by: GroupBy) -> Option<String> {
     }
 }
 
+/// Within what time so many were answered.
+fn latency(micros: Option<u64>) -> String {
+    micros.map_or_else(|| "–".into(), output::duration)
+}
+
 /// The largest rows. `asked`: by this it was asked for, so what has no name of that kind is shown too.
 fn table(by: GroupBy, asked: bool, mut rows: Vec<UsageRow>) -> String {
     if by != GroupBy::Hour {
@@ -158,7 +163,7 @@ fn table(by: GroupBy, asked: bool, mut rows: Vec<UsageRow>) -> String {
         return String::new();
     }
     let title = by.name().to_uppercase();
-    let mut table = Table::new([&*title, "REQUESTS", "CONNS", "UP", "DOWN", "REFUSED"]);
+    let mut table = Table::new([&*title, "REQS", "CONNS", "UP", "DOWN", "REFUSED", "ERRORS", "P50", "P99"]);
     let most = if by == GroupBy::Hour { rows.len() } else { TOP };
     for row in rows.iter().take(most) {
         let name = name(row, by).unwrap_or_else(|| "–".into());
@@ -169,6 +174,9 @@ fn table(by: GroupBy, asked: bool, mut rows: Vec<UsageRow>) -> String {
             bytes(row.bytes_up),
             bytes(row.bytes_down),
             count(row.refusals),
+            count(row.errors),
+            latency(row.latency_p50_us),
+            latency(row.latency_p99_us),
         ]);
     }
     let mut text = format!("\n{table}");
@@ -192,7 +200,7 @@ mod tests {
         let mut rows: Vec<UsageRow> = (0..20).map(|size| row(Some("a.example"), size)).collect();
         rows.extend([row(Some("large.example"), 1 << 50), row(Some(&long), 1 << 49), row(None, 1 << 51)]);
         let text = table(GroupBy::Host, false, rows.clone());
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].starts_with("HOST") && lines[2].starts_with("large.example"), "{text}");
         assert_eq!(lines.last().unwrap(), &"and 12 more; --by host --csv has them all");

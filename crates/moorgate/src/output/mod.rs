@@ -9,7 +9,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use moorgate_api::view::{FlowView, Time};
 use moorgate_contract::flow::Flow;
 use moorgate_wire::visible::visible_within;
@@ -108,8 +108,13 @@ pub(crate) fn day(time: Time) -> Date {
 
 /// When something ends, or that it has.
 pub(crate) fn end(time: Time) -> String {
-    let day = day(time);
-    if local(time).timestamp() < Timestamp::now() { format!("EXPIRED {day}") } else { day.to_string() }
+    let left = local(time).timestamp().duration_since(Timestamp::now());
+    match left {
+        over if over.is_negative() => format!("EXPIRED {}", day(time)),
+        // Today or tomorrow: by then one wants to know the hour.
+        soon if soon < SignedDuration::from_hours(36) => when(time),
+        _ => day(time).to_string(),
+    }
 }
 
 /// The day it is here.

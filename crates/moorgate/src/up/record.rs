@@ -22,6 +22,8 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tracing::Level;
+use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::UpError;
 use crate::{
@@ -40,12 +42,15 @@ const FINISH: Duration = Duration::from_secs(1);
 
 /// Log lines go to standard error: standard output is for flows.
 pub(super) fn start_tracing(format: LogFormat) {
-    let builder = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(io::stderr);
-    // A second gateway in one process (tests) keeps the first one's.
-    let _ = match format {
-        LogFormat::Text => builder.with_target(false).with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
+    // What a database says beside its answers is nothing that an operator has to act on.
+    let levels = Targets::new().with_default(Level::INFO).with_target("sqlx", Level::ERROR);
+    // A second gateway in one process (tests) keeps the first one's.
+    let _ = tracing_subscriber::registry().with(levels).with(lines).try_init();
 }
 
 /// Counts panics of tasks; each is a defect, and takes down its own connection only.

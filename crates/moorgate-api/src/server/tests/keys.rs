@@ -23,7 +23,9 @@ async fn what_was_done_is_answered_again_and_not_done_twice() {
     assert_eq!(house.post(operator, "\"k1\"", path, "").await, (201, true, first.clone()));
     assert_ne!(house.post(operator, "k2", path, "").await.2, first);
     assert_eq!(house.control.list_credentials("acme").await.unwrap().len(), 2);
-    // Another token's keys are its own.
+    // Operators have their keys in common, whichever token they have; an account has its own.
+    let colleague = house.control.add_token(None, Scope::Write).await.unwrap();
+    assert_eq!(house.post(colleague.token.reveal(), "k1", path, "").await, (201, true, first.clone()));
     let other = house.control.add_token(Some("acme"), Scope::Write).await.unwrap();
     assert_ne!(house.post(other.token.reveal(), "k1", path, "").await.2, first);
     // A no is an answer too; another request under the same key is a mistake.

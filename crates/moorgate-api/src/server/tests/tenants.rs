@@ -31,7 +31,7 @@ async fn an_account_gets_a_tier_and_sees_what_is_left_of_it() {
     let egress = ChangeAccount { egress: Some(vec![ip("203.0.113.10")]), tier: None };
     assert_eq!(client.change_account("acme", &egress).await.unwrap().tier.as_deref(), Some("gold"));
     let in_use = client.remove_tier("gold").await.unwrap_err();
-    assert!(in_use.code() == Some("conflict") && in_use.to_string().contains("give them another"), "{in_use}");
+    assert!(in_use.code() == Some("conflict") && in_use.to_string().contains("give it another"), "{in_use}");
     let without = client.change_account("acme", &tier(None)).await.unwrap();
     assert!(without.tier.is_none() && without.quota.is_none() && without.egress_is_own);
     client.remove_tier("gold").await.unwrap();

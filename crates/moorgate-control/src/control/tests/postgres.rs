@@ -7,14 +7,14 @@ use std::{
 };
 
 use moorgate_contract::{failure::Code, route::Mode};
+use moorgate_wire::host::Asked;
 use serde_json::json;
 use test_postgres::Postgres;
 
 use crate::{
-    By, ControlError, Scope,
-    testing::{House, Made, SERVER, change, until},
+    By, ControlError, CredentialStanding, Scope,
+    testing::{House, Made, SERVER, change, until, until_async},
 };
-use moorgate_wire::host::Asked;
 
 /// Every test of what is stored, once more, on a server: their assertions are the same, whatever is behind them.
 #[test]
@@ -167,8 +167,8 @@ async fn a_server_that_may_only_be_read_refuses_writes_and_takes_them_again() {
 
 #[tokio::test]
 async fn each_gateway_is_listed_with_how_it_is() {
-    use crate::GatewayHealth::{Stopped, Up};
-    let server = Postgres::start();
+    use crate::GatewayHealth::{Lost, Stopped, Unknown, Up};
+    let mut server = Postgres::start();
     let (first, second) = two(&server);
     let (one, _) = first.open().await.unwrap();
     let (two, _) = second.open().await.unwrap();
@@ -182,6 +182,24 @@ async fn each_gateway_is_listed_with_how_it_is() {
     two.close().await;
     assert_eq!(one.gateway("two").await.unwrap().health, Stopped);
     assert!(matches!(one.gateway("three").await, Err(ControlError::NotFound { .. })));
+
+    // One that is killed is lost a little later. Of two with one name, the one that is asked says so.
+    let (two, _) = second.open().await.unwrap();
+    drop((two, second));
+    assert_eq!(one.gateway("two").await.unwrap().health, Up);
+    until_async(async || one.gateway("two").await.unwrap().health == Lost).await;
+    assert!(one.list_gateways().await.iter().all(|is| !is.has_twin));
+    let twin = House { name: "one".to_owned(), store_url: first.store_url.clone(), ..House::new() };
+    let (other_one, _) = twin.open().await.unwrap();
+    until_async(async || one.gateway("one").await.unwrap().has_twin).await;
+    drop(other_one);
+
+    server.kill();
+    let lasting = one.list_gateways().await;
+    let health = |name: &str| lasting.iter().find(|is| is.name == name).map(|is| is.health);
+    assert_eq!((health("one"), health("two")), (Some(Up), Some(Unknown)), "{lasting:?}");
+    let credentials = one.list_credentials("default").await.unwrap();
+    assert_eq!(credentials[0].standing, CredentialStanding::Unknown);
 }
 
 #[tokio::test]

@@ -66,6 +66,11 @@ async fn each_gateway_knows_what_every_gateway_did() {
         for id in &all {
             assert_eq!(control.flow(*id).await.unwrap().map(|flow| flow.id), Some(*id));
         }
+        for (number, flow) in control.flows(filter(None, 1_000)).await.unwrap().iter().enumerate() {
+            let carried = Some(if number % 2 == 0 { "one" } else { "two" });
+            assert_eq!(flow.gateway.as_deref(), carried);
+            assert_eq!(control.flow(flow.id).await.unwrap().unwrap().gateway.as_deref(), carried);
+        }
         let (mut read, mut before) = (Vec::new(), None);
         loop {
             let page = control.flows_before(filter(None, 7), before).await.unwrap();

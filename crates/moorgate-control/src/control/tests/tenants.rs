@@ -176,6 +176,13 @@ async fn a_credential_has_bounds_of_its_own() {
     assert_eq!((shown.expires, shown.clients.len(), shown.standing), (Some(expires), 1, CredentialStanding::NeverUsed));
     assert_eq!(shown.policy.as_ref().unwrap().rules().len(), 1);
 
+    let loose = CredentialChange { clients: Some(vec!["10.0.0.5/8".parse().unwrap()]), ..CredentialChange::default() };
+    let loose = control.set_credential("default", &made.username, loose).await.unwrap_err().to_string();
+    assert!(loose.contains("write 10.0.0.0/8 for the whole network, or 10.0.0.5 for the one address"), "{loose}");
+    let past = CredentialChange { expires: Some(Some(now())), ..CredentialChange::default() };
+    let past = control.add_credential("default", past).await.unwrap_err();
+    assert!(matches!(past, ControlError::Invalid(Invalid::ExpiresInThePast { .. })), "{past}");
+
     let open = CredentialChange { expires: Some(None), clients: Some(vec![]), policy: Some(None), cut: true };
     let changed = control.set_credential("default", &made.username, open).await.unwrap();
     assert_eq!((changed.expires, changed.clients.len(), changed.policy), (None, 0, None));
@@ -225,6 +232,11 @@ async fn a_credential_says_when_it_was_used_and_whether_it_has_stopped() {
     let (control, _) = house.open().await.unwrap();
     let stopped = view(&control).await;
     assert_eq!((stopped.standing, stopped.last_used), (CredentialStanding::Stopped, Some(two_days)));
+    let soon = now().after(Duration::from_millis(50));
+    let soon = CredentialChange { expires: Some(Some(soon)), ..CredentialChange::default() };
+    control.set_credential("default", &username, soon).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(view(&control).await.standing, CredentialStanding::Expired);
 }
 
 #[tokio::test]

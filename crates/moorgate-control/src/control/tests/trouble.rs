@@ -4,6 +4,7 @@ use std::{
 };
 
 use moorgate_contract::failure::Code;
+use moorgate_wire::host::Asked;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
     limits::STORE_TIME,
     testing::{House, until},
 };
-use moorgate_wire::host::Asked;
 
 pub(super) const STORE: &str = "moorgate.sqlite";
 const NOW: Duration = Duration::ZERO;

@@ -54,6 +54,10 @@ fn a_credentials_own_rules_narrow_its_accounts_and_are_named_in_the_refusal() {
     assert_eq!(refused.status, 403, "{refused:?}");
     let named = format!("rule 1 of credential {}", narrow.0);
     assert!(refused.body.contains("policy_denied") && refused.body.contains(&named), "{refused:?}");
+    let show = format!("credential show default {}", narrow.0);
+    assert!(refused.body.contains(&format!("moorgate {show}")), "{refused:?}");
+    let shown = gateway.cli(&show.split(' ').collect::<Vec<_>>());
+    assert!(shown.contains(&format!("rule 1  deny {target}")), "{shown}");
     assert!(Talk::tunnel(http, &narrow, &other.to_string()).is_ok());
     // The account's other credentials are not concerned.
     assert!(Talk::tunnel(http, &gateway.credential(), &target.to_string()).is_ok());
