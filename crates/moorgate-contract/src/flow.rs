@@ -150,9 +150,6 @@ pub struct Flow {
     /// final response was there. `None`: it never did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<u64>,
-    /// The gateway that carried it, where there may be several. Known from where the record is kept; no part of it.
-    #[serde(skip)]
-    pub gateway: Option<Arc<str>>,
     /// Whose it is, where that is known. For usage; no part of the record that is kept.
     #[serde(skip)]
     pub whose: Whose,
@@ -290,7 +287,6 @@ impl OpenFlow {
             bytes_up: 0,
             bytes_down: 0,
             latency_us: None,
-            gateway: None,
             whose: Whose::default(),
             unreported_up: 0,
             unreported_down: 0,

@@ -23,7 +23,7 @@ impl Product {
 }
 
 /// What is spoken on a bound address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 #[serde(rename_all = "snake_case")]
 pub enum Listener {
     /// Plain HTTP toward apps behind us.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use moorgate_contract::{route::Mode, time::Timestamp};
+use moorgate_contract::{listener::Listener, route::Mode, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What an auditor asks of an account.
@@ -121,7 +121,7 @@ pub struct ExposureEvidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExposureCount {
     /// Where they came in.
-    pub listener: String,
+    pub listener: Listener,
     /// Who could read what.
     #[serde(flatten)]
     pub readers: Readers,

@@ -51,6 +51,15 @@ impl Default for FlowFilter {
     }
 }
 
+/// A flow as it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// The record.
+    pub flow: Flow,
+    /// The gateway that carried it, where there may be several.
+    pub gateway: Option<Arc<str>>,
+}
+
 /// A filter with the account's beginning: flows before it were another's.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {

@@ -46,7 +46,7 @@ pub use evidence::{
     TlsPolicy,
 };
 pub use explain::By;
-pub use flows::FlowFilter;
+pub use flows::{FlowFilter, Recorded};
 pub use limits::{
     FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS,
     MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use moorgate_contract::route::Mode;
+use moorgate_contract::{listener::Listener, route::Mode};
 use moorgate_control as control;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -106,7 +106,8 @@ pub struct ExposureEvidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExposureCount {
     /// Where they came in.
-    pub listener: String,
+    #[schema(value_type = String)]
+    pub listener: Listener,
     /// What could be read on the wire from the client to the gateway.
     pub wire_to_gateway: String,
     /// What the gateway could read.

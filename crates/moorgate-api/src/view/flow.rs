@@ -12,6 +12,7 @@ use moorgate_contract::{
     outcome::Outcome,
     route::Mode,
 };
+use moorgate_control::Recorded;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -107,12 +108,18 @@ pub enum FlowLine {
     },
 }
 
+impl From<&Recorded> for FlowView {
+    fn from(Recorded { flow, gateway }: &Recorded) -> Self {
+        Self { gateway: gateway.clone(), ..Self::from(flow) }
+    }
+}
+
 impl From<&Flow> for FlowView {
     fn from(flow: &Flow) -> Self {
         let Flow { id, started, duration_us, kind, listener, client, tries, bytes_up, bytes_down, .. } = *flow;
         Self {
             id,
-            gateway: flow.gateway.clone(),
+            gateway: None,
             started: Time(started),
             duration_us,
             kind,
@@ -162,7 +169,6 @@ impl From<FlowView> for Flow {
             bytes_up,
             bytes_down,
             latency_us: view.latency_us,
-            gateway: view.gateway,
             whose: Default::default(),
             unreported_up: 0,
             unreported_down: 0,

@@ -225,14 +225,8 @@ impl Planning<'_> {
             let account = self.book.account_by_id(row.account).map(|row| row.name.clone()).unwrap_or_default();
             removed.push(Planned::RemoveRoute(account, row.clone()));
         }
-        for (domain, (line, wanted)) in routes {
-            let named = wanted.account.as_ref().filter(|name| gone.iter().any(|row| row.name == **name));
-            if let (true, Some(name)) = (prune, named) {
-                all_wrong.push(wrong(
-                    *line,
-                    format_args!("route {domain}: account {name} is not in the text, so it would be removed"),
-                ));
-            }
+        if prune {
+            self.keep_what_is_named(&gone, all_wrong);
         }
         removed.extend(gone.into_iter().map(Planned::RemoveAccount));
         removed
@@ -241,6 +235,24 @@ impl Planning<'_> {
             plan.changes.extend(removed);
         } else {
             plan.unnamed = removed.len();
+        }
+    }
+
+    /// What something in the text needs can't be removed for not being in it.
+    fn keep_what_is_named(&self, gone: &[AccountRow], all_wrong: &mut Vec<Wrong>) {
+        let Document { tiers, accounts, routes } = self.document;
+        let said = |whose: String, what: &str, name: &str| {
+            format!("{whose}: {what} {name} is not in the text, so --prune would remove it; write [{what}s.{name}] too")
+        };
+        for (domain, (line, wanted)) in routes {
+            let named = wanted.account.as_ref().filter(|name| gone.iter().any(|row| row.name == **name));
+            all_wrong.extend(named.map(|name| wrong(*line, said(format!("route {domain}"), "account", name))));
+        }
+        for (account, (line, wanted)) in accounts {
+            // One that is nowhere was found wrong already.
+            let named =
+                wanted.tier.as_ref().filter(|name| !tiers.contains_key(*name) && self.book.tier(name).is_some());
+            all_wrong.extend(named.map(|name| wrong(*line, said(format!("account {account}"), "tier", name))));
         }
     }
 }

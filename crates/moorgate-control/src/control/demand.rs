@@ -104,7 +104,7 @@ impl Control {
             return Ok(());
         }
         let said = self.inner.own_demand(Instant::now());
-        let run = self.inner.run.clone();
+        let run = self.inner.counting.run.clone();
         let work = async move |mut store: Store| {
             let heard = store.exchange_demand(&run, &said).await?;
             Ok((store, heard))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moorgate_contract::{exposure::Exposure, flow::Flow, time::Timestamp};
+use moorgate_contract::{exposure::Exposure, flow::Flow, listener::Listener, time::Timestamp};
 
 use super::{AuditFilter, Control, now};
 use crate::{
@@ -28,6 +28,7 @@ impl Control {
         let credentials = self.list_credentials(account).await?;
         let routes = self.list_routes(Some(account)).await;
         let flows = self.flows(FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ }).await?;
+        let flows: Vec<Flow> = flows.into_iter().map(|recorded| recorded.flow).collect();
         let filter = AuditFilter { account: Some(account.to_owned()), before: None, limit: MAX_AUDIT_READ };
         let changes = self.audit(filter).await?;
         let verdict = self.verify_audit().await?;
@@ -82,7 +83,7 @@ fn route(view: &RouteView) -> EvidenceRoute {
 
 /// Flows counted by what each party could read.
 fn exposure(flows: &[Flow]) -> ExposureEvidence {
-    let mut counts: BTreeMap<(String, Readers), usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(Listener, Readers), usize> = BTreeMap::new();
     for flow in flows {
         let Exposure { wire_to_gateway, gateway, wire_to_target, .. } = flow.exposure;
         let readers = Readers {
@@ -90,7 +91,7 @@ fn exposure(flows: &[Flow]) -> ExposureEvidence {
             gateway: gateway.to_string(),
             wire_to_target: wire_to_target.to_string(),
         };
-        *counts.entry((flow.listener.name().to_owned(), readers)).or_default() += 1;
+        *counts.entry((flow.listener, readers)).or_default() += 1;
     }
     let counted = counts.into_iter().map(|((listener, readers), flows)| ExposureCount { listener, readers, flows });
     ExposureEvidence {

@@ -1,6 +1,9 @@
 //! Flows: kept, read and followed.
 
-use std::sync::Arc;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use moorgate_contract::{
     flow::{Flow, FlowId},
@@ -8,29 +11,46 @@ use moorgate_contract::{
 };
 use tokio::sync::broadcast;
 
-use super::{Control, Inner, shared_flows::merged};
+use super::{
+    Control, Inner,
+    shared_flows::{Unshared, merged},
+    side::Side,
+};
 use crate::{
     error::Result,
-    flows::{Before, FlowFilter, Wanted, end},
-    limits::MAX_FLOWS_READ,
+    flows::{Before, FlowFilter, FlowStore, Recorded, Wanted, end},
+    limits::{FOLLOW_BUFFER, MAX_FLOWS_READ},
 };
+
+/// What is known of flows, and who is told of them.
+pub(crate) struct Flows {
+    pub(super) kept: FlowStore,
+    /// A way to the store of their own: they are many.
+    pub(super) side: Side,
+    pub(super) unshared: Mutex<Unshared>,
+    follow: broadcast::Sender<Arc<Recorded>>,
+}
+
+impl Flows {
+    pub(super) fn new(data_dir: &Path) -> Self {
+        let (side, unshared) = (Side::default(), Mutex::default());
+        Self { kept: FlowStore::new(data_dir), side, unshared, follow: broadcast::channel(FOLLOW_BUFFER).0 }
+    }
+}
 
 impl Control {
     /// Keeps ended flows and shows them to followers. Never fails: what can't be kept is counted
     /// ([`Status::flows_lost`](crate::Status)).
     pub async fn record_flows(&self, mut flows: Vec<Flow>) {
         let inner = &self.inner;
-        for flow in &mut flows {
-            inner.carried(flow);
-            inner.disown(flow);
-        }
-        if inner.follow.receiver_count() > 0 {
+        flows.iter_mut().for_each(|flow| inner.disown(flow));
+        if inner.flows.follow.receiver_count() > 0 {
             for flow in &flows {
                 // Whoever followed may have left.
-                let _ = inner.follow.send(Arc::new(flow.clone()));
+                let _ = inner.flows.follow.send(Arc::new(inner.carried(flow.clone())));
             }
         }
-        inner.flows.record(&flows).await;
+        inner.flows.kept.record(&flows).await;
         inner.offer(flows);
     }
 
@@ -39,7 +59,7 @@ impl Control {
     /// # Errors
     /// [`ControlError::NotFound`](crate::ControlError) for an account that does not exist;
     /// [`ControlError::StoreDown`](crate::ControlError).
-    pub async fn flows(&self, filter: FlowFilter) -> Result<Vec<Flow>> {
+    pub async fn flows(&self, filter: FlowFilter) -> Result<Vec<Recorded>> {
         self.flows_before(filter, None).await
     }
 
@@ -47,7 +67,7 @@ impl Control {
     ///
     /// # Errors
     /// As for [`Control::flows`].
-    pub async fn flows_before(&self, filter: FlowFilter, before: Option<FlowId>) -> Result<Vec<Flow>> {
+    pub async fn flows_before(&self, filter: FlowFilter, before: Option<FlowId>) -> Result<Vec<Recorded>> {
         let limit = filter.limit.clamp(1, MAX_FLOWS_READ);
         let account = filter.account.map(|name| self.inner.account_row(&name)).transpose()?;
         let account = account.map(|row| (row.name, row.created));
@@ -55,9 +75,10 @@ impl Control {
             self.flows_of_all(account, limit, before).await?
         } else {
             let before = before.map_or(Before::Everything, Before::Flow);
-            self.inner.flows.last(Wanted { account, limit, before }).await?
+            let own = self.inner.flows.kept.last(Wanted { account, limit, before }).await?;
+            own.into_iter().map(|flow| self.inner.carried(flow)).collect()
         };
-        flows.iter_mut().for_each(|flow| self.inner.disown(flow));
+        flows.iter_mut().for_each(|recorded| self.inner.disown(&mut recorded.flow));
         Ok(flows)
     }
 
@@ -67,25 +88,23 @@ impl Control {
         account: Option<(String, Timestamp)>,
         limit: usize,
         before: Option<FlowId>,
-    ) -> Result<Vec<Flow>> {
+    ) -> Result<Vec<Recorded>> {
         let before = match before {
             None => Before::Everything,
             Some(id) => match self.find_flow(id).await? {
-                Some(flow) => Before::End(end(&flow)),
+                Some(recorded) => Before::End(end(&recorded.flow)),
                 None => return Ok(Vec::new()),
             },
         };
         let wanted = Wanted { account, limit, before };
         let others = self.flows_of_others(wanted.clone()).await;
-        let mut flows = self.inner.flows.last(wanted).await?;
-        flows.iter_mut().for_each(|flow| self.inner.carried(flow));
-        flows.extend(others.unwrap_or_default());
-        Ok(merged(flows, limit))
+        let own = self.inner.flows.kept.last(wanted).await?;
+        let own = own.into_iter().map(|flow| self.inner.carried(flow));
+        Ok(merged(own.chain(others.unwrap_or_default()).collect(), limit))
     }
 
-    async fn find_flow(&self, id: FlowId) -> Result<Option<Flow>> {
-        let mut own = self.inner.flows.find(id).await?;
-        own.iter_mut().for_each(|flow| self.inner.carried(flow));
+    async fn find_flow(&self, id: FlowId) -> Result<Option<Recorded>> {
+        let own = self.inner.flows.kept.find(id).await?.map(|flow| self.inner.carried(flow));
         if own.is_some() || !self.inner.is_shared() {
             return Ok(own);
         }
@@ -96,22 +115,22 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::StoreDown`](crate::ControlError).
-    pub async fn flow(&self, id: FlowId) -> Result<Option<Flow>> {
-        let mut flow = self.find_flow(id).await?;
-        flow.iter_mut().for_each(|flow| self.inner.disown(flow));
-        Ok(flow)
+    pub async fn flow(&self, id: FlowId) -> Result<Option<Recorded>> {
+        let mut found = self.find_flow(id).await?;
+        found.iter_mut().for_each(|recorded| self.inner.disown(&mut recorded.flow));
+        Ok(found)
     }
 
     /// Flows of this gateway from now on, as they end. Who lags too far behind misses some and is told how many.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<Flow>> {
-        self.inner.follow.subscribe()
+    pub fn follow(&self) -> broadcast::Receiver<Arc<Recorded>> {
+        self.inner.flows.follow.subscribe()
     }
 }
 
 impl Inner {
-    /// Says of a flow of this gateway that it is, where there may be others.
-    fn carried(&self, flow: &mut Flow) {
-        flow.gateway = self.is_shared().then(|| self.gateway.name.as_str().into());
+    /// A flow of this gateway.
+    fn carried(&self, flow: Flow) -> Recorded {
+        Recorded { flow, gateway: self.is_shared().then(|| self.gateway.name.as_str().into()) }
     }
 
     /// A flow older than the account of its name belonged to another account of that name: a tenant who is given a

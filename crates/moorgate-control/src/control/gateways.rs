@@ -77,7 +77,7 @@ impl Control {
 
     /// Says that this gateway has ended in good order.
     pub(crate) async fn part(&self) {
-        let (row, run) = (self.inner.gateway_row(), self.inner.run.clone());
+        let (row, run) = (self.inner.gateway_row(), self.inner.counting.run.clone());
         // Whoever looks sees it is lost in any case.
         let _ = self
             .aside(move |mut store| async move {

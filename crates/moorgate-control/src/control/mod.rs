@@ -7,25 +7,20 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
-use moorgate_contract::{account::Pepper, flow::Flow, snapshot::Snapshot, time::Timestamp, usage::Usage};
+use moorgate_contract::{account::Pepper, snapshot::Snapshot, time::Timestamp};
 use moorgate_keys::{MasterKeys, StoreKey};
-use tokio::{
-    sync::{Notify, broadcast},
-    task::AbortHandle,
-};
+use tokio::{sync::Notify, task::AbortHandle};
 
 use crate::{
     book::{Book, Edit},
     call::Call,
     compile::Compiler,
     error::ControlError,
-    flows::FlowStore,
-    ledger::Ledger,
-    sealed::{self, Sealer, Step, Unsealed, WriteProblem},
+    sealed::Step,
     settings::{Itself, Plane},
     store::{Head, StoreUrl},
     views::{EgressView, PortsView, Status},
@@ -46,6 +41,7 @@ mod kept;
 mod open;
 mod policy;
 pub(crate) mod routes;
+mod sealing;
 mod secrets;
 mod session;
 mod shared_flows;
@@ -93,20 +89,9 @@ pub(crate) struct Inner {
     /// Where the store's server was found last.
     located: Mutex<BTreeSet<SocketAddr>>,
     side: side::Side,
-    /// For flows, which are many.
-    flow_side: side::Side,
-    unshared: Mutex<shared_flows::Unshared>,
-    /// What traffic has counted and nobody has taken yet.
-    usage: Arc<Mutex<Usage>>,
-    ledger: Mutex<Ledger>,
-    others: Mutex<usage::Others>,
+    counting: usage::Counting,
     /// What gateways want of the quotas of a moment.
     demands: Mutex<demand::Demands>,
-    /// Which quotas people were warned of, in which month and how urgently.
-    warned: Mutex<usage::Warned>,
-    /// Names this run of this gateway in what is counted.
-    run: String,
-    pub(crate) keep_usage: Duration,
     pub(crate) plane: Arc<dyn Plane>,
     pub(crate) compiler: Compiler,
     token_pepper: Pepper,
@@ -117,13 +102,9 @@ pub(crate) struct Inner {
     writer: Arc<tokio::sync::Mutex<Writer>>,
     /// Why the store can't be used, in words.
     trouble: Mutex<Option<String>>,
-    /// What the sealed copy lacks. Taken only by who holds the book.
-    unsealed: Mutex<Unsealed>,
-    /// One at a time, so that an older copy never replaces a newer one.
-    sealer: Mutex<Sealer>,
+    sealing: sealing::Sealing,
     pub(crate) signals: Arc<Signals>,
-    pub(crate) flows: FlowStore,
-    follow: broadcast::Sender<Arc<Flow>>,
+    flows: flows::Flows,
     tasks: Mutex<Vec<AbortHandle>>,
     /// Keeps other processes out of the data directory. `None` once closed.
     lock: Mutex<Option<File>>,
@@ -212,7 +193,7 @@ impl Control {
             accounts: book.accounts().len(),
             routes: book.routes().len(),
             credentials: book.credentials().count(),
-            flows_lost: self.inner.flows.lost(),
+            flows_lost: self.inner.flows.kept.lost(),
         }
     }
 
@@ -228,9 +209,9 @@ impl Control {
         let mut writer = self.inner.writer.clone().lock_owned().await;
         let store = writer.close();
         self.inner.clone().seal().await;
-        self.inner.flows.close().await;
+        self.inner.flows.kept.close().await;
         let side = self.inner.side.lock().await.take();
-        let flow_side = self.inner.flow_side.lock().await.take();
+        let flow_side = self.inner.flows.side.lock().await.take();
         for store in side.into_iter().chain(flow_side).chain(store) {
             if let Err(error) = store.close().await {
                 tracing::error!(error = crate::error::chain(&error), "the store was not closed well");
@@ -278,7 +259,7 @@ impl Inner {
     fn publish(&self, version: u64, head: Head, edits: Vec<Edit>) {
         let mut snapshot = Snapshot::clone(&self.current.load());
         let mut book = self.book_mut();
-        lock(&self.unsealed).push(Step { version, head: head.clone(), edits: edits.clone() });
+        self.sealing.lacks(Step { version, head: head.clone(), edits: edits.clone() });
         for edit in edits {
             self.compiler.edit(&mut snapshot, &edit, &book);
             book.apply(edit);
@@ -309,38 +290,7 @@ impl Inner {
     fn rewrite(&self, change: impl FnOnce(&mut Book)) {
         let mut book = self.book_mut();
         change(&mut book);
-        *lock(&self.unsealed) = Unsealed::All;
-    }
-
-    /// Brings the sealed copy up to date. Says whether it is.
-    pub(crate) async fn seal(self: Arc<Self>) -> bool {
-        let write = move || {
-            let written = self.write_unsealed();
-            if let Err(error) = &written {
-                *lock(&self.unsealed) = Unsealed::All;
-                let path = sealed::path(&self.data_dir);
-                tracing::error!(path = %path.display(), error = crate::error::chain(error), "no sealed copy: a restart needs the store");
-            }
-            written.is_ok()
-        };
-        tokio::task::spawn_blocking(write).await.unwrap_or(false)
-    }
-
-    fn write_unsealed(&self) -> Result<(), WriteProblem> {
-        let (key, mut sealer) = (&self.master_keys.current, lock(&self.sealer));
-        let book = self.book();
-        let unsealed = lock(&self.unsealed).take(book.version());
-        match unsealed {
-            Unsealed::Steps { upon, steps } if !sealer.wants_all() => {
-                drop(book);
-                if steps.is_empty() { Ok(()) } else { sealer.write_changes(key, upon, &steps) }
-            }
-            _ => {
-                let rows = book.rows();
-                drop(book);
-                sealer.write_all(key, &rows)
-            }
-        }
+        self.sealing.lacks_all();
     }
 
     fn stop_tasks(&self) {

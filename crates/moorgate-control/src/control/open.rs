@@ -10,24 +10,22 @@ use std::{
 use arc_swap::ArcSwap;
 use moorgate_contract::{account::Pepper, snapshot::Site};
 use moorgate_keys::file;
-use tokio::{
-    sync::broadcast,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Control, Inner, Signals, Writer,
     beginning::{AUDIT_CHAIN, Beginning, CREDENTIAL_PEPPER, Made, Opened, TOKEN_PEPPER},
+    flows::Flows,
     kept, now,
+    sealing::Sealing,
+    usage::Counting,
 };
 use crate::{
     background,
     book::Book,
     compile::Compiler,
     error::{ControlError, Result},
-    flows::FlowStore,
-    limits::{FIRST_SETTLE, FOLLOW_BUFFER, LOCK_TIME, RETRY},
-    sealed::{Sealer, Unsealed},
+    limits::{FIRST_SETTLE, LOCK_TIME, RETRY},
     secret::random_token_id,
     settings::{Settings, Start},
     store::StoreUrl,
@@ -68,16 +66,11 @@ impl Control {
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
         let compiler = Compiler::new(Arc::new(site), pepper, egress, store_key.clone());
         let id = random_token_id()?;
-        let sealer = Mutex::new(Sealer::new(&data_dir));
         let inner = Arc::new(Inner {
-            run: format!("{}/{id}", gateway.name),
-            usage,
-            keep_usage,
-            ledger: Mutex::default(),
-            others: Mutex::default(),
+            counting: Counting::new(format!("{}/{id}", gateway.name), usage, keep_usage),
             demands: Mutex::default(),
-            warned: Mutex::default(),
-            flows: FlowStore::new(&data_dir),
+            flows: Flows::new(&data_dir),
+            sealing: Sealing::new(&data_dir),
             data_dir,
             store_url,
             master_keys,
@@ -87,8 +80,6 @@ impl Control {
             seen: Mutex::default(),
             located: Mutex::new(located),
             side: Arc::default(),
-            flow_side: Arc::default(),
-            unshared: Mutex::default(),
             plane,
             token_pepper: Pepper::new(*store_key.key().derive(TOKEN_PEPPER)),
             chain: Pepper::new(*store_key.key().derive(AUDIT_CHAIN)),
@@ -98,10 +89,7 @@ impl Control {
             compiler,
             writer: Arc::new(tokio::sync::Mutex::new(Writer::new(store))),
             trouble: Mutex::default(),
-            unsealed: Mutex::new(Unsealed::All),
-            sealer,
             signals: Arc::<Signals>::default(),
-            follow: broadcast::channel(FOLLOW_BUFFER).0,
             tasks: Mutex::default(),
             lock: Mutex::new(Some(lock)),
         });

@@ -8,7 +8,7 @@ use moorgate_contract::flow::{Flow, FlowId};
 use super::{Control, Inner, now};
 use crate::{
     error::{Result, StoreError, chain},
-    flows::{Batch, End, Wanted, end, parse},
+    flows::{Batch, End, Recorded, Wanted, end, parse},
     limits::{FLOWS_KEPT, FLOWS_WAITING},
     store::Store,
 };
@@ -51,7 +51,7 @@ impl Inner {
         if !self.is_shared() {
             return;
         }
-        super::lock(&self.unshared).add(flows);
+        super::lock(&self.flows.unshared).add(flows);
         self.signals.share.notify_one();
     }
 }
@@ -59,7 +59,7 @@ impl Inner {
 impl Control {
     /// Shows the other gateways what waits to be shown. Says whether it could be; else it waits on, within a bound.
     pub(crate) async fn share(&self) -> bool {
-        let flows = Arc::new(Vec::from(mem::take(&mut super::lock(&self.inner.unshared).flows)));
+        let flows = Arc::new(Vec::from(mem::take(&mut super::lock(&self.inner.flows.unshared).flows)));
         if flows.is_empty() {
             return true;
         }
@@ -69,12 +69,12 @@ impl Control {
             store.put_flows(&gateway, &Batch::all(&shown), most, now()).await?;
             Ok((store, ()))
         };
-        if let Err(error) = self.aside_on(&self.inner.flow_side, work).await {
+        if let Err(error) = self.aside_on(&self.inner.flows.side, work).await {
             tracing::debug!(error = chain(&error), "the other gateways are not shown now what this one did");
-            super::lock(&self.inner.unshared).put_back(Arc::unwrap_or_clone(flows));
+            super::lock(&self.inner.flows.unshared).put_back(Arc::unwrap_or_clone(flows));
             return false;
         }
-        let left_out = mem::take(&mut super::lock(&self.inner.unshared).left_out);
+        let left_out = mem::take(&mut super::lock(&self.inner.flows.unshared).left_out);
         if left_out > 0 {
             tracing::warn!(left_out, "the store was down or slow: other gateways miss some flows in their logs");
         }
@@ -82,7 +82,7 @@ impl Control {
     }
 
     /// The last flows of other gateways that are wanted, in no order.
-    pub(super) async fn flows_of_others(&self, wanted: Wanted) -> Result<Vec<Flow>> {
+    pub(super) async fn flows_of_others(&self, wanted: Wanted) -> Result<Vec<Recorded>> {
         let own = self.inner.gateway.name.clone();
         let read = async move |mut store: Store| {
             let mut found = Vec::new();
@@ -91,11 +91,11 @@ impl Control {
             }
             Ok((store, found))
         };
-        self.aside_on(&self.inner.flow_side, read).await
+        self.aside_on(&self.inner.flows.side, read).await
     }
 
     /// A flow of another gateway.
-    pub(super) async fn flow_of_others(&self, id: FlowId) -> Result<Option<Flow>> {
+    pub(super) async fn flow_of_others(&self, id: FlowId) -> Result<Option<Recorded>> {
         // A flow's name is the first that is written of it.
         let written = format!("{{\"id\":\"{id}\"");
         let read = async move |mut store: Store| {
@@ -105,11 +105,11 @@ impl Control {
             let found = found.and_then(|(gateway, line)| of_gateway(&gateway.as_str().into(), line));
             Ok((store, found))
         };
-        self.aside_on(&self.inner.flow_side, read).await
+        self.aside_on(&self.inner.flows.side, read).await
     }
 }
 
-async fn last_of(store: &mut Store, gateway: &str, wanted: &Wanted) -> std::result::Result<Vec<Flow>, StoreError> {
+async fn last_of(store: &mut Store, gateway: &str, wanted: &Wanted) -> std::result::Result<Vec<Recorded>, StoreError> {
     let account = wanted.account.as_ref().map(|(name, _)| name.as_str());
     let name: Arc<str> = gateway.into();
     let (mut found, mut before) = (Vec::new(), i64::MAX);
@@ -119,20 +119,20 @@ async fn last_of(store: &mut Store, gateway: &str, wanted: &Wanted) -> std::resu
         before = *last;
         let flows = rows.iter().flat_map(|(_, body)| body.rsplit('\n'));
         let flows = flows.filter_map(|line| of_gateway(&name, line));
-        found.extend(flows.filter(|flow| wanted.fits(flow)).take(wanted.limit - found.len()));
+        found.extend(flows.filter(|recorded| wanted.fits(&recorded.flow)).take(wanted.limit - found.len()));
     }
     Ok(found)
 }
 
-fn of_gateway(name: &Arc<str>, line: &str) -> Option<Flow> {
-    Some(Flow { gateway: Some(name.clone()), ..parse(line)? })
+fn of_gateway(name: &Arc<str>, line: &str) -> Option<Recorded> {
+    Some(Recorded { flow: parse(line)?, gateway: Some(name.clone()) })
 }
 
 /// The last `limit` flows of all, in the order in which they ended.
-pub(super) fn merged(mut flows: Vec<Flow>, limit: usize) -> Vec<Flow> {
-    flows.sort_by_cached_key(|flow| -> End { end(flow) });
+pub(super) fn merged(mut flows: Vec<Recorded>, limit: usize) -> Vec<Recorded> {
+    flows.sort_by_cached_key(|recorded| -> End { end(&recorded.flow) });
     // Written, and not known to be: then it was written again.
-    flows.dedup_by_key(|flow| flow.id);
+    flows.dedup_by_key(|recorded| recorded.flow.id);
     flows.drain(..flows.len().saturating_sub(limit));
     flows
 }

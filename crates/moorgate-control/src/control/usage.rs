@@ -3,23 +3,46 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::PoisonError,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use moorgate_contract::{
     account::{AccountId, CredentialId},
     quota::{Grant, Quotas, Spent},
     time::Timestamp,
-    usage::{Counts, Key},
+    usage::{Counts, Key, Usage},
 };
 
 use super::{Control, Inner, now};
 use crate::{
     calendar,
     error::Result,
+    ledger::Ledger,
     store::{Counted, Store, Use},
     usage_views::{GroupBy, UsageFilter, UsageRow},
 };
+
+/// What traffic has counted, until it is written and after.
+pub(crate) struct Counting {
+    /// Names this run of this gateway in what is counted.
+    pub(super) run: String,
+    /// What traffic has counted and nobody has taken yet.
+    usage: Arc<Mutex<Usage>>,
+    ledger: Mutex<Ledger>,
+    others: Mutex<Others>,
+    /// Which quotas people were warned of.
+    warned: Mutex<Warned>,
+    /// How long usage is kept.
+    keep: Duration,
+}
+
+impl Counting {
+    pub(super) fn new(run: String, usage: Arc<Mutex<Usage>>, keep: Duration) -> Self {
+        let (ledger, others, warned) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { run, usage, ledger, others, warned, keep }
+    }
+}
 
 /// By account and quota: the month, and how urgently people were warned of it.
 pub(crate) type Warned = HashMap<(AccountId, &'static str), (u64, u8)>;
@@ -55,7 +78,7 @@ impl Control {
         let inner = &self.inner;
         inner.take_usage();
         inner.note_begun(now());
-        let unwritten = inner.ledger().unwritten(&inner.run);
+        let unwritten = inner.ledger().unwritten(&inner.counting.run);
         let written = match unwritten {
             Some(counted) => self.write_usage(counted).await,
             None => Ok(()),
@@ -79,19 +102,19 @@ impl Control {
     /// What others count changes only where there are others, and matters only where there is a quota.
     async fn see_others(&self) -> Result<()> {
         let month = calendar::month(now());
-        let known = super::lock(&self.inner.others).month == month;
+        let known = super::lock(&self.inner.counting.others).month == month;
         let alone = self.inner.store_url.server().is_none();
         let has_quota = self.snapshot().metered_accounts().next().is_some();
         if !has_quota || (known && alone) {
             return Ok(());
         }
-        let run = self.inner.run.clone();
+        let run = self.inner.counting.run.clone();
         let work = async move |mut store: Store| {
             let spent = store.spent_by_others(month, &run).await?;
             Ok((store, spent))
         };
         let spent = self.aside(work).await?;
-        *super::lock(&self.inner.others) = Others { month, spent };
+        *super::lock(&self.inner.counting.others) = Others { month, spent };
         Ok(())
     }
 
@@ -130,7 +153,7 @@ impl Control {
 
     /// Forgets usage that is older than it is to be kept.
     pub(crate) async fn forget_usage(&self) -> Result<()> {
-        let kept = self.inner.keep_usage;
+        let kept = self.inner.counting.keep;
         let before = calendar::hour(now()).saturating_sub(kept.as_secs() / 3600);
         self.aside(async move |mut store: Store| {
             store.forget_usage(before).await?;
@@ -141,14 +164,14 @@ impl Control {
 }
 
 impl Inner {
-    pub(crate) fn ledger(&self) -> std::sync::MutexGuard<'_, crate::ledger::Ledger> {
-        super::lock(&self.ledger)
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        super::lock(&self.counting.ledger)
     }
 
     pub(crate) fn take_usage(&self) {
         // Taken out at once: traffic's reports wait for this lock.
         let mut taken = {
-            let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut usage = self.counting.usage.lock().unwrap_or_else(PoisonError::into_inner);
             if usage.is_empty() {
                 return;
             }
@@ -156,7 +179,7 @@ impl Inner {
         };
         self.ledger().add(&mut taken);
         // Which hosts an hour has is remembered there.
-        let mut usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usage = self.counting.usage.lock().unwrap_or_else(PoisonError::into_inner);
         taken.absorb(std::mem::take(&mut *usage));
         *usage = taken;
     }
@@ -175,7 +198,7 @@ impl Inner {
     fn grant(&self, now: Timestamp) {
         let month = calendar::month(now);
         let until = calendar::end_of_month(month);
-        let (others, ledger) = (super::lock(&self.others), self.ledger());
+        let (others, ledger) = (super::lock(&self.counting.others), self.ledger());
         for account in self.current.load().metered_accounts() {
             let Some(quota) = &account.quota else { continue };
             let own = ledger.spent(month, account.id);
@@ -199,7 +222,7 @@ impl Inner {
 
     /// Says so when most of a month's quota is spent, and when all of it is; each once.
     fn warn_of_quota(&self, name: &str, account: AccountId, quotas: &Quotas, used: Spent, month: u64) {
-        let mut warned = super::lock(&self.warned);
+        let mut warned = super::lock(&self.counting.warned);
         let all =
             [("requests", quotas.requests_per_month, used.requests), ("bytes", quotas.bytes_per_month, used.bytes)];
         for (of, limit, used) in all.into_iter().filter_map(|(of, limit, used)| Some((of, limit?, used))) {
@@ -234,7 +257,7 @@ impl Inner {
     pub(crate) fn spent(&self, account: AccountId, now: Timestamp) -> Spent {
         let month = calendar::month(now);
         let own = self.ledger().spent(month, account);
-        let others = super::lock(&self.others);
+        let others = super::lock(&self.counting.others);
         let other = others.spent.get(&account).filter(|_| others.month == month).copied().unwrap_or_default();
         Spent { requests: own.requests + other.requests, bytes: own.bytes + other.bytes }
     }

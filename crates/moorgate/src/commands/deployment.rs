@@ -70,9 +70,11 @@ fn said(applied: &AppliedText) -> String {
         let done = if applied.applied { "" } else { " to be" };
         let _ = writeln!(said, "{added}{done} added, {set}{done} changed, {removed}{done} removed");
     }
-    if applied.unnamed > 0 {
-        let _ = writeln!(said, "{} more are there and not in the file; --prune removes them", applied.unnamed);
-    }
+    let _ = match applied.unnamed {
+        0 => Ok(()),
+        1 => writeln!(said, "1 more is there and not in the file; --prune removes it"),
+        more => writeln!(said, "{more} more are there and not in the file; --prune removes them"),
+    };
     said
 }
 

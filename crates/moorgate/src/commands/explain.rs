@@ -136,7 +136,7 @@ fn words(why: &WhyFlow) -> String {
         (None, _) => "nowhere: no address was dialled".into(),
     };
     let inbound = inbound(&flow);
-    let gateway = flow.gateway.as_deref().map(|name| format!("gateway   {}\n", shown(name))).unwrap_or_default();
+    let gateway = why.flow.gateway.as_deref().map(|name| format!("gateway   {}\n", shown(name))).unwrap_or_default();
     let mut text = format!(
         "flow      {}\n{gateway}at        {}, for {}\ncame in   {}{by}, from {}\nfor       {who}\nasked     {asked}\n{inbound}went      {went}\n",
         flow.id,

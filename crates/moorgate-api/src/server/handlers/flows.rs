@@ -20,7 +20,7 @@ use moorgate_contract::{
     flow::{Flow, FlowId},
     listener::Listener,
 };
-use moorgate_control::{Control, FlowFilter};
+use moorgate_control::{Control, FlowFilter, Recorded};
 use moorgate_wire::host::Asked;
 use serde::Deserialize;
 use tokio::{
@@ -103,14 +103,14 @@ pub(super) async fn list_flows(
         let mut response = axum::Json(stored.iter().map(FlowView::from).collect::<Vec<_>>()).into_response();
         // The page before in time is the next one to read.
         if let Some(oldest) = stored.first().filter(|_| stored.len() == limit)
-            && let Some(link) = page::link(Listing::Flows, &uri, &oldest.id.to_string())
+            && let Some(link) = page::link(Listing::Flows, &uri, &oldest.flow.id.to_string())
         {
             response.headers_mut().insert(header::LINK, link);
         }
         return Ok(response);
     };
     let following = Following {
-        sent: stored.iter().map(|flow| flow.id).collect(),
+        sent: stored.iter().map(|recorded| recorded.flow.id).collect(),
         ready: stored.iter().filter_map(line).collect(),
         stopping: stopping.map(|Extension(stopping)| stopping),
         receiver,
@@ -137,7 +137,7 @@ pub(super) async fn show_flow(
     Path(id): Path<String>,
 ) -> Answer<WhyFlow> {
     let id: FlowId = id.parse().map_err(|error| Problem::new(Case::NotFound, error))?;
-    let flow = api.control.flow(id).await?;
+    let found = api.control.flow(id).await?;
     let may_see = match caller.account() {
         None => None,
         // Flows outlive their account: those of one that had the same name before are another's.
@@ -147,18 +147,19 @@ pub(super) async fn show_flow(
         None => true,
         Some((own, since)) => flow.account.as_deref() == Some(own) && flow.started >= since,
     };
-    let Some(flow) = flow.filter(is_theirs) else {
+    let Some(recorded) = found.filter(|recorded| is_theirs(&recorded.flow)) else {
         let said = format_args!(
             "there is no flow {id}: it may be too old to be kept, or so new that it is not written yet; moorgate log lists the latest"
         );
         return Err(Problem::new(Case::NotFound, said));
     };
+    let flow = &recorded.flow;
     let (now, inbound_now) = match flow.listener {
-        Listener::InboundHttp | Listener::InboundTls => (None, explain_route_now(&api.control, &caller, &flow).await),
-        _ => (explain_now(&api.control, &flow).await, None),
+        Listener::InboundHttp | Listener::InboundTls => (None, explain_route_now(&api.control, &caller, flow).await),
+        _ => (explain_now(&api.control, flow).await, None),
     };
-    let advice = words::advice(&flow).map(Into::into);
-    Ok(axum::Json(WhyFlow { ended: words::ended(&flow), advice, now, inbound_now, flow: FlowView::from(&flow) }))
+    let advice = words::advice(flow).map(Into::into);
+    Ok(axum::Json(WhyFlow { ended: words::ended(flow), advice, now, inbound_now, flow: FlowView::from(&recorded) }))
 }
 
 /// `None` where no domain was named, the resolver takes its time, or the domain is another account's by now.
@@ -184,7 +185,7 @@ async fn explain_now(control: &Control, flow: &Flow) -> Option<Explained> {
 struct Following {
     ready: VecDeque<Bytes>,
     sent: HashSet<FlowId>,
-    receiver: Receiver<Arc<Flow>>,
+    receiver: Receiver<Arc<Recorded>>,
     account: Option<String>,
     stopping: Option<Stopping>,
     caller: Caller,
@@ -202,7 +203,7 @@ impl Following {
                 () = stopped(&mut self.stopping) => return None,
                 () = sleep(SIGN_OF_LIFE) => Some(Bytes::from_static(b"\n")),
                 received = self.receiver.recv() => match received {
-                    Ok(flow) if self.wants(&flow) => line(&flow),
+                    Ok(recorded) if self.wants(&recorded.flow) => line(&recorded),
                     Ok(_) => None,
                     Err(RecvError::Lagged(missed)) => as_line(&FlowLine::Missed { missed }),
                     Err(RecvError::Closed) => return None,
@@ -229,8 +230,8 @@ async fn stopped(stopping: &mut Option<Stopping>) {
     }
 }
 
-fn line(flow: &Flow) -> Option<Bytes> {
-    as_line(&FlowLine::Flow(Box::new(FlowView::from(flow))))
+fn line(recorded: &Recorded) -> Option<Bytes> {
+    as_line(&FlowLine::Flow(Box::new(FlowView::from(recorded))))
 }
 
 fn as_line(line: &FlowLine) -> Option<Bytes> {

@@ -105,6 +105,7 @@ impl Replay {
             let filter = FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ };
             // Without its flows (their file is gone) the rest is still answered.
             let page = api.control.flows_before(filter, before).await.unwrap_or_default();
+            let page: Vec<Flow> = page.into_iter().map(|recorded| recorded.flow).collect();
             page.iter().filter(|flow| flow.started >= oldest).for_each(|flow| {
                 replay.judge(&snapshot.site.guard, &judged, flow);
             });

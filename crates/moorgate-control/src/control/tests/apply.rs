@@ -114,6 +114,11 @@ async fn only_what_is_asked_for_is_removed() {
     let less = "[accounts.default]\n[routes.\"bank.example.com\"]\nmode = \"passthrough\"\naccount = \"default\"\norigins = [{ url = \"tls://192.0.2.9:443\" }]\n";
     let kept = control.apply(less, false, false).await.unwrap();
     assert_eq!((kept.changes.len(), kept.unnamed), (0, 3));
+    // Nothing goes that something in the text needs.
+    let needs = "[accounts.default]\n\n[accounts.acme]\ntier = \"small\"\n";
+    let needed = control.apply(needs, true, true).await.unwrap_err().to_string();
+    assert!(needed.starts_with("line 3: account acme: tier small is not in the text"), "{needed}");
+    assert!(needed.ends_with("write [tiers.small] too"), "{needed}");
     let pruned = control.apply(less, false, true).await.unwrap();
     assert_eq!(
         done(&pruned),

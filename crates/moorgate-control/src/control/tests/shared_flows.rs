@@ -22,7 +22,7 @@ fn filter(account: Option<&str>, limit: usize) -> FlowFilter {
 }
 
 async fn ids(control: &Control, account: Option<&str>) -> Vec<FlowId> {
-    control.flows(filter(account, 1_000)).await.unwrap().iter().map(|flow| flow.id).collect()
+    control.flows(filter(account, 1_000)).await.unwrap().iter().map(|recorded| recorded.flow.id).collect()
 }
 
 /// Waits until a gateway knows so many flows.
@@ -64,19 +64,19 @@ async fn each_gateway_knows_what_every_gateway_did() {
         let own: Vec<FlowId> = all.iter().copied().step_by(3).collect();
         assert_eq!(ids(control, Some("default")).await, own);
         for id in &all {
-            assert_eq!(control.flow(*id).await.unwrap().map(|flow| flow.id), Some(*id));
+            assert_eq!(control.flow(*id).await.unwrap().map(|found| found.flow.id), Some(*id));
         }
-        for (number, flow) in control.flows(filter(None, 1_000)).await.unwrap().iter().enumerate() {
+        for (number, recorded) in control.flows(filter(None, 1_000)).await.unwrap().iter().enumerate() {
             let carried = Some(if number % 2 == 0 { "one" } else { "two" });
-            assert_eq!(flow.gateway.as_deref(), carried);
-            assert_eq!(control.flow(flow.id).await.unwrap().unwrap().gateway.as_deref(), carried);
+            assert_eq!(recorded.gateway.as_deref(), carried);
+            assert_eq!(control.flow(recorded.flow.id).await.unwrap().unwrap().gateway.as_deref(), carried);
         }
         let (mut read, mut before) = (Vec::new(), None);
         loop {
             let page = control.flows_before(filter(None, 7), before).await.unwrap();
             let Some(oldest) = page.first() else { break };
-            before = Some(oldest.id);
-            read.splice(0..0, page.iter().map(|flow| flow.id));
+            before = Some(oldest.flow.id);
+            read.splice(0..0, page.iter().map(|recorded| recorded.flow.id));
         }
         assert_eq!(read, all, "page by page");
     }

@@ -61,7 +61,7 @@ fn write(text: &mut String, evidence: &Evidence) -> std::fmt::Result {
         writeln!(text, "  the oldest began {}", when(exposure.since))?;
     }
     for count in &exposure.counts {
-        writeln!(text, "  {} × {}", count.flows, count.listener)?;
+        writeln!(text, "  {} × {}", count.flows, count.listener.words())?;
         writeln!(text, "    wire to the gateway could read  {}", count.wire_to_gateway)?;
         writeln!(text, "    the gateway could read          {}", count.gateway)?;
         writeln!(text, "    wire to the target could read   {}", count.wire_to_target)?;

@@ -173,7 +173,7 @@ fn a_tier_says_what_it_limits_and_goes_only_when_nobody_has_it() {
     assert_eq!(gateway.cli_json(&["tier", "list"])[0]["quotas"]["bytes_per_month"], 20_u64 << 30);
     let refused = gateway.try_cli(&["tier", "remove", "gold"]);
     assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("give them another first"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("give it another first"), "{refused:?}");
     gateway.cli(&["account", "set", "default", "--tier", ""]);
     gateway.cli(&["tier", "remove", "gold"]);
     let unknown = gateway.try_cli(&["account", "set", "default", "--tier", "gold"]);
