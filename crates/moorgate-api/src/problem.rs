@@ -130,6 +130,7 @@ impl From<ControlError> for Problem {
             ControlError::NotFound { .. } => Case::NotFound,
             ControlError::Exists { .. }
             | ControlError::NotServed { .. }
+            | ControlError::CredentialNotServed { .. }
             | ControlError::Invalid(Invalid::TierInUse { .. }) => Case::Conflict,
             ControlError::Invalid(_) | ControlError::Text(_) => Case::Invalid,
             ControlError::StoreDown(_) => Case::StoreDown,

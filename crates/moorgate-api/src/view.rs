@@ -253,6 +253,10 @@ pub struct PolicyEdit {
     pub after: PolicyRules,
     /// In a dry run: how many flows of the last week the new rules were tried on; as far back as they are kept.
     pub replayed: usize,
+    /// How many of them were refused then, and depend on rules about addresses that were never looked up.
+    pub unjudged: usize,
+    /// Whether they are those of the asked gateway alone: the store can't be asked now.
+    pub is_partial: bool,
     /// When the oldest of them began.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Time>,

@@ -111,7 +111,8 @@ fn after_cut(ending: Ending) -> Option<&'static str> {
             Some("ask whoever runs the target: it closed the connection, and the gateway passed that on unchanged")
         }
         Ending::Revoked => Some(
-            "give the client a valid credential (moorgate credential add ACCOUNT), or the domain a route (moorgate route add)",
+            "if it was meant to go on: give the client a valid credential (moorgate credential add ACCOUNT), the domain a \
+             route (moorgate route add), or its target an allow rule (moorgate policy set ACCOUNT)",
         ),
         Ending::QuotaSpent => Some("wait until the month ends, or ask your operator for a larger tier"),
         Ending::Idle => Some("send keep-alives, or raise [limits] idle_tunnel in the gateway's file"),

@@ -124,6 +124,11 @@ impl<'de> Deserialize<'de> for Matcher {
 }
 
 impl Matcher {
+    /// Whether it speaks of addresses, so that a name says nothing about it.
+    pub fn is_of_addresses(&self) -> bool {
+        matches!(self.pattern, Pattern::Net(_))
+    }
+
     fn names(&self, name: &DomainName, port: u16) -> bool {
         let host = match &self.pattern {
             Pattern::Name(own) => own == name,

@@ -69,6 +69,17 @@ impl Quotas {
         u64::try_from(most.max(0)).unwrap_or(UNLIMITED - 1)
     }
 
+    /// What of `left` (below zero: what is spent of the grace) is for one of several gateways that spend a month's `quota` at
+    /// the same time: an even part, rounded up, until each knows what the others spent.
+    pub fn part(&self, left: i64, quota: u64, sharers: u64) -> i64 {
+        let grace = i64::try_from(self.grace(quota)).unwrap_or(i64::MAX);
+        let (all, sharers) = (left.saturating_add(grace), i64::try_from(sharers).unwrap_or(i64::MAX).max(1));
+        if all <= 0 {
+            return left;
+        }
+        (all / sharers + i64::from(all % sharers > 0)).saturating_sub(grace)
+    }
+
     fn grace(&self, quota: u64) -> u64 {
         u64::try_from(u128::from(quota) * u128::from(self.grace_percent) / 100).unwrap_or(u64::MAX)
     }

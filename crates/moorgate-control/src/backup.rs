@@ -111,7 +111,7 @@ async fn put(whole: Whole, url: &StoreUrl, keys: &MasterKeys, gateway: String) -
 }
 
 fn read(path: &Path, keys: &MasterKeys) -> Result<Whole> {
-    let bytes = fs::read(path).map_err(|source| StoreError::Io { action: "read", path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|source| ControlError::BackupUnread { path: path.to_owned(), source })?;
     let location = Location::from(path);
     let opened = keys.iter().find_map(|key| open(key, PURPOSE, &bytes).ok());
     let plain = match opened {

@@ -19,9 +19,11 @@ use thiserror::Error;
 use crate::book::{AccountRow, Book, CredentialRow, Edit, TierRow};
 
 mod certificates;
+mod headers;
 mod routes;
 
 pub(crate) use certificates::seal_key;
+pub(crate) use headers::{has_open_values, open_values, seal_values};
 pub(crate) use routes::{mode, settings};
 
 /// Why an account can't be served.
@@ -231,6 +233,11 @@ fn credential(row: &CredentialRow) -> Result<Credential, UnservableCredential> {
         policy: credential_policy(row)?.map(Arc::new),
         policy_cuts: row.policy_cuts,
     })
+}
+
+/// Why a credential can't be served; `None`: it can.
+pub(crate) fn credential_problem(row: &CredentialRow) -> Option<String> {
+    credential(row).err().map(|problem| format!("{problem}; revoke it and add another"))
 }
 
 /// The networks that a credential may be used from; empty: all.

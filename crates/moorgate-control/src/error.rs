@@ -44,6 +44,14 @@ pub enum ControlError {
         /// The account.
         account: String,
     },
+    /// The credential exists, but its row can't be compiled, so nobody is let in by it.
+    #[error("the credential {username} is not served: {problem}")]
+    CredentialNotServed {
+        /// The username.
+        username: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// The store can't be read or written now. Traffic goes on by what was last known.
     #[error("the store can't be used now, so this was not done; traffic goes on; try again when it is back")]
     StoreDown(#[source] StoreError),
@@ -81,6 +89,14 @@ pub enum ControlError {
         wants: KeyId,
         /// The key we have.
         have: KeyId,
+    },
+    /// A backup that can't be read.
+    #[error("cannot read {}", path.display())]
+    BackupUnread {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
     },
     /// A file that is no backup, or not one of this version.
     #[error("{location} is no backup that this version can read ({problem})")]

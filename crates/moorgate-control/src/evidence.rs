@@ -77,6 +77,8 @@ pub struct EvidenceCredential {
     pub expires: Option<Timestamp>,
     /// From where it may be used; empty: from anywhere.
     pub clients: Vec<IpNet>,
+    /// Rules of its own, which narrow the account's; empty: none.
+    pub policy: Vec<String>,
     /// When it was used last; `None`: never.
     pub last_used: Option<Timestamp>,
 }

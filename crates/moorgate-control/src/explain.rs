@@ -18,8 +18,8 @@ use moorgate_contract::{
 use moorgate_wire::{host::Asked, visible::visible};
 
 use crate::{
-    Control,
-    control::now,
+    Control, compile,
+    control::{Inner, now},
     error::{ControlError, Result, What},
     shown::second,
     views::{ExplainStep, Explanation, RefusalView},
@@ -38,7 +38,8 @@ impl Control {
         let row = self.inner.account_row(account)?;
         let snapshot = self.snapshot();
         let account = snapshot.account(account).ok_or(ControlError::NotServed { account: row.name })?;
-        let credential = by.credential.map(|username| credential_of(&snapshot, account, username)).transpose()?;
+        let credential = by.credential.map(|username| credential_of(&snapshot, account, username)).transpose();
+        let credential = credential.map_err(|missing| self.inner.unserved(account, by).unwrap_or(missing))?;
         let ask = Ask { account, credential, asked, transport: Transport::Stream };
         let mut steps = Vec::new();
         let found = self.walk(&ask, by.client, &snapshot.site.guard, dns, &mut steps).await;
@@ -125,6 +126,16 @@ impl Control {
     fn look_for_room(&self, account: &Account, steps: &mut Vec<Step>) -> Result<(), Failure> {
         let room = account.has_room(self.inner.plane.places(), now(), steps);
         room.inspect_err(|failure| steps.saw("refused", format_args!("{failure}")))
+    }
+}
+
+impl Inner {
+    /// The credential is there, and can't be served.
+    fn unserved(&self, account: &Account, by: By<'_>) -> Option<ControlError> {
+        let book = self.book();
+        let row = book.credential(account.id, by.credential?)?;
+        let problem = compile::credential_problem(row)?;
+        Some(ControlError::CredentialNotServed { username: row.username.clone(), problem })
     }
 }
 

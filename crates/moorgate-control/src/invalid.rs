@@ -91,6 +91,9 @@ pub enum Invalid {
         /// As given.
         expires: String,
     },
+    /// The system's random generator, or its memory, is not to be had.
+    #[error("the values of header fields can't be sealed now; try again")]
+    Unsealable,
     /// A text that is too long.
     #[error("a text has at most {} MiB, this one has {bytes} bytes; apply it in parts", crate::MAX_TEXT >> 20)]
     TextTooLong {

@@ -20,8 +20,10 @@ pub const MAX_ROUTES: usize = 100_000;
 pub const MAX_ORIGINS: usize = 64;
 /// The longest time between two checks of an origin, in seconds.
 pub(crate) const MAX_CHECK_EVERY: u32 = 3_600;
-/// The most bytes of a route's settings as they are stored.
+/// The most bytes of a route's settings as they are given.
 pub(crate) const MAX_SETTINGS_BYTES: usize = 1024 * 1024;
+/// And as they are stored: values that are sealed are longer.
+pub(crate) const MAX_STORED_SETTINGS: usize = MAX_SETTINGS_BYTES * 3 / 2;
 /// The most bytes of a certificate's chain, or of its key, as they are given.
 pub(crate) const MAX_CERTIFICATE_BYTES: usize = 128 * 1024;
 /// How many flows are kept; the oldest make room.
@@ -32,6 +34,8 @@ pub(crate) const FLOWS_WAITING: usize = 16_384;
 pub(crate) const SHARE_DELAY: Duration = Duration::from_millis(250);
 /// The most flows that one call reads.
 pub const MAX_FLOWS_READ: usize = 1_000;
+/// The latest flows of an account that an auditor's document counts.
+pub(crate) const MAX_FLOWS_COUNTED: usize = 10_000;
 /// The most entries of the audit log that one call reads.
 pub const MAX_AUDIT_READ: u32 = 1_000;
 /// Entries of the audit log that are verified at once.

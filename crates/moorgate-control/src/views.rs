@@ -130,6 +130,8 @@ pub struct CredentialView {
     pub last_client: Option<IpAddr>,
     /// What that says of it.
     pub standing: CredentialStanding,
+    /// Why nobody is let in by it: what is stored of it can't be read. `None`: all is well.
+    pub problem: Option<String>,
 }
 
 /// Whether a credential is in use.

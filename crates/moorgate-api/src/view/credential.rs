@@ -41,6 +41,9 @@ pub struct Credential {
     /// or `unknown` (the store can't be asked).
     #[schema(value_type = String)]
     pub standing: CredentialStanding,
+    /// Why nobody is let in by it, where what is stored of it can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl From<CredentialView> for Credential {
@@ -56,6 +59,7 @@ impl From<CredentialView> for Credential {
             last_used: credential.last_used.map(Time),
             last_client: credential.last_client,
             standing: credential.standing,
+            problem: credential.problem,
         }
     }
 }

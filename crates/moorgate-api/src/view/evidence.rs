@@ -69,6 +69,8 @@ pub struct EvidenceCredential {
     pub expires: Option<Time>,
     /// From where it may be used; empty: from anywhere.
     pub clients: Vec<String>,
+    /// Rules of its own, which narrow the account's.
+    pub policy: Vec<String>,
     /// When it was used last.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used: Option<Time>,
@@ -141,6 +143,7 @@ impl From<control::Evidence> for Evidence {
             created: Time(credential.created),
             expires: credential.expires.map(Time),
             clients: credential.clients.iter().map(ToString::to_string).collect(),
+            policy: credential.policy,
             last_used: credential.last_used.map(Time),
         };
         let route = |route: control::EvidenceRoute| EvidenceRoute {

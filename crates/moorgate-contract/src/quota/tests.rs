@@ -205,3 +205,14 @@ fn a_rate_of_less_than_one_in_a_second_lets_one_through_now_and_then() {
     let through = (0..100).filter(|n| quota.take_request("acme", at(n * 100)).is_ok()).count();
     assert_eq!(through, 5, "half of ten seconds");
 }
+
+#[test]
+fn what_is_left_of_a_month_is_shared_out_among_those_that_spend_it() {
+    let quotas = Quotas { requests_per_month: Some(100), grace_percent: 10, ..Quotas::default() };
+    let part = |left, sharers| quotas.part(left, 100, sharers);
+    assert_eq!((part(100, 1), part(-3, 1)), (100, -3));
+    // 110 with the grace: 37 for each of three, and so beyond what each may run to.
+    assert_eq!(part(100, 3) + 10, 37);
+    assert_eq!(part(-9, 3) + 10, 1, "the last one is anybody's");
+    assert_eq!((part(-10, 3), part(-50, 3)), (-10, -50), "and then there is nothing");
+}

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     AppliedChange, Document, Wrong,
-    text::{WantedAccount, WantedRoute},
+    text::{At, WantedAccount, WantedRoute},
 };
 use crate::{
     book::{AccountRow, Book, RouteRow, TierRow},
@@ -27,7 +27,8 @@ pub(crate) enum Planned {
     AddRoute(String, RouteRow),
     SetRoute(String, RouteRow, RouteRow),
     RemoveRoute(String, RouteRow),
-    RemoveAccount(AccountRow),
+    /// With how many credentials and tokens.
+    RemoveAccount(AccountRow, usize, usize),
     RemoveTier(TierRow),
 }
 
@@ -83,8 +84,8 @@ impl Planning<'_> {
     }
 
     fn accounts(&self, plan: &mut Plan, all_wrong: &mut Vec<Wrong>) {
-        for (name, (line, wanted)) in &self.document.accounts {
-            if let Err(error) = self.check_account(*line, name, wanted) {
+        for (name, (at, wanted)) in &self.document.accounts {
+            if let Err(error) = self.check_account(*at, name, wanted) {
                 all_wrong.push(error);
                 continue;
             }
@@ -106,33 +107,35 @@ impl Planning<'_> {
         }
     }
 
-    fn check_account(&self, line: usize, name: &str, wanted: &WantedAccount) -> Result<(), Wrong> {
+    fn check_account(&self, at: At, name: &str, wanted: &WantedAccount) -> Result<(), Wrong> {
         accounts::check_egress(&wanted.egress, self.inner.compiler.configured_egress())
-            .map_err(|error| wrong(line, format_args!("account {name}: {error}")))?;
+            .map_err(|error| wrong(at.line, format_args!("account {name}: {error}")))?;
         debug_assert!(wanted.egress.len() <= Pair::MAX);
         if wanted.policy.len() > MAX_RULES {
-            return Err(wrong(line, format_args!("account {name}: a policy has at most {MAX_RULES} rules")));
+            return Err(wrong(at.line, format_args!("account {name}: a policy has at most {MAX_RULES} rules")));
         }
         match &wanted.tier {
-            Some(tier) if !self.document.tiers.contains_key(tier) && self.book.tier(tier).is_none() => {
-                Err(wrong(line, format_args!("account {name}: there is no tier {tier:?}; write [tiers.{tier}] too")))
-            }
+            Some(tier) if !self.document.tiers.contains_key(tier) && self.book.tier(tier).is_none() => Err(wrong(
+                at.names,
+                format_args!("account {name}: there is no tier {tier:?}; write [tiers.{tier}] too"),
+            )),
             _ => Ok(()),
         }
     }
 
     fn routes(&self, plan: &mut Plan, all_wrong: &mut Vec<Wrong>) {
-        for (domain, (line, wanted)) in &self.document.routes {
-            match self.route(*line, domain, wanted) {
+        for (domain, (at, wanted)) in &self.document.routes {
+            match self.route(*at, domain, wanted) {
                 Ok(change) => plan.changes.extend(change),
                 Err(error) => all_wrong.push(error),
             }
         }
     }
 
-    fn route(&self, line: usize, domain: &str, wanted: &WantedRoute) -> Result<Option<Planned>, Wrong> {
-        let wrong = |said: &dyn std::fmt::Display| wrong(line, format_args!("route {domain}: {said}"));
-        let account = self.owner(wanted).map_err(|said| wrong(&said))?;
+    fn route(&self, at: At, domain: &str, wanted: &WantedRoute) -> Result<Option<Planned>, Wrong> {
+        let said = |said: &dyn std::fmt::Display| format!("route {domain}: {said}");
+        let account = self.owner(wanted).map_err(|problem| wrong(at.names, said(&problem)))?;
+        let wrong = |problem: &dyn std::fmt::Display| wrong(at.line, said(problem));
         let old = self.book.route(domain);
         let owner = |row: &RouteRow| self.book.account_by_id(row.account).map(|row| row.name.as_str());
         if let Some(old) = old
@@ -228,7 +231,11 @@ impl Planning<'_> {
         if prune {
             self.keep_what_is_named(&gone, all_wrong);
         }
-        removed.extend(gone.into_iter().map(Planned::RemoveAccount));
+        removed.extend(gone.into_iter().map(|row| {
+            let (id, tokens) = (row.id, self.book.tokens());
+            let tokens = tokens.filter(|token| token.account == Some(id)).count();
+            Planned::RemoveAccount(row, self.book.count_credentials(id), tokens)
+        }));
         removed
             .extend(self.book.tiers().filter(|row| !tiers.contains_key(&row.name)).cloned().map(Planned::RemoveTier));
         if prune {
@@ -244,15 +251,15 @@ impl Planning<'_> {
         let said = |whose: String, what: &str, name: &str| {
             format!("{whose}: {what} {name} is not in the text, so --prune would remove it; write [{what}s.{name}] too")
         };
-        for (domain, (line, wanted)) in routes {
+        for (domain, (at, wanted)) in routes {
             let named = wanted.account.as_ref().filter(|name| gone.iter().any(|row| row.name == **name));
-            all_wrong.extend(named.map(|name| wrong(*line, said(format!("route {domain}"), "account", name))));
+            all_wrong.extend(named.map(|name| wrong(at.names, said(format!("route {domain}"), "account", name))));
         }
-        for (account, (line, wanted)) in accounts {
+        for (account, (at, wanted)) in accounts {
             // One that is nowhere was found wrong already.
             let named =
                 wanted.tier.as_ref().filter(|name| !tiers.contains_key(*name) && self.book.tier(name).is_some());
-            all_wrong.extend(named.map(|name| wrong(*line, said(format!("account {account}"), "tier", name))));
+            all_wrong.extend(named.map(|name| wrong(at.names, said(format!("account {account}"), "tier", name))));
         }
     }
 }
@@ -281,7 +288,13 @@ impl Planned {
                 view("route", &row.domain, "set", Some(shown::route(old)), Some(shown::route(row)))
             }
             Self::RemoveRoute(_, row) => view("route", &row.domain, "remove", Some(shown::route(row)), None),
-            Self::RemoveAccount(row) => view("account", &row.name, "remove", Some(shown::account(row)), None),
+            Self::RemoveAccount(row, credentials, tokens) => {
+                let mut before = shown::account(row);
+                if let Some(before) = before.as_object_mut() {
+                    before.extend([("credentials".into(), (*credentials).into()), ("tokens".into(), (*tokens).into())]);
+                }
+                view("account", &row.name, "remove", Some(before), None)
+            }
             Self::RemoveTier(row) => view("tier", &row.name, "remove", Some(shown::tier(row)), None),
         }
     }

@@ -27,10 +27,17 @@ use crate::{
 /// A text that was read.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
-    pub(crate) tiers: BTreeMap<String, (usize, Quotas)>,
-    pub(crate) accounts: BTreeMap<String, (usize, WantedAccount)>,
+    pub(crate) tiers: BTreeMap<String, (At, Quotas)>,
+    pub(crate) accounts: BTreeMap<String, (At, WantedAccount)>,
     /// By domain.
-    pub(crate) routes: BTreeMap<String, (usize, WantedRoute)>,
+    pub(crate) routes: BTreeMap<String, (At, WantedRoute)>,
+}
+
+/// Where something stands: its line, and that on which it names its tier or its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    pub(crate) line: usize,
+    pub(crate) names: usize,
 }
 
 /// An account as it is to be.
@@ -156,22 +163,22 @@ impl Reader {
     }
 
     fn tier<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
-        let (name, line) = (key.get_ref().to_string(), self.line(key.span().start));
+        let (name, at) = (key.get_ref().to_string(), self.at(key, &value, ""));
         check_tier_name(&name).map_err(|error| self.wrong(key.span(), error))?;
-        document.tiers.insert(name, (line, self.typed(key, value)?));
+        document.tiers.insert(name, (at, self.typed(key, value)?));
         Ok(())
     }
 
     fn account<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
-        let (name, line) = (key.get_ref().to_string(), self.line(key.span().start));
+        let (name, at) = (key.get_ref().to_string(), self.at(key, &value, "tier"));
         check_account_name(&name).map_err(|error| self.wrong(key.span(), error))?;
-        document.accounts.insert(name, (line, self.typed(key, value)?));
+        document.accounts.insert(name, (at, self.typed(key, value)?));
         Ok(())
     }
 
     fn route<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
         let domain: Domain = key.get_ref().parse().map_err(|error| self.wrong(key.span(), error))?;
-        let span = value.span();
+        let (span, at) = (value.span(), self.at(key, &value, "account"));
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(self.wrong(key.span(), "a route is a section: write [routes.\"DOMAIN\"] and its keys below"));
         };
@@ -179,18 +186,28 @@ impl Reader {
         let mode = table.remove("mode").map(|value| self.typed(key, value)).transpose()?;
         let mode = mode.ok_or_else(|| self.wrong(key.span(), "a route needs its mode: terminate or passthrough"))?;
         let settings: RouteChange = self.typed(key, Spanned::new(span, DeValue::Table(table)))?;
-        let line = self.line(key.span().start);
-        if document.routes.insert(domain.to_string(), (line, WantedRoute { account, mode, settings })).is_some() {
+        if document.routes.insert(domain.to_string(), (at, WantedRoute { account, mode, settings })).is_some() {
             return Err(self.wrong(key.span(), format!("{domain} is written twice; keep one of them")));
         }
         Ok(())
     }
 
+    /// Where `value` stands under `key`, and where its field `names` does.
+    fn at(&self, key: &Name<'_>, value: &Spanned<DeValue<'_>>, names: &str) -> At {
+        let line = self.line(key.span().start);
+        let named = match value.get_ref() {
+            DeValue::Table(table) => table.get(names).map(|value| self.line(value.span().start)),
+            _ => None,
+        };
+        At { line, names: named.unwrap_or(line) }
+    }
+
     fn typed<T: DeserializeOwned>(&self, key: &Name<'_>, value: Spanned<DeValue<'_>>) -> Result<T, Wrong> {
-        let whole = value.span();
+        let (whole, is_table) = (value.span(), matches!(value.get_ref(), DeValue::Table(_)));
         T::deserialize(value.into_deserializer()).map_err(|error| {
             // An error of a whole table is better said at its name.
-            let span = error.span().filter(|span| *span != whole).unwrap_or_else(|| key.span());
+            let span = error.span().unwrap_or_else(|| whole.clone());
+            let span = if is_table && span == whole { key.span() } else { span };
             self.wrong(span, error.message())
         })
     }
@@ -224,6 +241,7 @@ pub(crate) fn write(book: &Book) -> String {
     let tiers = book.tiers().filter_map(|row| Some((row.name.clone(), serde_json::from_str(&row.quotas).ok()?)));
     let accounts = book.accounts().filter_map(|row| Some((row.name.clone(), wanted(row)?)));
     let routes = book.routes().filter_map(|row| {
+        compile::mode(&row.mode)?;
         let settings = written(&compile::settings(row).ok()?);
         let account = book.account_by_id(row.account)?.name.clone();
         Some((row.domain.clone(), WrittenRoute { account, mode: row.mode.clone(), settings }))

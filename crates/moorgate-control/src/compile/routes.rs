@@ -6,10 +6,14 @@ use moorgate_contract::{
 };
 use thiserror::Error;
 
-use super::{Compiler, certificates::UnusableCertificate};
+use super::{
+    Compiler,
+    certificates::UnusableCertificate,
+    headers::{UnopenedHeader, open_values},
+};
 use crate::{
     book::{Book, CertificateRow, RouteRow},
-    limits::MAX_SETTINGS_BYTES,
+    limits::MAX_STORED_SETTINGS,
 };
 
 /// Why a route can't be served.
@@ -25,6 +29,8 @@ pub(crate) enum UnservableRoute {
     TooLong { bytes: usize },
     #[error("its settings can't be read ({0}); set its origins and all else anew")]
     Settings(#[from] serde_json::Error),
+    #[error("the value of its header field {0} {1}; set that anew")]
+    Header(String, UnopenedHeader),
     #[error("its certificate can't be used ({0}); add it anew, or remove it")]
     Certificate(#[from] UnusableCertificate),
     #[error("its account is not served; set the account's policy and egress addresses anew")]
@@ -76,7 +82,7 @@ impl Compiler {
         row: &RouteRow,
         certificate: Option<&CertificateRow>,
     ) -> Result<Route, UnservableRoute> {
-        let route = read(row)?;
+        let route = self.read(row)?;
         // Another certificate in its place would not be what its clients were promised.
         if let Some(certificate) = certificate
             && route.mode == Mode::Terminate
@@ -86,22 +92,25 @@ impl Compiler {
         }
         Ok(route)
     }
+
+    fn read(&self, row: &RouteRow) -> Result<Route, UnservableRoute> {
+        let mode = mode(&row.mode).ok_or_else(|| UnservableRoute::Mode(row.mode.as_str().into()))?;
+        let domain: Domain = row.domain.parse()?;
+        if !is_stored(&domain, &row.domain) {
+            return Err(UnservableRoute::Spelling);
+        }
+        if row.settings.len() > MAX_STORED_SETTINGS {
+            return Err(UnservableRoute::TooLong { bytes: row.settings.len() });
+        }
+        let mut settings = settings(row)?;
+        open_values(self.store_key.key(), &mut settings)
+            .map_err(|(name, problem)| UnservableRoute::Header(name, problem))?;
+        Ok(Route::new(row.id, row.account, domain, mode, settings))
+    }
 }
 
 fn is_same(old: &Route, new: &Route) -> bool {
     (old.id, old.account, old.mode, &old.settings) == (new.id, new.account, new.mode, &new.settings)
-}
-
-fn read(row: &RouteRow) -> Result<Route, UnservableRoute> {
-    let mode = mode(&row.mode).ok_or_else(|| UnservableRoute::Mode(row.mode.as_str().into()))?;
-    let domain: Domain = row.domain.parse()?;
-    if !is_stored(&domain, &row.domain) {
-        return Err(UnservableRoute::Spelling);
-    }
-    if row.settings.len() > MAX_SETTINGS_BYTES {
-        return Err(UnservableRoute::TooLong { bytes: row.settings.len() });
-    }
-    Ok(Route::new(row.id, row.account, domain, mode, settings(row)?))
 }
 
 /// Whether a row's text is how its domain is stored. Another spelling of it is another row, whose own is served.

@@ -69,7 +69,7 @@ async fn carry_out(session: &mut Session, change: Planned, made: &mut HashMap<St
         }
         Planned::SetRoute(name, old, row) => session.set_route(&name, &old, row).await,
         Planned::RemoveRoute(name, row) => session.remove_route(&name, &row).await,
-        Planned::RemoveAccount(row) => session.remove_account(&row).await,
+        Planned::RemoveAccount(row, ..) => session.remove_account(&row).await,
         Planned::RemoveTier(row) => session.remove_tier(&row).await,
     }
 }

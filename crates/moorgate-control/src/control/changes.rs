@@ -34,6 +34,19 @@ impl Session {
 
     /// Removes an account with all that is its own.
     pub(crate) async fn remove_account(&mut self, row: &AccountRow) -> Result<()> {
+        let (credentials, tokens): (Vec<_>, Vec<_>) = {
+            let book = self.inner.book();
+            let tokens = book.tokens().filter(|token| token.account == Some(row.id)).cloned();
+            (book.credentials_of(row.id).cloned().collect(), tokens.collect())
+        };
+        // Each is named: what ends with it is found by its own name too.
+        for credential in &credentials {
+            self.entries.push(of_credential(&row.name, credential, "revoke").before(shown::credential(credential)));
+        }
+        for token in &tokens {
+            let entry = entry(What::Token, &token.id, "revoke", &token.id).of(&row.name);
+            self.entries.push(entry.before(shown::token(token)));
+        }
         self.tx()?.delete_account(row.id).await?;
         let entry = entry(What::Account, row.id.0, "remove", &row.name).of(&row.name);
         self.note(entry.before(shown::account(row)), Edit::RemoveAccount(row.id));

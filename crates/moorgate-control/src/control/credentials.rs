@@ -222,6 +222,7 @@ fn view(row: &CredentialRow, used: Result<Option<Use>, ()>, now: Timestamp) -> C
         policy: compile::credential_policy(row).ok().flatten(),
         last_used: used.ok().flatten().map(|(at, _)| at),
         last_client: used.ok().flatten().and_then(|(_, client)| client),
+        problem: compile::credential_problem(row),
         standing: match used {
             _ if row.expires.is_some_and(|expires| expires <= now) => CredentialStanding::Expired,
             Err(()) => CredentialStanding::Unknown,

@@ -39,6 +39,12 @@ struct Own {
     wants: Vec<(AccountId, Demand)>,
 }
 
+/// How many gateways spend at the same time.
+pub(super) struct Sharers {
+    pub(super) of_requests: u64,
+    pub(super) of_bytes: u64,
+}
+
 /// Counters of a quota.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
@@ -66,7 +72,7 @@ impl Own {
         self.wants.clear();
         for account in accounts {
             let mut demand = Demand { open: account.load.taken() as u64, ..Demand::default() };
-            if let Some(quota) = account.quota.as_deref().filter(|quota| is_shared_out(quota)) {
+            if let Some(quota) = account.quota.as_deref() {
                 let now = Counted { asked: quota.asked(), bytes: quota.spent().bytes };
                 let before = self.counted.get(&account.id).unwrap_or(&now);
                 let in_a_second = |count: u64| rate(count, since.unwrap_or_default());
@@ -89,12 +95,6 @@ impl Own {
 fn rate(count: u64, time: Duration) -> u64 {
     let rate = (u128::from(count) * NANOS).checked_div(time.as_nanos()).unwrap_or_default();
     u64::try_from(rate).unwrap_or(u64::MAX)
-}
-
-/// Whether gateways share out what it allows.
-fn is_shared_out(quota: &Quota) -> bool {
-    let quotas = quota.quotas();
-    quotas.requests_per_second.is_some() || quotas.bytes_per_second.is_some()
 }
 
 impl Control {
@@ -135,6 +135,14 @@ impl Inner {
         demands.own.look(snapshot.accounts().map(|account| &**account), now);
         // Numbers: nothing in them can fail to be JSON.
         serde_json::to_string(&demands.own.wants).unwrap_or_default()
+    }
+
+    /// How many gateways spend of an account's quotas now, this one included.
+    pub(super) fn sharers(&self, account: AccountId) -> Sharers {
+        let demands = super::lock(&self.demands);
+        let others = demands.of_others(account, Instant::now());
+        let count = |spends: fn(&Demand) -> bool| 1 + others.iter().filter(|other| spends(other)).count() as u64;
+        Sharers { of_requests: count(|other| other.requests > 0), of_bytes: count(|other| other.bytes > 0) }
     }
 
     /// Leaves to other gateways what they have and want.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moorgate_contract::{exposure::Exposure, flow::Flow, listener::Listener, time::Timestamp};
+use moorgate_contract::{exposure::Exposure, flow::Flow, listener::Listener, policy::Policy, time::Timestamp};
 
 use super::{AuditFilter, Control, now};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         TlsPolicy,
     },
     flows::FlowFilter,
-    limits::{MAX_AUDIT_READ, MAX_FLOWS_READ},
+    limits::{MAX_AUDIT_READ, MAX_FLOWS_COUNTED, MAX_FLOWS_READ},
     route_views::RouteView,
 };
 
@@ -27,8 +27,7 @@ impl Control {
         let policy = self.policy(account).await?;
         let credentials = self.list_credentials(account).await?;
         let routes = self.list_routes(Some(account)).await;
-        let flows = self.flows(FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ }).await?;
-        let flows: Vec<Flow> = flows.into_iter().map(|recorded| recorded.flow).collect();
+        let flows = self.latest_flows(account).await?;
         let filter = AuditFilter { account: Some(account.to_owned()), before: None, limit: MAX_AUDIT_READ };
         let changes = self.audit(filter).await?;
         let verdict = self.verify_audit().await?;
@@ -40,7 +39,7 @@ impl Control {
             release: self.inner.gateway.release.clone(),
             tls: TlsPolicy::in_force(),
             egress: view.egress,
-            policy: policy.rules().iter().map(ToString::to_string).collect(),
+            policy: rules(Some(&policy)),
             credentials: credentials
                 .into_iter()
                 .map(|credential| EvidenceCredential {
@@ -48,6 +47,7 @@ impl Control {
                     created: credential.created,
                     expires: credential.expires,
                     clients: credential.clients,
+                    policy: rules(credential.policy.as_ref()),
                     last_used: credential.last_used,
                 })
                 .collect(),
@@ -62,6 +62,28 @@ impl Control {
             },
         })
     }
+}
+
+impl Control {
+    /// So many of an account's latest flows that a client which tries again and again does not fill them.
+    async fn latest_flows(&self, account: &str) -> Result<Vec<Flow>> {
+        let (mut flows, mut before) = (Vec::new(), None);
+        while flows.len() < MAX_FLOWS_COUNTED {
+            let filter = FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ };
+            let page = self.flows_before(filter, before).await?;
+            let is_last = page.len() < MAX_FLOWS_READ;
+            before = page.first().map(|recorded| recorded.flow.id);
+            flows.extend(page.into_iter().map(|recorded| recorded.flow));
+            if is_last {
+                break;
+            }
+        }
+        Ok(flows)
+    }
+}
+
+fn rules(policy: Option<&Policy>) -> Vec<String> {
+    policy.into_iter().flat_map(|policy| policy.rules()).map(ToString::to_string).collect()
 }
 
 fn route(view: &RouteView) -> EvidenceRoute {

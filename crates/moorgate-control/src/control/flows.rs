@@ -111,6 +111,11 @@ impl Control {
         Ok(self.flow_of_others(id).await.unwrap_or_default())
     }
 
+    /// Whether the flows of every gateway can be asked for now.
+    pub fn knows_all_flows(&self) -> bool {
+        !self.inner.is_shared() || self.inner.trouble().is_none()
+    }
+
     /// One flow, if it is still kept.
     ///
     /// # Errors

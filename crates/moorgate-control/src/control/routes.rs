@@ -182,9 +182,16 @@ impl Inner {
         self.book().route(&stored_domain(domain)).cloned().ok_or_else(|| missing(What::Route, domain))
     }
 
-    /// `old` with `change`, checked, as it is stored.
-    pub(crate) fn changed(&self, old: RouteSettings, change: RouteChange, mode: Mode) -> Result<String, Invalid> {
-        let settings = route_change::apply(old, change, mode, self.compiler.pepper())?;
+    /// `old`, as it is stored, with `change`, checked and as it is to be stored.
+    pub(crate) fn changed(&self, mut old: RouteSettings, change: RouteChange, mode: Mode) -> Result<String, Invalid> {
+        let key = self.store_key.key();
+        let stored = old.actions.request_headers.set.clone();
+        if compile::open_values(key, &mut old).is_err() {
+            // What can't be opened is set anew or not at all.
+            old.actions.request_headers.set.clear();
+        }
+        let before = old.actions.request_headers.set.clone();
+        let mut settings = route_change::apply(old, change, mode, self.compiler.pepper())?;
         let pools = settings.paths.iter().map(|path| &path.origins).chain([&settings.origins]);
         pools.flatten().try_for_each(|origin| self.refuse_gateways_own(origin))?;
         // Texts, numbers and lists: nothing in them can fail to be JSON. What could not be read again would take out
@@ -193,7 +200,11 @@ impl Inner {
         if text.len() > MAX_SETTINGS_BYTES {
             return Err(Invalid::SettingsTooLong { bytes: text.len() });
         }
-        Ok(text)
+        if settings.actions.request_headers.set.is_empty() {
+            return Ok(text);
+        }
+        compile::seal_values(key, &mut settings, &before, &stored).map_err(|_| Invalid::Unsealable)?;
+        Ok(serde_json::to_string(&settings).unwrap_or_default())
     }
 
     fn refuse_gateways_own(&self, origin: &OriginSpec) -> Result<(), Invalid> {

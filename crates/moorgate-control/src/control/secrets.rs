@@ -1,18 +1,22 @@
 //! Secrets at rest: the store's key under another master key, and backups.
 
+use moorgate_contract::route::Mode;
 use moorgate_keys::KeyId;
 
 use super::{Control, Session, changes};
 use crate::{
     backup::{self, SealedBackup},
+    book::RouteRow,
+    compile,
     error::{ControlError, Result},
     limits::RESTORE_TIME,
+    route_views::RouteChange,
     store::Store,
 };
 
 impl Control {
     /// Seals the store's key under the master key in use, whichever it was sealed under. Answers with that master key's
-    /// id. Other gateways go on with what they have; each must know this master key before it starts again.
+    /// id. What a version before left unsealed is sealed too. Other gateways go on with what they have; each must know this master key before it starts again.
     ///
     /// # Errors
     /// [`ControlError::Seal`], [`ControlError::StoreDown`].
@@ -23,6 +27,14 @@ impl Control {
             let key = inner.store_key.seal(master).map_err(ControlError::Seal)?;
             session.tx()?.set_key(master.key_id(), &key).await?;
             session.entries.push(changes::sealed_key(master.key_id()));
+            let unsealed: Vec<RouteRow> =
+                inner.book().routes().filter(|row| compile::has_open_values(row)).cloned().collect();
+            for row in unsealed {
+                let mode = compile::mode(&row.mode).unwrap_or(Mode::Terminate);
+                let old = compile::settings(&row).unwrap_or_default();
+                let settings = inner.changed(old, RouteChange::default(), mode)?;
+                session.set_route(&inner.account_name(row.account), &row, RouteRow { settings, ..row.clone() }).await?;
+            }
             session.commit().await?;
             inner.rewrite(|book| book.set_key(key));
             inner.signals.seal.notify_one();

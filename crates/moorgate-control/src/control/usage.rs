@@ -210,10 +210,16 @@ impl Inner {
             };
             let used = Spent { requests: own.requests + other.requests, bytes: own.bytes + other.bytes };
             self.warn_of_quota(&account.name, account.id, quotas, used, month);
+            let sharers = self.sharers(account.id);
+            let part = |left: Option<i64>, limit: Option<u64>, sharers| Some(quotas.part(left?, limit?, sharers));
             quota.grant(Grant {
                 at: spent,
-                requests: left(quotas.requests_per_month, used.requests),
-                bytes: left(quotas.bytes_per_month, used.bytes),
+                requests: part(
+                    left(quotas.requests_per_month, used.requests),
+                    quotas.requests_per_month,
+                    sharers.of_requests,
+                ),
+                bytes: part(left(quotas.bytes_per_month, used.bytes), quotas.bytes_per_month, sharers.of_bytes),
                 until,
             });
             self.leave_to_others(account.id, quota);

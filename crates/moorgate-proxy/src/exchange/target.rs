@@ -19,6 +19,7 @@ use moorgate_contract::{
 };
 use moorgate_net::{
     connect::Connected,
+    registry::Dialled,
     socket::{MeterSlot, Socket},
 };
 use moorgate_wire::{
@@ -155,6 +156,7 @@ impl Kept {
         mut self,
         visit: &Visit,
         plan: &moorgate_contract::decide::Plan,
+        entered: &Entered,
         flow: &mut OpenFlow,
     ) -> Option<Self> {
         let made = &self.made;
@@ -175,6 +177,8 @@ impl Kept {
         }
         flow.record.address = Some(self.made.address);
         flow.record.egress = Some(self.made.egress);
+        // What moves by it is counted while it is under way, too.
+        entered.open.dialled(Dialled { address: self.made.address.ip(), egress: self.made.egress });
         Some(self)
     }
 
@@ -237,7 +241,7 @@ impl Toward<'_> {
         match self {
             Self::Destination(decided) => {
                 if let Some(kept) = kept
-                    && let Some(kept) = kept.take_up(visit, &decided.plan, flow).await
+                    && let Some(kept) = kept.take_up(visit, &decided.plan, entered, flow).await
                 {
                     return Ok(kept);
                 }

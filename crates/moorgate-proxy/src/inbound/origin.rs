@@ -227,7 +227,7 @@ impl ForExchange<'_> {
                 && !self.websocket
                 && routed.route.settings.proxy_protocol.is_none()
                 && let Some(kept) = self.served.waiting.take(&origin.url, self.grpc)
-                && let Some(kept) = kept.take_up(visit, &plan, flow).await
+                && let Some(kept) = kept.take_up(visit, &plan, entered, flow).await
             {
                 return Ok(kept);
             }

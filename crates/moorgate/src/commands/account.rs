@@ -119,6 +119,9 @@ fn show(account: &view::Account, credentials: &[view::Credential]) -> String {
 
 /// Whether a credential is in use, in words.
 fn standing(credential: &view::Credential) -> String {
+    if let Some(problem) = &credential.problem {
+        return format!("NOT SERVED: {problem}");
+    }
     let from = credential.last_client.map(|client| format!(" from {client}")).unwrap_or_default();
     match (credential.standing, credential.last_used) {
         (CredentialStanding::InUse, Some(at)) => format!("last used {}{from}", when(at)),
@@ -148,6 +151,7 @@ mod tests {
             last_used: used.map(|used| used.parse().unwrap()),
             last_client: used.map(|_| "192.0.2.1".parse().unwrap()),
             standing,
+            problem: None,
         }
     }
 

@@ -194,13 +194,16 @@ fn list(account: &str, credentials: &[view::Credential]) -> String {
         let from = credential.last_client.map_or_else(|| "–".into(), |client| client.to_string());
         let bounds = bounds_of(credential);
         let bounds = if bounds.is_empty() { "–".into() } else { bounds.join("; ") };
-        table.row([credential.username.clone(), standing(credential.standing).into(), used, from, bounds]);
+        table.row([credential.username.clone(), standing(credential).into(), used, from, bounds]);
     }
     table.to_string()
 }
 
-fn standing(standing: CredentialStanding) -> &'static str {
-    match standing {
+fn standing(credential: &view::Credential) -> &'static str {
+    if credential.problem.is_some() {
+        return "NOT SERVED";
+    }
+    match credential.standing {
         CredentialStanding::InUse => "in use",
         CredentialStanding::NeverUsed => "never used",
         CredentialStanding::Stopped => "stopped",
@@ -221,11 +224,14 @@ fn show(account: &str, credential: &view::Credential) -> String {
         "credential  {}\naccount     {}\nstanding    {}\nlast used   {used}\ncreated     {}\nexpires     {}\nfrom        {}\n",
         credential.username,
         shown(account),
-        standing(credential.standing),
+        standing(credential),
         when(credential.created),
         credential.expires.map_or_else(|| "never".into(), end),
         if nets.is_empty() { "anywhere".into() } else { nets.join(", ") },
     );
+    if let Some(problem) = &credential.problem {
+        let _ = writeln!(text, "not served  {}", shown(problem));
+    }
     let passwords = match credential.overlap_until {
         Some(until) => format!("{}, the old one until {}", credential.passwords, when(until)),
         None => credential.passwords.to_string(),

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::CommandError;
 use crate::{
     cli::deployment::Apply,
-    output::{self, answer},
+    output::{self, answer, counted},
 };
 
 /// Changes that are shown one by one; of more, how many they are.
@@ -86,6 +86,14 @@ fn line(change: &AppliedChange) -> String {
             let mut said = format!("~ {kind} {name}\n");
             differences("", before, after, &mut said);
             said
+        }
+        ("remove", Some(before), _) => {
+            let with = |what: &str| before.get(what).and_then(Value::as_u64).filter(|count| *count > 0);
+            let credentials = with("credentials").map(|count| counted(count, "credential", "credentials"));
+            let tokens = with("tokens").map(|count| counted(count, "token", "tokens"));
+            let with: Vec<String> = credentials.into_iter().chain(tokens).collect();
+            let with = if with.is_empty() { String::new() } else { format!(" with its {}", with.join(" and ")) };
+            format!("- {kind} {name}{with}\n")
         }
         ("remove", ..) => format!("- {kind} {name}\n"),
         _ => format!("+ {kind} {name}\n"),

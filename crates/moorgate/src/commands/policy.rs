@@ -77,18 +77,24 @@ fn changed(account: &str, edit: &PolicyEdit, cut: bool) -> String {
 /// What the last week would have been.
 fn replayed(edit: &PolicyEdit) -> String {
     let Some(since) = edit.since.filter(|_| !edit.applied) else { return String::new() };
-    let mut text = format!("tried on {} flows since {}", edit.replayed, when(since));
-    if edit.refuses.is_empty() && edit.allows.is_empty() {
-        text.push_str(": none would have been decided otherwise\n");
-        return text;
+    let flows = |count: usize| if count == 1 { "1 flow".to_owned() } else { format!("{count} flows") };
+    let of = if edit.is_partial { " of this gateway alone (the store can't be asked now)" } else { "" };
+    let mut text = format!("tried on {}{of} since {}", flows(edit.replayed), when(since));
+    let none = edit.refuses.is_empty() && edit.allows.is_empty();
+    text.push_str(if none { ": none would have been decided otherwise\n" } else { "\n" });
+    if edit.unjudged > 0 {
+        // Writing into a String can't fail.
+        let _ = writeln!(
+            text,
+            "  not judged: {}, refused then before there was an address that rules could be asked about",
+            flows(edit.unjudged)
+        );
     }
-    text.push('\n');
     for (targets, said) in [(&edit.refuses, "would have been refused"), (&edit.allows, "would have been allowed")] {
         for target in targets {
-            let flows = if target.flows == 1 { "flow" } else { "flows" };
             let (to, why) = (shown(&target.target), shown(&target.said));
             // Writing into a String can't fail.
-            let _ = writeln!(text, "  {said}: {to}  {} {flows} ({why})", target.flows);
+            let _ = writeln!(text, "  {said}: {to}  {} ({why})", flows(target.flows));
         }
     }
     text
@@ -113,6 +119,8 @@ mod tests {
             before: policy(&[(Effect::Deny, "a.example"), (Effect::Deny, "b.example")]),
             after: policy(&[(Effect::Deny, "a.example"), (Effect::Allow, "*.c.example:443")]),
             replayed: 0,
+            unjudged: 0,
+            is_partial: false,
             since: None,
             refuses: Vec::new(),
             allows: Vec::new(),

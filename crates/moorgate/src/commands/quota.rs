@@ -38,7 +38,7 @@ pub(super) fn month(tier: &str, quota: &Quota) -> String {
     let ends = when(spent.until);
     let months = [
         ("requests", spent.requests, count(spent.requests), quotas.requests_per_month, count as fn(u64) -> String),
-        ("bytes", spent.bytes, bytes(spent.bytes), quotas.bytes_per_month, size),
+        ("bytes", spent.bytes, bytes_beside(spent.bytes, quotas.bytes_per_month), quotas.bytes_per_month, size),
     ];
     for (what, used, shown, limit, say) in months {
         let Some(limit) = limit else {
@@ -53,6 +53,20 @@ pub(super) fn month(tier: &str, quota: &Quota) -> String {
     }
     let _ = writeln!(text, "month ends   {ends}");
     text
+}
+
+/// A count of bytes beside a limit, in units of the same kind.
+fn bytes_beside(used: u64, limit: Option<u64>) -> String {
+    match limit {
+        Some(limit) if limit > 0 && limit.is_multiple_of(1_000) => decimal(used),
+        _ => bytes(used),
+    }
+}
+
+fn decimal(used: u64) -> String {
+    let units = [(1_000_000_000_000_u64, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    let unit = units.into_iter().find(|(unit, _)| used >= 10_000 && used >= *unit);
+    unit.map_or_else(|| bytes(used), |(unit, name)| format!("{:.1} {name}", used as f64 / unit as f64))
 }
 
 fn percent(used: u64, limit: u64) -> u64 {
@@ -94,6 +108,15 @@ mod tests {
         }
         assert!(said(1_100, 10).contains("SPENT"));
         assert!(said(1, 0).contains("1 of 1,000 this month (0 %)\nbytes        20.0 KiB this month, of any number\n"));
+    }
+
+    #[test]
+    fn bytes_stand_in_the_units_of_their_limit() {
+        assert_eq!(bytes_beside(12_900_000, Some(12_000_000)), "12.9 MB");
+        assert_eq!(bytes_beside(1_230_000_000, Some(5_000)), "1.2 GB");
+        assert_eq!(bytes_beside(900, Some(12_000_000)), "900 B");
+        assert_eq!(bytes_beside(12_900_000, Some(12 << 20)), "12.3 MiB");
+        assert_eq!(bytes_beside(12_900_000, None), "12.3 MiB");
     }
 
     #[test]

@@ -13,7 +13,10 @@ use moorgate_control::Restoration;
 use super::CommandError;
 use crate::{
     cli::deployment::{Backup, Restore, Secrets},
-    config, output, up,
+    config,
+    output::{self, counted},
+    shell::data_dir_flag,
+    up,
 };
 
 pub(super) async fn run(client: &Client, command: Secrets) -> Result<(), CommandError> {
@@ -59,6 +62,12 @@ pub(super) async fn backup(client: &Client, args: Backup) -> Result<(), CommandE
 /// Puts a backup into the store of a gateway that is stopped.
 pub(super) fn restore(args: Restore, data_dir: Option<PathBuf>) -> Result<(), CommandError> {
     let env = |name: &str| std::env::var(name).ok();
+    let by_itself = config::gateway_dir(&env);
+    let with = match (&args.config, &data_dir) {
+        (Some(file), _) => format!(" --config {}", file.display()),
+        (None, Some(dir)) => data_dir_flag(dir, by_itself.as_deref()),
+        (None, None) => String::new(),
+    };
     let config = config::load(args.config.as_deref(), data_dir, &env).map_err(up::UpError::from)?;
     let (master_keys, _) = up::load_master_keys(&config, false)?;
     let restoration = Restoration {
@@ -72,10 +81,10 @@ pub(super) fn restore(args: Restore, data_dir: Option<PathBuf>) -> Result<(), Co
     let restored = runtime.map_err(CommandError::Runtime)?.block_on(moorgate_control::restore(restoration));
     let restored = restored.map_err(up::UpError::from)?;
     output::print(&format!(
-        "{} holds {} accounts and {} routes of {}; start the gateway with: moorgate up\n",
+        "{} holds {} and {} of {}; start the gateway with: moorgate up{with}\n",
         restored.location,
-        restored.accounts,
-        restored.routes,
+        counted(restored.accounts, "account", "accounts"),
+        counted(restored.routes, "route", "routes"),
         args.file.display()
     ))
 }

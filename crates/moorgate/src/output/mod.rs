@@ -106,6 +106,12 @@ pub(crate) fn day(time: Time) -> Date {
     local(time).date()
 }
 
+/// So many of something, by its names for one and for several.
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, several: &str) -> String {
+    let name = if count == N::from(1) { one } else { several };
+    format!("{count} {name}")
+}
+
 /// When something ends, or that it has.
 pub(crate) fn end(time: Time) -> String {
     let left = local(time).timestamp().duration_since(Timestamp::now());

@@ -9,16 +9,17 @@ use std::{
 use axum::extract::State;
 use moorgate_contract::{
     account::Account,
-    decide::{Ask, Transport, decide},
+    admit::admit,
+    decide::{Ask, Destination, Plan, Transport, decide},
     egress::Presence,
     failure::Code,
     flow::Flow,
-    guard::Guard,
     outcome::Outcome,
     policy::Policy,
+    snapshot::Snapshot,
     time::Timestamp,
 };
-use moorgate_control::{FlowFilter, MAX_FLOWS_READ};
+use moorgate_control::{ControlError, FlowFilter, MAX_FLOWS_READ};
 use moorgate_wire::host::Asked;
 use serde::Deserialize;
 
@@ -65,7 +66,11 @@ pub(super) async fn set_policy(
     Query(edit): Query<Edit>,
     Json(after): Json<PolicyRules>,
 ) -> Answer<PolicyEdit> {
-    let before = PolicyRules::from(&api.control.policy(&account).await?);
+    let before = match api.control.policy(&account).await {
+        // What can't be read is replaced.
+        Err(ControlError::NotServed { .. }) => PolicyRules::from(&Policy::default()),
+        policy => PolicyRules::from(&policy?),
+    };
     let policy = Policy::from(after.clone());
     // An edit waits for nothing that it does not need: what was carried is looked at when there is time to think.
     let replay = if edit.dry_run.0 {
@@ -79,6 +84,8 @@ pub(super) async fn set_policy(
         before,
         after,
         replayed: replay.flows,
+        unjudged: replay.unjudged,
+        is_partial: replay.is_partial,
         since: replay.since.map(Time),
         refuses: targets(replay.refused),
         allows: targets(replay.allowed),
@@ -90,8 +97,13 @@ pub(super) async fn set_policy(
 struct Replay {
     flows: usize,
     since: Option<Timestamp>,
-    refused: HashMap<Arc<str>, (usize, Box<str>)>,
-    allowed: HashMap<Arc<str>, (usize, Box<str>)>,
+    /// By target and what is said of it.
+    refused: HashMap<(Arc<str>, Box<str>), usize>,
+    allowed: HashMap<(Arc<str>, Box<str>), usize>,
+    /// Refused then, and depending on addresses that nobody knows.
+    unjudged: usize,
+    /// Whether the flows of other gateways could not be asked for.
+    is_partial: bool,
 }
 
 impl Replay {
@@ -100,6 +112,7 @@ impl Replay {
         let Some(served) = snapshot.account(account) else { return replay };
         let judged = Arc::new(Account { policy: policy.clone(), ..Account::clone(served) });
         let oldest = Timestamp::from(SystemTime::now() - WEEK);
+        replay.is_partial = !api.control.knows_all_flows();
         let mut before = None;
         loop {
             let filter = FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ };
@@ -107,7 +120,7 @@ impl Replay {
             let page = api.control.flows_before(filter, before).await.unwrap_or_default();
             let page: Vec<Flow> = page.into_iter().map(|recorded| recorded.flow).collect();
             page.iter().filter(|flow| flow.started >= oldest).for_each(|flow| {
-                replay.judge(&snapshot.site.guard, &judged, flow);
+                replay.judge(&snapshot, &judged, flow);
             });
             match page.first() {
                 Some(first) if page.len() == MAX_FLOWS_READ && first.started >= oldest => before = Some(first.id),
@@ -116,46 +129,74 @@ impl Replay {
         }
     }
 
-    fn judge(&mut self, guard: &Guard, judged: &Arc<Account>, flow: &Flow) {
+    fn judge(&mut self, snapshot: &Snapshot, judged: &Arc<Account>, flow: &Flow) {
         self.flows += 1;
         self.since = Some(self.since.map_or(flow.started, |since| since.min(flow.started)));
         let Some(target) = &flow.target else { return };
         let was_denied = flow.outcome == Outcome::Failed(Code::PolicyDenied);
-        match refusal(guard, judged, flow) {
-            Some(said) if !flow.outcome.is_refusal() => {
-                self.refused.entry(target.clone()).or_insert((0, said)).0 += 1;
+        match verdict(snapshot, judged, flow) {
+            Verdict::Refused(said) if !flow.outcome.is_refusal() => {
+                *self.refused.entry((target.clone(), said)).or_default() += 1;
             }
-            None if was_denied => {
+            Verdict::Passed if was_denied => {
                 let said = flow.said.clone().unwrap_or_default();
-                self.allowed.entry(target.clone()).or_insert((0, said)).0 += 1;
+                *self.allowed.entry((target.clone(), said)).or_default() += 1;
             }
+            Verdict::Open if was_denied => self.unjudged += 1,
             _ => {}
         }
     }
 }
 
 /// The most frequent first.
-fn targets(judged: HashMap<Arc<str>, (usize, Box<str>)>) -> Vec<RefusedTarget> {
-    let targets = judged.into_iter().map(|(target, (flows, said))| RefusedTarget {
+fn targets(judged: HashMap<(Arc<str>, Box<str>), usize>) -> Vec<RefusedTarget> {
+    let targets = judged.into_iter().map(|((target, said), flows)| RefusedTarget {
         target: target.as_ref().into(),
         flows,
         said: said.into(),
     });
     let mut targets: Vec<RefusedTarget> = targets.collect();
-    targets.sort_by(|a, b| b.flows.cmp(&a.flows).then_with(|| a.target.cmp(&b.target)));
+    targets.sort_by(|a, b| b.flows.cmp(&a.flows).then_with(|| (&a.target, &a.said).cmp(&(&b.target, &b.said))));
     targets.truncate(NAMED_TARGETS);
     targets
 }
 
-/// What `account`'s policy would say of a flow that went to an address already.
-fn refusal(guard: &Guard, account: &Arc<Account>, flow: &Flow) -> Option<Box<str>> {
-    let asked = Asked::from_authority(flow.target.as_deref()?, None).ok()?;
-    let ask = Ask { account, credential: None, asked: &asked, transport: Transport::Stream };
-    let decided = decide(&ask, &mut ()).and_then(|plan| match flow.address {
-        Some(address) => {
-            moorgate_contract::admit::admit(guard, &Presence::default(), &plan, &[address.ip()], &mut ()).map(|_| ())
-        }
-        None => Ok(()),
+/// What a policy would say of a flow.
+enum Verdict {
+    Refused(Box<str>),
+    Passed,
+    /// By its name it passes, and which address it has nobody knows.
+    Open,
+}
+
+/// What `account`'s policy would say of a flow, and its credential's own beside it.
+fn verdict(snapshot: &Snapshot, account: &Arc<Account>, flow: &Flow) -> Verdict {
+    let Some(asked) = flow.target.as_deref().and_then(|target| Asked::from_authority(target, None).ok()) else {
+        return Verdict::Passed;
+    };
+    let credential = flow.username.as_deref().and_then(|username| snapshot.credential(username));
+    let credential = credential.filter(|credential| credential.account == account.id);
+    let ask = Ask { account, credential, asked: &asked, transport: Transport::Stream };
+    let judged = decide(&ask, &mut ()).and_then(|plan| {
+        let address = match (&plan.destination, flow.address) {
+            (Destination::Address(address), _) => *address,
+            (Destination::Name(_), Some(dialled)) => dialled.ip(),
+            (Destination::Name(_), None) => return Ok(if has_a_say(&plan) { Verdict::Open } else { Verdict::Passed }),
+            (Destination::Echo, _) => return Ok(Verdict::Passed),
+        };
+        admit(&snapshot.site.guard, &Presence::default(), &plan, &[address], &mut ()).map(|_| Verdict::Passed)
     });
-    decided.err().filter(|failure| failure.code == Code::PolicyDenied).map(|failure| failure.said)
+    match judged {
+        Err(failure) if failure.code == Code::PolicyDenied => Verdict::Refused(failure.said),
+        // What else refuses it would refuse it as before.
+        Err(_) => Verdict::Passed,
+        Ok(verdict) => verdict,
+    }
+}
+
+/// Whether a rule about addresses could still refuse it.
+fn has_a_say(plan: &Plan) -> bool {
+    let own = plan.narrower.as_ref().and_then(|narrower| narrower.credential.policy.as_deref());
+    let policies = [Some(&plan.account.policy), own];
+    policies.into_iter().flatten().any(|policy| policy.rules().iter().any(|rule| rule.matcher.is_of_addresses()))
 }

@@ -117,9 +117,12 @@ async fn only_what_is_asked_for_is_removed() {
     // Nothing goes that something in the text needs.
     let needs = "[accounts.default]\n\n[accounts.acme]\ntier = \"small\"\n";
     let needed = control.apply(needs, true, true).await.unwrap_err().to_string();
-    assert!(needed.starts_with("line 3: account acme: tier small is not in the text"), "{needed}");
+    assert!(needed.starts_with("line 4: account acme: tier small is not in the text"), "{needed}");
     assert!(needed.ends_with("write [tiers.small] too"), "{needed}");
+    control.add_credential("acme", Default::default()).await.unwrap();
     let pruned = control.apply(less, false, true).await.unwrap();
+    let gone = pruned.changes.iter().find(|change| change.kind == "account").unwrap();
+    assert_eq!(gone.before.as_ref().unwrap()["credentials"], 1, "what goes with it is said");
     assert_eq!(
         done(&pruned),
         [("remove", "route", "app.example.com"), ("remove", "account", "acme"), ("remove", "tier", "small")]
@@ -149,12 +152,17 @@ async fn what_is_wrong_is_said_with_its_line_and_nothing_is_applied() {
         ("[tiers.a]\nrequests = 1", "line 2: unknown field `requests`"),
         ("[tiers.\"A B\"]", "line 1: \"A B\" is no name for a tier"),
         ("a = 1", "line 1: there is no section \"a\""),
-        ("[accounts.acme]\ntier = \"none\"", "line 1: account acme: there is no tier \"none\""),
+        ("[accounts.acme]\ntier = \"none\"", "line 2: account acme: there is no tier \"none\""),
         ("[accounts.acme]\npolicy = [\n  \"deny a\",\n  \"permit b\"]", "line 2: \"permit b\" is no rule"),
         ("[accounts.acme]\negress = [\"203.0.113.99\"]", "line 1: account acme: no egress addresses"),
         ("[accounts.acme\n", "line 1: "),
         (&route("origins = [{ url = \"ftp://a\" }]"), "line 6: \"ftp://a\" is no forwarding URL"),
         (&route("orgins = []"), "line 6: unknown field `orgins`"),
+        ("[routes.\"b.example.com\"]\norigins = []\nmode = \"sideways\"", "line 3: unknown variant `sideways`"),
+        (
+            "[routes.\"b.example.com\"]\nmode = \"terminate\"\naccount = \"nobody\"\norigins = []",
+            "line 3: route b.example.com: there is no account \"nobody\"",
+        ),
         (&route(""), "line 3: route a.example.org: *.example.org is another account's"),
         ("[routes.\"b.example.com\"]\norigins = []", "line 1: a route needs its mode"),
         ("[routes.\"b.example.com\"]\nmode = \"terminate\"\n", "line 1: route b.example.com: name its account"),

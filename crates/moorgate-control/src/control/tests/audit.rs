@@ -73,7 +73,16 @@ async fn every_change_says_who_what_and_from_where_and_no_secret() {
     let page = control.audit(AuditFilter { account: None, before: Some(of_acme[2].seq), limit: 2 }).await.unwrap();
     assert_eq!(page.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [of_acme[2].seq - 1, of_acme[2].seq - 2]);
     // Its name given to another, what it did is not theirs to see.
+    let last = operator.add_credential("acme", Default::default()).await.unwrap();
     operator.remove_account("acme").await.unwrap();
+    // What ended with it is named, too.
+    let log = entries(&control, None).await;
+    let ended: Vec<_> = log[..3].iter().map(|entry| (&entry.kind[..], &entry.action[..], &entry.name[..])).collect();
+    let token = &token_of_acme.id[..];
+    assert_eq!(
+        ended,
+        [("account", "remove", "acme"), ("token", "revoke", token), ("credential", "revoke", &last.username[..])]
+    );
     operator.add_account("acme").await.unwrap();
     assert_eq!(entries(&control, Some("acme")).await.len(), 1);
 }

@@ -1,11 +1,15 @@
 //! Rows that nothing of ours would write: each takes out one thing, says so, and is mended or removed as it says.
 
-use moorgate_contract::route::{Domain, Mode};
+use moorgate_contract::{
+    policy::Policy,
+    route::{Domain, Mode},
+};
+use moorgate_wire::host::Asked;
 use serde_json::json;
 
 use super::trouble::sql;
 use crate::{
-    RouteState,
+    By, RouteState,
     testing::{House, Made, change},
 };
 
@@ -71,6 +75,46 @@ async fn a_poisoned_row_takes_out_one_route_loudly_and_nothing_else() {
         control.remove_route("bad.example.com").await.unwrap();
         control.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_poisoned_account_is_mended_by_what_its_problem_names() {
+    let house = house().await;
+    sql(&house, "UPDATE account SET policy = 'allow' WHERE name = 'acme'").await;
+    let (control, _) = house.open().await.unwrap();
+    assert_eq!(served(&house), ["good.example.com"]);
+    control.set_policy("acme", Policy::default(), false).await.unwrap();
+    assert_eq!(served(&house), ["bad.example.com", "good.example.com"]);
+}
+
+#[tokio::test]
+async fn a_poisoned_credential_says_so_wherever_it_is_shown() {
+    let house = House::new();
+    let (control, start) = house.open().await.unwrap();
+    let username = start.created_account.unwrap().1.username;
+    control.close().await;
+    sql(&house, &format!("UPDATE credential SET policy = '[garbage' WHERE username = '{username}'")).await;
+    let (control, start) = house.open().await.unwrap();
+    assert_eq!(start.degraded, None);
+    let problem = control.list_credentials("default").await.unwrap()[0].problem.clone().unwrap();
+    assert!(
+        problem.contains("its policy can't be read") && problem.ends_with("revoke it and add another"),
+        "{problem}"
+    );
+    let by = By { credential: Some(&username), client: None };
+    let explained = control.explain("default", by, &Asked::new("a.example", 443), false).await.unwrap_err();
+    assert!(explained.to_string().contains("is not served: its policy can't be read"), "{explained}");
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_not_exported_and_stops_no_apply() {
+    let house = house().await;
+    sql(&house, "UPDATE route SET mode = 'sideways' WHERE domain = 'bad.example.com'").await;
+    let (control, _) = house.open().await.unwrap();
+    let text = control.export().await;
+    assert!(!text.contains("sideways") && text.contains("can't be read and is left out"), "{text}");
+    let again = control.apply(&text, true, false).await.unwrap();
+    assert_eq!((again.changes.len(), again.unnamed), (0, 1));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use moorgate_contract::route::Mode;
 use moorgate_keys::{Facts, LocalCa};
 use serde_json::json;
 
+use super::trouble::sql;
 use crate::{
     AuditFilter, Control, ControlError, GroupBy, Restoration, UsageFilter,
     control::now,
@@ -60,6 +61,51 @@ async fn another_master_key_takes_over_without_anything_being_made_anew() {
         (&log[0].action[..], log[0].after.as_ref().unwrap()["master_key"].as_str()),
         ("seal key", Some(&id.to_string()[..]))
     );
+}
+
+#[tokio::test]
+async fn values_of_header_fields_are_sealed_in_the_store_and_open_in_what_is_served() {
+    const SECRET: &str = "Bearer sk_live_777";
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let edit = json!({
+        "origins": [{ "url": "http://192.0.2.7:1" }],
+        "request_headers": { "set": [{ "name": "authorization", "value": SECRET }] }
+    });
+    control.add_route(None, "a.example.com", Mode::Terminate, change(edit)).await.unwrap();
+    let served = || {
+        let route = house.plane.served().route_of(&"a.example.com".parse().unwrap()).cloned().unwrap();
+        route.settings.actions.request_headers.set[0].value.clone()
+    };
+    let stored = || control.inner.book().route("a.example.com").unwrap().settings.clone();
+    assert!(served() == SECRET && !stored().contains(SECRET), "{}", stored());
+    // Something else edited, its row is as it was but for that; what is exported changes nothing.
+    let sealed = stored();
+    control.set_route("a.example.com", change(json!({ "max_body": 7 }))).await.unwrap();
+    let value = |settings: &str| {
+        let settings: serde_json::Value = serde_json::from_str(settings).unwrap();
+        settings["actions"]["request_headers"]["set"][0]["value"].clone()
+    };
+    assert!(served() == SECRET && value(&stored()) == value(&sealed) && stored() != sealed);
+    let text = control.export().await;
+    assert!(control.apply(&text, false, false).await.unwrap().changes.is_empty());
+    // What a version before left open is served, and sealed with the next rewrap.
+    control.close().await;
+    let open = format!(
+        r#"{{"origins":[{{"url":"http://192.0.2.7:1"}}],"actions":{{"request_headers":{{"set":[{{"name":"authorization","value":"{SECRET}"}}]}}}}}}"#
+    );
+    sql(&house, &format!("UPDATE route SET settings = '{open}'")).await;
+    let (control, _) = house.open().await.unwrap();
+    let stored = || control.inner.book().route("a.example.com").unwrap().settings.clone();
+    assert!(served() == SECRET && stored().contains(SECRET));
+    control.rewrap_secrets().await.unwrap();
+    assert!(served() == SECRET && !stored().contains(SECRET));
+    // One that nobody can open takes out its route alone.
+    control.close().await;
+    sql(&house, &format!("UPDATE route SET settings = '{}'", open.replace(SECRET, r"\u0001AAAA"))).await;
+    let (control, _) = house.open().await.unwrap();
+    let problem = control.route("a.example.com").await.unwrap().problem.unwrap();
+    assert!(problem.contains("header field authorization") && problem.ends_with("set that anew"), "{problem}");
 }
 
 /// The fingerprint of the CA that the store was given first.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use moorgate_api::view::Evidence;
 
-use crate::output::when;
+use crate::output::{counted, when};
 
 /// Sections with a heading each, in the order in which they are asked for.
 pub(super) fn text(evidence: &Evidence) -> String {
@@ -37,7 +37,7 @@ fn write(text: &mut String, evidence: &Evidence) -> std::fmt::Result {
         };
         writeln!(text, "  {} ({}): {key}", route.domain, route.mode.name())?;
         if route.origins_in_clear > 0 {
-            writeln!(text, "    {} of its origins are reached without TLS", route.origins_in_clear)?;
+            writeln!(text, "    of its origins, {} reached without TLS", counted(route.origins_in_clear, "is", "are"))?;
         }
     }
     if evidence.routes.is_empty() {
@@ -53,10 +53,13 @@ fn write(text: &mut String, evidence: &Evidence) -> std::fmt::Result {
         let ends = credential.expires.map_or_else(|| "no end".to_owned(), |at| format!("ends {}", when(at)));
         let from = none(&credential.clients, "anywhere");
         writeln!(text, "  credential     {}, from {from}, {ends}, {used}", credential.username)?;
+        if !credential.policy.is_empty() {
+            writeln!(text, "    narrowed by  {}", credential.policy.join(", "))?;
+        }
     }
 
     let exposure = &evidence.exposure;
-    writeln!(text, "\nExposure, as counted from the latest {} flows", exposure.flows)?;
+    writeln!(text, "\nExposure, as counted from the latest {}", counted(exposure.flows, "flow", "flows"))?;
     if exposure.flows > 0 {
         writeln!(text, "  the oldest began {}", when(exposure.since))?;
     }
@@ -70,10 +73,10 @@ fn write(text: &mut String, evidence: &Evidence) -> std::fmt::Result {
     let changes = &evidence.changes;
     writeln!(text, "\nChange log")?;
     match &changes.problem {
-        None => writeln!(text, "  whole: {} entries are what was written", changes.entries)?,
+        None => writeln!(text, "  whole: {} what was written", counted(changes.entries, "entry is", "entries are"))?,
         Some(problem) => writeln!(text, "  NOT WHOLE: {problem}")?,
     }
     writeln!(text, "  head           {}", changes.head)?;
     let latest = changes.latest.map_or_else(|| "none".to_owned(), when);
-    writeln!(text, "  this account   {} entries, the latest {latest}", changes.of_account)
+    writeln!(text, "  this account   {}, the latest {latest}", counted(changes.of_account, "entry", "entries"))
 }
