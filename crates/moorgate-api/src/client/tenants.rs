@@ -51,7 +51,7 @@ impl Client {
         path.ask("since", query.since.map(|time| time.to_string()).as_deref());
         path.ask("until", query.until.map(|time| time.to_string()).as_deref());
         path.ask("by", Some(query.by.name()));
-        self.get(&path).await
+        self.list(&path).await
     }
 
     /// The newest `most` entries of the audit log, or of those that concern one account; the newest first.

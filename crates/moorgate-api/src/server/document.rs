@@ -11,7 +11,7 @@ use super::{
     access::{self, Need},
     conditional,
     idempotency::KEY_BYTES,
-    page::PAGE_ROWS,
+    page::{CURSOR_BYTES, Listing},
 };
 use crate::problem::MEDIA_TYPE;
 
@@ -19,13 +19,14 @@ use crate::problem::MEDIA_TYPE;
 const BOUNDS: &str = include_str!("document/bounds.json");
 
 /// Listings, with the pattern of their cursors.
-const LISTINGS: [(&str, &str); 8] = [
+const LISTINGS: [(&str, &str); 9] = [
     ("/api/v1/accounts", "^a([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/accounts/{account}/credentials", "^c([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/tokens", "^t([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/routes", "^r([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/certificates", "^x([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/tiers", "^i([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/usage", "^g([0-7][0-9a-f]){1,1023}$"),
     // A number in it.
     ("/api/v1/audit", "^u(3[0-9]){1,15}$"),
     // A flow's id in it: thirteen letters and digits.
@@ -100,9 +101,10 @@ fn describe(method: &Method, path: &str, operation: &mut Value) {
     refusals(method, path, operation);
     let mut more = Vec::new();
     if let Some((_, pattern)) = LISTINGS.iter().find(|(listing, _)| !writes && *listing == path) {
-        let most = json!({"type": "integer", "minimum": 1, "maximum": PAGE_ROWS, "default": PAGE_ROWS});
+        let most = if path.ends_with("/usage") { Listing::Usage } else { Listing::Accounts }.rows();
+        let most = json!({"type": "integer", "minimum": 1, "maximum": most, "default": most});
         more.push(parameter("query", "limit", "How many rows at most", most));
-        let cursor = json!({"type": "string", "pattern": pattern, "maxLength": 511});
+        let cursor = json!({"type": "string", "pattern": pattern, "maxLength": CURSOR_BYTES});
         more.push(parameter("query", "cursor", "Where to go on, from the Link header of the page before", cursor));
         let link =
             header_of("The next page, if there is one: `<…>; rel=\"next\"` (RFC 8288)", json!({"type": "string"}));

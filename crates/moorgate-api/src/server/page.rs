@@ -12,10 +12,12 @@ use crate::problem::{Case, Problem};
 
 /// Rows of a page unless fewer are asked for, and the most.
 pub(super) const PAGE_ROWS: usize = 1_000;
+/// The same of usage, whose rows are short and worked out anew for each page.
+const USAGE_ROWS: usize = 10_000;
 /// A page ends with the row that reaches this many bytes: a route's own page of 64 KiB is one field of a row.
 const PAGE_BYTES: usize = 4 << 20;
-/// The longest cursor that is read, in bytes: the mark of its listing and a key of 255 bytes in hexadecimal.
-const CURSOR_BYTES: usize = 511;
+/// The longest cursor that is read, in bytes: the mark of its listing and a key of 1,023 bytes in hexadecimal.
+pub(super) const CURSOR_BYTES: usize = 2_047;
 
 /// What is listed. A cursor of one listing is none of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub(super) enum Listing {
     Flows,
     Tiers,
     Audit,
+    Usage,
 }
 
 impl Listing {
@@ -42,7 +45,13 @@ impl Listing {
             Self::Flows => 'f',
             Self::Tiers => 'i',
             Self::Audit => 'u',
+            Self::Usage => 'g',
         }
+    }
+
+    /// Rows of a page unless fewer are asked for, and the most.
+    pub(super) fn rows(self) -> usize {
+        if self == Self::Usage { USAGE_ROWS } else { PAGE_ROWS }
     }
 }
 
@@ -59,9 +68,9 @@ pub(super) struct Page {
 impl Page {
     /// Of a query's `limit` and `cursor`.
     pub(super) fn of(listing: Listing, limit: Option<usize>, cursor: Option<&str>) -> Result<Self, Problem> {
-        let limit = limit.unwrap_or(PAGE_ROWS);
-        if !(1..=PAGE_ROWS).contains(&limit) {
-            return Err(Problem::new(Case::BadQuery, format_args!("limit is 1 to {PAGE_ROWS}")));
+        let (most, limit) = (listing.rows(), limit.unwrap_or(listing.rows()));
+        if !(1..=most).contains(&limit) {
+            return Err(Problem::new(Case::BadQuery, format_args!("limit is 1 to {most}")));
         }
         let after = cursor.map_or_else(|| Ok(String::new()), |cursor| read(listing, cursor))?;
         Ok(Self { listing, limit, after })

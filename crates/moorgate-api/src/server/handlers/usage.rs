@@ -2,29 +2,25 @@
 
 use std::time::{Duration, SystemTime};
 
-use axum::{
-    Extension,
-    extract::State,
-    response::{IntoResponse, Response},
-};
-use http::header;
+use axum::{Extension, extract::State, response::Response};
+use http::Uri;
 use moorgate_contract::time::Timestamp;
 use moorgate_control::{GroupBy, UsageFilter};
 use serde::Deserialize;
 
-use super::internal;
 use crate::{
     problem::{Case, Problem},
-    server::{ApiState, access::Caller, extract::Query},
+    server::{
+        ApiState,
+        access::Caller,
+        extract::Query,
+        page::{Listing, Page},
+    },
     view::{Time, UsageRow},
 };
 
 /// How far back usage goes where nobody says since when.
 const SINCE: Duration = Duration::from_secs(24 * 3600);
-/// The longest answer, in bytes: half as many rows again as there can be accounts would not fit, and whoever bills by
-/// the row must not be given a part of them.
-const ANSWER_BYTES: usize = 12 << 20;
-
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
@@ -33,6 +29,8 @@ pub(super) struct Which {
     until: Option<Time>,
     #[serde(default)]
     by: GroupBy,
+    limit: Option<usize>,
+    cursor: Option<String>,
 }
 
 /// Says what was moved in whole hours, from that of `since` to that of `until`, each row for its account.
@@ -45,8 +43,10 @@ pub(super) struct Which {
 pub(super) async fn show_usage(
     State(api): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    uri: Uri,
     Query(which): Query<Which>,
 ) -> Result<Response, Problem> {
+    let page = Page::of(Listing::Usage, which.limit, which.cursor.as_deref())?;
     let account = which.account.as_deref().or(caller.account()).map(str::to_owned);
     if let Some(account) = &account {
         caller.must_see(account)?;
@@ -58,22 +58,15 @@ pub(super) async fn show_usage(
         return Err(Problem::new(Case::Invalid, "since is later than until; swap the two"));
     }
     let rows = api.control.usage(UsageFilter { account, since, until, by: which.by }).await?;
-    answer(rows.into_iter().map(UsageRow::from))
+    let rows: Vec<UsageRow> = page.choose(rows.into_iter().map(UsageRow::from).collect(), key);
+    page.answer(&uri, &rows, key)
 }
 
-fn answer(rows: impl Iterator<Item = UsageRow>) -> Result<Response, Problem> {
-    let mut body = vec![b'['];
-    for row in rows {
-        if body.len() > 1 {
-            body.push(b',');
-        }
-        serde_json::to_writer(&mut body, &row).map_err(|_| internal("a row can't be written as JSON"))?;
-        if body.len() > ANSWER_BYTES {
-            let said =
-                "this is more than one answer holds; ask for a shorter time, for one account, or by something else";
-            return Err(Problem::new(Case::Invalid, said));
-        }
-    }
-    body.push(b']');
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+/// What a row is of: no two have the same.
+fn key(row: &UsageRow) -> String {
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let hour = row.hour.map_or(0, |hour| hour.0.0);
+    let egress = row.egress.map(|egress| egress.to_string());
+    let parts = [&row.account, &row.credential, &row.route, &row.host, &egress].map(text);
+    format!("{hour:020}\u{1f}{}", parts.join("\u{1f}"))
 }

@@ -75,6 +75,19 @@ async fn usage_is_told_to_an_operator_and_to_each_account_its_own() {
     let told: Vec<_> = rows.iter().map(|row| (row.host.as_deref().unwrap(), row.bytes_up)).collect();
     assert_eq!(told, [("a.example", 1_000), ("b.example", 24)]);
     assert_eq!(client.usage(&of(None, GroupBy::All)).await.unwrap().len(), 3);
+    // Page by page it is the same rows.
+    let (mut path, mut hosts) = ("/api/v1/usage?by=host&limit=1".to_owned(), Vec::new());
+    let authorised = format!("Authorization: Bearer {}\r\n", house.operator);
+    while !path.is_empty() {
+        let (status, answer) = house.ask("GET", &path, &authorised, "").await;
+        assert_eq!(status, 200, "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+        hosts.extend(rows.iter().map(|row| row["host"].as_str().unwrap().to_owned()));
+        let link = head.lines().find_map(|line| line.strip_prefix("link: <")).unwrap_or_default();
+        path = link.split('>').next().unwrap_or_default().to_owned();
+    }
+    assert_eq!(hosts, ["a.example", "b.example", "c.example"]);
     let own = house.client_with(client.add_token(Some("acme"), crate::view::Scope::Read).await.unwrap().token.as_str());
     for by in GroupBy::ALL {
         let rows = own.usage(&of(None, by)).await.unwrap();
