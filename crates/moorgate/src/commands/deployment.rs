@@ -23,7 +23,7 @@ use crate::{
 const SHOWN: usize = 200;
 
 pub(super) async fn apply(client: &Client, args: Apply) -> Result<(), CommandError> {
-    let name = args.file.display().to_string();
+    let name = if args.file == Path::new("-") { "standard input".to_owned() } else { args.file.display().to_string() };
     let text = read(&args.file).map_err(|source| CommandError::File { path: args.file.clone(), source })?;
     let applied = client.apply(&text, args.dry_run, args.prune).await.map_err(|error| in_file(error, &name))?;
     answer(args.json, &applied, || said(&applied))
