@@ -184,16 +184,20 @@ mod file {
         let made = Made::of(&["a.example.com"]);
         route(&control, "a.example.com", Mode::Terminate).await;
         add(&control, None, "a.example.com", &made).await.unwrap();
-        let users = json!({ "basic_auth": [{ "username": "alice", "password": "open-sesame" }] });
-        let view = control.set_route("a.example.com", change(users)).await.unwrap();
-        assert!(!format!("{view:?}").contains("open-sesame"));
+        let secret = json!({
+            "basic_auth": [{ "username": "alice", "password": "open-sesame" }],
+            "request_headers": { "set": [{ "name": "authorization", "value": "Bearer sk_live_777" }] }
+        });
+        let view = format!("{:?}", control.set_route("a.example.com", change(secret)).await.unwrap());
+        assert!(!view.contains("open-sesame") && !view.contains("sk_live_777"));
         let images = [house.image(), {
             control.close().await;
             house.image()
         }];
         // Anything of the key's own bytes, as they are or as text.
         let base64 = STANDARD.encode(&made.key_der);
-        let secrets = [made.key_der[36..60].to_vec(), base64.as_bytes()[48..80].to_vec(), b"open-sesame".to_vec()];
+        let texts = [&base64.as_bytes()[48..80], b"open-sesame", b"sk_live_777"].map(<[u8]>::to_vec);
+        let secrets: Vec<Vec<u8>> = texts.into_iter().chain([made.key_der[36..60].to_vec()]).collect();
         let mut seen = 0;
         for file in images.iter().flat_map(|image| fs::read_dir(image.path()).unwrap()) {
             let path = file.unwrap().path();

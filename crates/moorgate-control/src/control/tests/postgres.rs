@@ -273,7 +273,8 @@ async fn a_dump_of_the_database_holds_no_key_and_no_password() {
     let (credential, token) = (start.created_account.unwrap().1, start.operator_token.unwrap());
     let made = Made::of(&["a.example.com"]);
     let origins = json!({ "origins": [{ "url": "http://192.0.2.7:1" }],
-        "basic_auth": [{ "username": "alice", "password": "open-sesame" }] });
+        "basic_auth": [{ "username": "alice", "password": "open-sesame" }],
+        "request_headers": { "set": [{ "name": "authorization", "value": "Bearer sk_live_777" }] } });
     control.add_route(None, "a.example.com", Mode::Terminate, change(origins)).await.unwrap();
     control.add_certificate(None, "a.example.com", made.chain.as_bytes(), made.key.as_bytes()).await.unwrap();
     let dump = server.dump("shared");
@@ -282,7 +283,9 @@ async fn a_dump_of_the_database_holds_no_key_and_no_password() {
     let key = &made.key_der[36..60];
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let pem: String = made.key.lines().nth(1).unwrap()[48..80].to_owned();
-    for secret in [&hex, &pem, credential.password.reveal(), token.token.reveal(), "open-sesame", &"01".repeat(32)] {
+    for secret in
+        [&hex, &pem, credential.password.reveal(), token.token.reveal(), "open-sesame", "sk_live_777", &"01".repeat(32)]
+    {
         assert!(!dump.contains(secret), "{secret}");
     }
 }
