@@ -69,17 +69,9 @@ impl Control {
             Err(ControlError::NotFound { what: What::Credential, name }) => {
                 let said =
                     format_args!("the credential \"{}\" was revoked; use another of the account's", visible(&name));
-                let failure = Failure::new(Code::CredentialsWrong, said);
-                Some(Explanation {
-                    account: account.to_owned(),
-                    target: target.to_owned(),
-                    steps: Vec::new(),
-                    admitted: Vec::new(),
-                    unjudged: false,
-                    egress: Vec::new(),
-                    refusal: Some(refusal_view(failure)),
-                })
+                Some(without_credential(account, target, &said))
             }
+            Err(error @ ControlError::CredentialNotServed { .. }) => Some(without_credential(account, target, &error)),
             Err(_) => None,
         }
     }
@@ -126,6 +118,19 @@ impl Control {
     fn look_for_room(&self, account: &Account, steps: &mut Vec<Step>) -> Result<(), Failure> {
         let room = account.has_room(self.inner.plane.places(), now(), steps);
         room.inspect_err(|failure| steps.saw("refused", format_args!("{failure}")))
+    }
+}
+
+/// What traffic would meet that comes with a credential which is not served.
+fn without_credential(account: &str, target: &str, said: &dyn std::fmt::Display) -> Explanation {
+    Explanation {
+        account: account.to_owned(),
+        target: target.to_owned(),
+        steps: Vec::new(),
+        admitted: Vec::new(),
+        unjudged: false,
+        egress: Vec::new(),
+        refusal: Some(refusal_view(Failure::new(Code::CredentialsWrong, said))),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What has to be changed for all to be as a text says: found before anything is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use moorgate_contract::{egress::Pair, policy::MAX_RULES, route::RouteSettings};
+use moorgate_contract::{account::AccountId, egress::Pair, policy::MAX_RULES, route::RouteSettings};
 use serde_json::Value;
 
 use super::{
@@ -147,7 +147,7 @@ impl Planning<'_> {
         let base = self.base(old);
         let settings = self.inner.changed(base, wanted.settings.clone(), wanted.mode).map_err(|error| wrong(&error))?;
         let Some(old) = old else {
-            let (id, account_id) = (moorgate_contract::route::RouteId(0), moorgate_contract::account::AccountId(0));
+            let (id, account_id) = (moorgate_contract::route::RouteId(0), AccountId(0));
             let mode = wanted.mode.name().to_owned();
             let row = RouteRow { id, account: account_id, domain: domain.to_owned(), mode, settings, created: now() };
             return Ok(Some(Planned::AddRoute(account, row)));
@@ -231,10 +231,13 @@ impl Planning<'_> {
         if prune {
             self.keep_what_is_named(&gone, all_wrong);
         }
+        let mut tokens: HashMap<AccountId, usize> = HashMap::new();
+        for account in self.book.tokens().filter_map(|token| token.account) {
+            *tokens.entry(account).or_default() += 1;
+        }
         removed.extend(gone.into_iter().map(|row| {
-            let (id, tokens) = (row.id, self.book.tokens());
-            let tokens = tokens.filter(|token| token.account == Some(id)).count();
-            Planned::RemoveAccount(row, self.book.count_credentials(id), tokens)
+            let (credentials, tokens) = (self.book.count_credentials(row.id), tokens.get(&row.id).copied());
+            Planned::RemoveAccount(row, credentials, tokens.unwrap_or_default())
         }));
         removed
             .extend(self.book.tiers().filter(|row| !tiers.contains_key(&row.name)).cloned().map(Planned::RemoveTier));

@@ -1,5 +1,5 @@
-//! Quotas of a moment, over all gateways on a store: each says every second what it has and wants of them, and leaves to the
-//! others what they say. While the store is down they hold at each gateway by itself.
+//! Quotas over all gateways on a store: each says every second what it has and wants of them, and leaves to the others what
+//! they say; of a month's it takes its part while others spend it too. While the store is down they hold at each gateway by itself.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,7 @@ use crate::{error::Result, limits::SETTLE, store::Store};
 const HOLDS: Duration = SETTLE.saturating_mul(15);
 /// Rates are measured over no less.
 const SHORTEST: Duration = Duration::from_millis(500);
+/// Of a second.
 const NANOS: u128 = 1_000_000_000;
 
 /// What is known of what gateways want.
@@ -62,7 +63,7 @@ impl Demands {
 }
 
 impl Own {
-    /// Works out what is wanted, of accounts with something open and of those with quotas of a moment.
+    /// Works out what is wanted, of accounts with something open and of those with quotas.
     fn look<'a>(&mut self, accounts: impl Iterator<Item = &'a Account>, now: Instant) {
         let since = self.at.map(|at| now.saturating_duration_since(at));
         if since.is_some_and(|since| since < SHORTEST) {
