@@ -82,6 +82,36 @@ async fn an_edit_of_a_policy_is_tried_on_what_went_by_before_it_is_made() {
 }
 
 #[tokio::test]
+async fn a_policy_is_tried_on_what_was_asked_for_and_says_what_it_can_not_tell() {
+    let house = House::new().await;
+    let client = house.client();
+    let denied = Outcome::Failed(Code::PolicyDenied);
+    house.record(1, Some("acme"), "8.8.8.8:443", denied).await;
+    house.record(2, Some("acme"), "a.example:443", denied).await;
+    house.record(3, Some("acme"), "four.example:443", Outcome::Ok).await;
+    house.record(4, Some("acme"), "9.9.9.9:443", Outcome::Failed(Code::ConnectionRefused)).await;
+    let tried = async |asked: &[(Effect, &str)]| {
+        let edit = client.set_policy("acme", &rules(asked), true, false).await.unwrap();
+        let named = |targets: Vec<crate::view::RefusedTarget>| -> Vec<String> {
+            targets.into_iter().map(|target| target.target).collect()
+        };
+        assert!(edit.replayed == 4 && !edit.is_partial && !edit.applied);
+        (named(edit.refuses), named(edit.allows), edit.unjudged)
+    };
+    let none = Vec::<String>::new;
+    // Refused by its address then, and now by the same rule or a wider one.
+    for still in ["8.8.8.8", "8.8.0.0/16"] {
+        assert_eq!(tried(&[(Effect::Deny, still)]).await, (none(), none(), 1), "a name, whose address nobody knows");
+    }
+    let opened = ["8.8.8.8:443".to_owned(), "a.example:443".to_owned()].to_vec();
+    assert_eq!(tried(&[]).await, (none(), opened, 0));
+    assert_eq!(tried(&[(Effect::Deny, "a.example")]).await, (none(), vec!["8.8.8.8:443".to_owned()], 0));
+    // What got nowhere is not carried either way.
+    let shut = vec!["four.example:443".to_owned()];
+    assert_eq!(tried(&[(Effect::Allow, "*.other.example")]).await, (shut, none(), 0));
+}
+
+#[tokio::test]
 async fn flows_are_listed_explained_and_followed_without_a_gap() {
     let house = House::new().await;
     let client = house.client();
