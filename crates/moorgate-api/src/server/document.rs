@@ -26,7 +26,7 @@ const LISTINGS: [(&str, &str); 9] = [
     ("/api/v1/routes", "^r([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/certificates", "^x([0-7][0-9a-f]){1,255}$"),
     ("/api/v1/tiers", "^i([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/usage", "^g([0-7][0-9a-f]){1,1023}$"),
+    ("/api/v1/usage", "^g([0-7][0-9a-f]){1,255}$"),
     // A number in it.
     ("/api/v1/audit", "^u(3[0-9]){1,15}$"),
     // A flow's id in it: thirteen letters and digits.

@@ -16,8 +16,10 @@ pub(super) const PAGE_ROWS: usize = 1_000;
 const USAGE_ROWS: usize = 10_000;
 /// A page ends with the row that reaches this many bytes: a route's own page of 64 KiB is one field of a row.
 const PAGE_BYTES: usize = 4 << 20;
-/// The longest cursor that is read, in bytes: the mark of its listing and a key of 1,023 bytes in hexadecimal.
-pub(super) const CURSOR_BYTES: usize = 2_047;
+/// The longest key of a row, in bytes.
+pub(super) const KEY_BYTES: usize = 255;
+/// The longest cursor that is read, in bytes: the mark of its listing and a key in hexadecimal.
+pub(super) const CURSOR_BYTES: usize = 2 * KEY_BYTES + 1;
 
 /// What is listed. A cursor of one listing is none of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
