@@ -91,6 +91,12 @@ pub enum Invalid {
         /// As given.
         expires: String,
     },
+    /// A value that nobody can open stands in the way of other edits.
+    #[error("the value of the header field {name} can't be opened; set the header fields of the route anew")]
+    HeaderUnopened {
+        /// The field.
+        name: String,
+    },
     /// The system's random generator, or its memory, is not to be had.
     #[error("the values of header fields can't be sealed now; try again")]
     Unsealable,

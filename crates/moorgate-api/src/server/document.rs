@@ -18,19 +18,19 @@ use crate::problem::MEDIA_TYPE;
 /// Bounds of schemas, as a merge patch (RFC 7396).
 const BOUNDS: &str = include_str!("document/bounds.json");
 
-/// Listings, with the pattern of their cursors.
-const LISTINGS: [(&str, &str); 9] = [
-    ("/api/v1/accounts", "^a([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/accounts/{account}/credentials", "^c([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/tokens", "^t([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/routes", "^r([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/certificates", "^x([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/tiers", "^i([0-7][0-9a-f]){1,255}$"),
-    ("/api/v1/usage", "^g([0-7][0-9a-f]){1,255}$"),
+/// Listings by their paths, with the pattern of their cursors.
+const LISTINGS: [(&str, Listing, &str); 9] = [
+    ("/api/v1/accounts", Listing::Accounts, "^a([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/accounts/{account}/credentials", Listing::Credentials, "^c([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/tokens", Listing::Tokens, "^t([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/routes", Listing::Routes, "^r([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/certificates", Listing::Certificates, "^x([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/tiers", Listing::Tiers, "^i([0-7][0-9a-f]){1,255}$"),
+    ("/api/v1/usage", Listing::Usage, "^g([0-7][0-9a-f]){1,255}$"),
     // A number in it.
-    ("/api/v1/audit", "^u(3[0-9]){1,15}$"),
+    ("/api/v1/audit", Listing::Audit, "^u(3[0-9]){1,15}$"),
     // A flow's id in it: thirteen letters and digits.
-    ("/api/v1/flows", "^f(3[0-9]|6[1-6])(3[0-9]|6[1-8abde]|7[0-46-9a]){12}$"),
+    ("/api/v1/flows", Listing::Flows, "^f(3[0-9]|6[1-6])(3[0-9]|6[1-8abde]|7[0-46-9a]){12}$"),
 ];
 
 /// The description as it is sent.
@@ -100,8 +100,8 @@ fn describe(method: &Method, path: &str, operation: &mut Value) {
     }
     refusals(method, path, operation);
     let mut more = Vec::new();
-    if let Some((_, pattern)) = LISTINGS.iter().find(|(listing, _)| !writes && *listing == path) {
-        let most = if path.ends_with("/usage") { Listing::Usage } else { Listing::Accounts }.rows();
+    if let Some((_, listing, pattern)) = LISTINGS.iter().find(|(listed, ..)| !writes && *listed == path) {
+        let most = listing.rows();
         let most = json!({"type": "integer", "minimum": 1, "maximum": most, "default": most});
         more.push(parameter("query", "limit", "How many rows at most", most));
         let cursor = json!({"type": "string", "pattern": pattern, "maxLength": CURSOR_BYTES});

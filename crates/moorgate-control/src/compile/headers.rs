@@ -40,7 +40,7 @@ fn opened(key: &MasterKey, sealed: &str) -> Result<String, UnopenedHeader> {
     String::from_utf8(value.to_vec()).map_err(|_| UnopenedHeader::Text)
 }
 
-/// The values as they are stored. One that is as it was in `before` (open) stays as it is `stored`: an equal route is equal
+/// The values as they are stored. One that is sealed already stays so. One that is as it was in `before` (open) stays as it is `stored`: an equal route is equal
 /// in its row.
 ///
 /// # Errors
@@ -51,7 +51,7 @@ pub(crate) fn seal_values(
     before: &[HeaderField],
     stored: &[HeaderField],
 ) -> Result<(), SealError> {
-    for field in &mut settings.actions.request_headers.set {
+    for field in settings.actions.request_headers.set.iter_mut().filter(|field| !is_sealed(field)) {
         let known = before.iter().zip(stored).find(|(before, stored)| *before == field && is_sealed(stored));
         field.value = match known {
             Some((_, stored)) => stored.value.clone(),

@@ -1,5 +1,6 @@
 //! Quotas over all gateways on a store: each says every second what it has and wants of them, and leaves to the others what
-//! they say; of a month's it takes its part while others spend it too. While the store is down they hold at each gateway by itself.
+//! they say; of a month's it takes its part while others spend it too. While the store is down they hold at each gateway by
+//! itself.
 
 use std::{
     collections::HashMap,

@@ -62,9 +62,7 @@ impl Control {
             },
         })
     }
-}
 
-impl Control {
     /// So many of an account's latest flows that a client which tries again and again does not fill them.
     async fn latest_flows(&self, account: &str) -> Result<Vec<Flow>> {
         let (mut flows, mut before) = (Vec::new(), None);

@@ -186,8 +186,11 @@ impl Inner {
     pub(crate) fn changed(&self, mut old: RouteSettings, change: RouteChange, mode: Mode) -> Result<String, Invalid> {
         let key = self.store_key.key();
         let stored = old.actions.request_headers.set.clone();
-        if compile::open_values(key, &mut old).is_err() {
-            // What can't be opened is set anew or not at all.
+        if let Err((name, _)) = compile::open_values(key, &mut old) {
+            // Left out by an edit of something else, it would be missed by nobody but the origin.
+            if change.request_headers.as_ref().is_none_or(|edit| edit.set.is_none()) {
+                return Err(Invalid::HeaderUnopened { name });
+            }
             old.actions.request_headers.set.clear();
         }
         let before = old.actions.request_headers.set.clone();

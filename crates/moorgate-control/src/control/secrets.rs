@@ -1,6 +1,5 @@
 //! Secrets at rest: the store's key under another master key, and backups.
 
-use moorgate_contract::route::Mode;
 use moorgate_keys::KeyId;
 
 use super::{Control, Session, changes};
@@ -10,13 +9,13 @@ use crate::{
     compile,
     error::{ControlError, Result},
     limits::RESTORE_TIME,
-    route_views::RouteChange,
     store::Store,
 };
 
 impl Control {
     /// Seals the store's key under the master key in use, whichever it was sealed under. Answers with that master key's
-    /// id. What a version before left unsealed is sealed too. Other gateways go on with what they have; each must know this master key before it starts again.
+    /// id. What a version before left unsealed is sealed too. Other gateways go on with what they have; each must know
+    /// this master key before it starts again.
     ///
     /// # Errors
     /// [`ControlError::Seal`], [`ControlError::StoreDown`].
@@ -30,9 +29,11 @@ impl Control {
             let unsealed: Vec<RouteRow> =
                 inner.book().routes().filter(|row| compile::has_open_values(row)).cloned().collect();
             for row in unsealed {
-                let mode = compile::mode(&row.mode).unwrap_or(Mode::Terminate);
-                let old = compile::settings(&row).unwrap_or_default();
-                let settings = inner.changed(old, RouteChange::default(), mode)?;
+                // As it stands: what would be refused by now must not hold up another master key.
+                let Ok(mut settings) = compile::settings(&row) else { continue };
+                let sealed = compile::seal_values(inner.store_key.key(), &mut settings, &[], &[]);
+                sealed.map_err(ControlError::Seal)?;
+                let settings = serde_json::to_string(&settings).unwrap_or_default();
                 session.set_route(&inner.account_name(row.account), &row, RouteRow { settings, ..row.clone() }).await?;
             }
             session.commit().await?;

@@ -22,6 +22,7 @@ use crate::{
 
 /// How far back usage goes where nobody says since when.
 const SINCE: Duration = Duration::from_secs(24 * 3600);
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {

@@ -106,6 +106,13 @@ async fn values_of_header_fields_are_sealed_in_the_store_and_open_in_what_is_ser
     let (control, _) = house.open().await.unwrap();
     let problem = control.route("a.example.com").await.unwrap().problem.unwrap();
     assert!(problem.contains("header field authorization") && problem.ends_with("set that anew"), "{problem}");
+    // An edit of something else does not leave it out unseen, and a rewrap goes on; set anew it is served.
+    let refused = control.set_route("a.example.com", change(json!({ "max_body": 8 }))).await.unwrap_err();
+    assert!(refused.to_string().contains("authorization can't be opened"), "{refused}");
+    control.rewrap_secrets().await.unwrap();
+    let anew = json!({ "request_headers": { "set": [{ "name": "authorization", "value": SECRET }] } });
+    control.set_route("a.example.com", change(anew)).await.unwrap();
+    assert_eq!(served(), SECRET);
 }
 
 /// The fingerprint of the CA that the store was given first.
