@@ -6,7 +6,6 @@ use std::{
     ffi::OsStr,
     fs::{self, OpenOptions},
     io::Write,
-    net::TcpListener,
     os::unix::{
         fs::{OpenOptionsExt, chown},
         process::CommandExt,
@@ -22,6 +21,7 @@ use nix::{
     unistd::{Pid, User},
 };
 use tempfile::TempDir;
+use test_ports::Port;
 
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// A server. Anybody on this machine is `postgres` there.
 pub struct Postgres {
     server: Option<Child>,
-    port: u16,
+    port: Port,
     programs: PathBuf,
     owner: Option<User>,
     directory: TempDir,
@@ -79,8 +79,7 @@ impl Postgres {
                 chown(path, Some(uid.as_raw()), Some(gid.as_raw())).unwrap();
             }
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let postgres = Self { server: None, port, programs, owner, directory, tls: false };
+        let postgres = Self { server: None, port: Port::keep(), programs, owner, directory, tls: false };
         let mut initdb = postgres.program("initdb");
         initdb.args(["-A", "trust", "-U", "postgres", "--no-sync", "--locale=C", "-E", "UTF8", "-D"]).arg(&data);
         let made = initdb.output().unwrap();
@@ -105,7 +104,7 @@ impl Postgres {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let mut server = self.program("postgres");
         server.arg("-D").arg(self.directory.path().join("data")).arg("-k").arg(self.directory.path());
-        server.args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        server.args(["-p", &self.port().to_string(), "-c", "listen_addresses=127.0.0.1"]);
         server.args(["-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200"]);
         server.args(["-c", if self.tls { "ssl=on" } else { "ssl=off" }]);
         // A group of its own: all its processes are stopped and continued together.
@@ -138,12 +137,12 @@ impl Postgres {
 
     /// Its port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Where a database is reached.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
     }
 
     /// Runs statements; what they answer, a line for each row.
@@ -169,7 +168,7 @@ impl Postgres {
 
     fn is_ready(&self) -> bool {
         let mut ready = clean(self.programs.join("pg_isready"));
-        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]).status().unwrap().success()
+        ready.args(["-q", "-h", "127.0.0.1", "-p", &self.port().to_string()]).status().unwrap().success()
     }
 
     fn log(&self) -> PathBuf {

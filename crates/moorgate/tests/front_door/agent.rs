@@ -12,6 +12,7 @@ use std::{
 use moorgate_keys::LocalCa;
 use rustls::{ServerConnection, StreamOwned};
 use tempfile::TempDir;
+use test_ports::Port;
 use test_postgres::Postgres;
 
 use crate::{
@@ -432,7 +433,8 @@ fn psql_reaches_a_real_postgresql_through_a_map() {
 #[test]
 fn a_command_finds_its_database_behind_a_map() {
     let (gateway, postgres) = (Gateway::start(), Postgres::start());
-    let port = free_port();
+    let kept = Port::keep();
+    let port = kept.number();
     let mut agent = tool(MOORGATE);
     agent.args(["agent", "--via", "shield-socks", "--map", &format!("{port}=localhost:{}", postgres.port()), "--"]);
     assert_eq!(run(agent.args(psql(port, "select 6 * 7")).envs(gateway.env())), "42\n");
@@ -449,9 +451,4 @@ fn what_the_gateway_refuses_a_map_is_closed_and_said() {
         assert_eq!(talk.rest().0, b"", "{via}");
         agent.wait_said("refused db.example.com:5432");
     }
-}
-
-/// A port that was free a moment ago, for what can't be given port 0.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

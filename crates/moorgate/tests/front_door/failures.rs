@@ -15,6 +15,7 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use test_ports::Port;
 
 use crate::{
     dns::Dns,
@@ -167,14 +168,6 @@ fn deaf() -> (Socket, Vec<Socket>, SocketAddr) {
     (listener, waiting, address.as_socket().unwrap())
 }
 
-/// Nobody listens there, and nobody else can: the port stays bound.
-fn closed() -> (Socket, SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, address)
-}
-
 fn bench(namespace: &Namespace, resolver: SocketAddr) -> Bench {
     let gateway = Setup::default()
         .behind(&namespace.prefix())
@@ -204,7 +197,8 @@ fn every_failure_on_the_way_to_a_target_has_one_code_in_answer_flow_and_metric()
         let bench = bench(&namespace, dns.address);
         let mut expected = Expected::of(&bench.gateway);
         let own = bench.http().to_string();
-        let (_bound, refusing) = closed();
+        let kept = Port::keep();
+        let refusing = kept.address();
         let (_listener, _waiting, deaf) = deaf();
         bench.gateway.cli(&["policy", "set", "default", "--deny", "denied.test", "--deny", "127.0.0.66"]);
 

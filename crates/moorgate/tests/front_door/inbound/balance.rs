@@ -1,6 +1,8 @@
 //! Several origins: load is shared, what fails is left alone and comes back, and nothing is sent twice that may not be.
 
-use std::{io::Write, net::TcpListener, thread, time::Duration};
+use std::{io::Write, thread, time::Duration};
+
+use test_ports::Port;
 
 use super::support::{Client, TlsOrigin, ask, get, rest, route, tcp};
 use crate::{
@@ -13,7 +15,8 @@ const NAME: &str = "app.test";
 #[test]
 fn an_origin_that_refuses_is_passed_over_without_a_client_noticing_in_both_modes() {
     let gateway = Gateway::start();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kept = Port::keep();
+    let closed = kept.address();
     let origin = Target::http(|_| ok("hi"));
     route(&gateway, NAME, "terminate", &[&format!("http://{closed}"), &format!("http://{}", origin.address)], &[]);
     for _ in 0..20 {

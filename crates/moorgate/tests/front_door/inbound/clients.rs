@@ -4,12 +4,12 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::TcpListener,
     process::{Child, Stdio},
     sync::Arc,
 };
 
 use moorgate_keys::LocalCa;
+use test_ports::Port;
 use test_postgres::Postgres;
 use tokio_rustls::TlsAcceptor;
 
@@ -72,7 +72,8 @@ fn nginx_keeps_its_own_key_behind_passthrough_and_is_verified_behind_terminate()
     let own = Uploaded::for_names(&["bank.test", "127.0.0.1"]);
     let ca = directory.path().join("ca.pem");
     fs::write(&ca, own.ca.cert_pem()).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kept = Port::keep();
+    let port = kept.number();
     let at = directory.path().display();
     let config = format!(
         "pid {at}/pid; error_log {at}/error.log; daemon off; master_process off; events {{}}\n\

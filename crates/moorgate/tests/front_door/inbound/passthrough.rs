@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use sha2::{Digest, Sha256};
+use test_ports::Port;
 
 use super::support::{Client, TlsOrigin, certificate, rest, route, tcp};
 use crate::{gateway::Gateway, site::noise, target::Target};
@@ -62,7 +63,8 @@ fn a_hello_in_any_number_of_pieces_reaches_the_origin_as_it_was_sent() {
 #[test]
 fn an_origin_that_is_down_closes_and_says_so_in_the_flow() {
     let gateway = Gateway::start();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let kept = Port::keep();
+    let closed = kept.address();
     route(&gateway, "bank.test", "passthrough", &[&format!("tls://{closed}")], &[]);
     let mut client = tcp(gateway.address("inbound_tls"));
     client.write_all(&Client::of(&gateway).hello("bank.test")).unwrap();
