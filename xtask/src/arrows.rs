@@ -14,10 +14,11 @@ const DRAWN: &[(&str, &[&str])] = &[
     ("moorgate-wire", &[]),
     ("moorgate-contract", &["moorgate-wire"]),
     ("moorgate-net", &["moorgate-contract", "moorgate-wire"]),
+    ("moorgate-dns", &["moorgate-contract", "moorgate-wire"]),
     ("moorgate-keys", &[]),
     ("moorgate-tls", &["moorgate-keys", "moorgate-net"]),
     ("moorgate-proxy", &["moorgate-contract", "moorgate-net", "moorgate-tls", "moorgate-wire"]),
-    ("moorgate-control", &["moorgate-contract", "moorgate-keys", "moorgate-wire"]),
+    ("moorgate-control", &["moorgate-contract", "moorgate-dns", "moorgate-keys", "moorgate-wire"]),
     ("moorgate-api", &["moorgate-contract", "moorgate-control", "moorgate-wire"]),
     (
         "moorgate",
@@ -25,6 +26,7 @@ const DRAWN: &[(&str, &[&str])] = &[
             "moorgate-api",
             "moorgate-contract",
             "moorgate-control",
+            "moorgate-dns",
             "moorgate-keys",
             "moorgate-net",
             "moorgate-proxy",
@@ -39,6 +41,7 @@ const DRAWN: &[(&str, &[&str])] = &[
 /// What may not be linked, by whatever way: it could read what passes, or what passes would be its to parse.
 const NEVER: &[(&str, &[&str])] = &[
     ("moorgate-net", &["rustls", "tokio-rustls", "aws-lc-rs", "aws-lc-sys", "ring", "openssl", "h2", "http", "hyper"]),
+    ("moorgate-dns", &["sqlx", "rustls"]),
     ("moorgate-proxy", &["sqlx"]),
     ("moorgate-wire", &["tokio", "rustls", "aws-lc-rs"]),
 ];

@@ -22,8 +22,17 @@ struct Tool {
     optional: bool,
 }
 
-/// Debian starts these when they are installed; here they are only measured.
-const SERVICES: &[&str] = &["haproxy", "nginx", "squid", "danted", "microsocks", "tinyproxy"];
+/// Debian starts these when they are installed; here they are only tried with and measured. Each with its program.
+const SERVICES: &[(&str, &str)] = &[
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx"),
+    ("squid", "squid"),
+    ("danted", "danted"),
+    ("microsocks", "microsocks"),
+    ("tinyproxy", "tinyproxy"),
+    ("knot", "knotd"),
+    ("named", "named"),
+];
 
 const fn tool(package: &'static str, found: fn() -> bool) -> Tool {
     Tool { found, package, optional: false }
@@ -43,6 +52,9 @@ const TOOLS: &[Tool] = &[
     tool("npm", || works("npm", &["--version"])),
     tool("postgresql-client", || works("psql", &["--version"])),
     tool("postgresql", has_postgres_server),
+    tool("knot", || program("knotd").is_some()),
+    tool("knot-dnsutils", || works("kdig", &["--version"])),
+    tool("bind9", || program("named").is_some()),
     Tool { found: || works("go", &["version"]), package: "golang-go", optional: true },
 ];
 
@@ -86,7 +98,7 @@ const STAMP: &str = "moorgate-clients";
 /// # Errors
 /// Something that can't be had.
 pub(crate) fn all(target: &Path, install: bool) -> Result<(), XtaskError> {
-    tools(TOOLS, install, "its tests will say so")?;
+    without_services(|| tools(TOOLS, install, "its tests will say so"))?;
     let clients = target.join("clients");
     python(&clients.join("venv"), install)?;
     node(&clients.join("node"), install)?;
@@ -111,11 +123,16 @@ fn left_out(what: &str) {
 /// # Errors
 /// What the benchmark can't do without.
 pub(crate) fn peers(install: bool) -> Result<(), XtaskError> {
-    let is_here = |service: &&&str| program(service).is_some();
+    without_services(|| tools(PEERS, install, "its rows are left out"))
+}
+
+/// Stops the services that came with what was installed: whoever asked for tests or figures asked for no server on their
+/// ports.
+fn without_services(install: impl FnOnce() -> Result<(), XtaskError>) -> Result<(), XtaskError> {
+    let is_here = |(_, of): &&(&str, &str)| program(of).is_some();
     let before: Vec<_> = SERVICES.iter().filter(is_here).collect();
-    tools(PEERS, install, "its rows are left out")?;
-    for service in SERVICES.iter().filter(is_here).filter(|service| !before.contains(service)) {
-        // Whoever asked for figures asked for no proxy on their ports.
+    install()?;
+    for (service, _) in SERVICES.iter().filter(is_here).filter(|service| !before.contains(service)) {
         if works("service", &[service, "stop"]) {
             say(&format!("stopped {service}, which Debian starts when it is installed"));
         }

@@ -34,8 +34,8 @@ pub use evidence::{
 pub use flow::{FlowLine, FlowView};
 pub use gateway::GatewayState;
 pub use route::{
-    AddCertificate, AddRoute, Certificate, ChangeRoute, ExplainedOrigin, ExplainedRoute, LOCAL_CA, Route,
-    RouteCertificate, RouteOrigin, RoutePath,
+    AddCertificate, AddRoute, Certificate, ChangeRoute, CheckedRoute, DnsSeen, ExplainedOrigin, ExplainedRoute,
+    LOCAL_CA, Record, Route, RouteCertificate, RouteFinding, RouteOrigin, RoutePath,
 };
 pub use tier::{Quota, Quotas, Spent, Tier};
 pub use usage::{UsageQuery, UsageRow};

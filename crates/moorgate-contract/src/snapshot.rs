@@ -14,7 +14,7 @@ use crate::{
     certificate::Certificate,
     failure::Failure,
     guard::Guard,
-    route::{Domain, Route, RouteId},
+    route::{Domain, Route, RouteId, Target},
     time::Timestamp,
 };
 
@@ -190,6 +190,8 @@ pub struct Snapshot {
     /// Domains whose route can't be served: theirs all the same, so that no wildcard takes them over.
     unserved: ByDomain<()>,
     certificates: ByDomain<Arc<Certificate>>,
+    /// By label in the zone, those of routes that are not served yet as well.
+    targets: Shards<Arc<str>, Target>,
 }
 
 impl Snapshot {
@@ -207,6 +209,7 @@ impl Snapshot {
             checked: ByDomain::new(),
             unserved: ByDomain::new(),
             certificates: ByDomain::new(),
+            targets: Shards::new(),
         }
     }
 
@@ -303,6 +306,28 @@ impl Snapshot {
             None => self.routes.wildcard.get(name.parent()?)?,
         };
         Some((route, self.accounts.get(&route.account)?))
+    }
+
+    /// Adds or replaces the target of this label, which is in lower case.
+    pub fn put_target(&mut self, label: &str, target: Target) {
+        if self.targets.get(label) != Some(&target) {
+            self.targets.insert(label.into(), target);
+        }
+    }
+
+    /// Removes the target of this label.
+    pub fn remove_target(&mut self, label: &str) {
+        self.targets.remove(label);
+    }
+
+    /// The target of this label.
+    pub fn target(&self, label: &str) -> Option<Target> {
+        self.targets.get(label).copied()
+    }
+
+    /// The label of every target, in no order.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.targets.iter().map(|(label, _)| label)
     }
 
     /// Whose a route is.

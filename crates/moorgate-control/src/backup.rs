@@ -16,6 +16,7 @@ use crate::{
     limits::RESTORE_TIME,
     location::Location,
     sealed,
+    secret::random_label,
     store::{Author, Opening, Store, StoreUrl, Whole},
 };
 
@@ -77,7 +78,11 @@ pub struct Restored {
 /// [`ControlError::Backup`] for a file that is none; [`ControlError::StoreDown`]. Nothing is changed then.
 pub async fn restore(restoration: Restoration) -> Result<Restored> {
     let Restoration { backup, data_dir, store_url, master_keys, gateway } = restoration;
-    let whole = read(&backup, &master_keys)?;
+    let mut whole = read(&backup, &master_keys)?;
+    // One from before there were targets has none.
+    for route in whole.rows.routes.iter_mut().filter(|route| route.label.is_empty()) {
+        route.label = random_label()?;
+    }
     let store_url = StoreUrl::parse(&store_url, &data_dir)?;
     file::private_dir(&data_dir).map_err(ControlError::File)?;
     let _lock = lock_directory(&data_dir).await?;

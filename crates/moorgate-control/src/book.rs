@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    ops::Bound,
 };
 
 use moorgate_contract::{
@@ -14,7 +15,7 @@ use moorgate_contract::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{store::Head, views::Scope};
+use crate::{route_views::DnsState, store::Head, views::Scope};
 
 /// An account as it is stored. Policy and egress stay text here: a row that can't be read must not take others with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,14 @@ pub(crate) struct RouteRow {
     /// JSON of [`RouteSettings`](moorgate_contract::route::RouteSettings).
     pub(crate) settings: String,
     pub(crate) created: Timestamp,
+    /// Of its target in the zone: unguessable, and never another route's. Empty: from a copy older than targets.
+    #[serde(default)]
+    pub(crate) label: String,
+    /// What is known of its domain's DNS, and since when.
+    #[serde(default)]
+    pub(crate) dns: DnsState,
+    #[serde(default)]
+    pub(crate) dns_since: Timestamp,
 }
 
 /// A certificate as it is stored.
@@ -167,6 +176,8 @@ pub(crate) struct Book {
     bearers: HashMap<[u8; 32], String>,
     endings: BTreeMap<SecretId, Ending>,
     routes: ByDomain<RouteRow>,
+    /// Those of them whose DNS is waited for, by domain.
+    waiting: BTreeSet<String>,
     certificates: ByDomain<CertificateRow>,
 }
 
@@ -282,8 +293,18 @@ impl Book {
                     self.bearers.remove(&row.hash.0);
                 }
             }
-            Edit::PutRoute(row) => self.routes.put(row.account, row.domain.clone(), row),
-            Edit::RemoveRoute(domain) => self.routes.remove(&domain, |row| row.account),
+            Edit::PutRoute(row) => {
+                if matches!(row.dns, DnsState::Pending | DnsState::Missing) {
+                    self.waiting.insert(row.domain.clone());
+                } else {
+                    self.waiting.remove(&row.domain);
+                }
+                self.routes.put(row.account, row.domain.clone(), row);
+            }
+            Edit::RemoveRoute(domain) => {
+                self.waiting.remove(&domain);
+                self.routes.remove(&domain, |row| row.account);
+            }
             Edit::PutCertificate(row) => self.certificates.put(row.account, row.domain.clone(), row),
             Edit::RemoveCertificate(domain) => self.certificates.remove(&domain, |row| row.account),
         }
@@ -297,6 +318,7 @@ impl Book {
             self.forget_endings(&row);
         }
         self.routes.remove_account(id);
+        self.waiting.retain(|domain| self.routes.rows.contains_key(domain));
         self.certificates.remove_account(id);
         self.tokens.retain(|_, token| token.account != Some(id));
         self.bearers.retain(|_, token| self.tokens.contains_key(token));
@@ -380,6 +402,16 @@ impl Book {
     /// By domain.
     pub(crate) fn routes(&self) -> impl ExactSizeIterator<Item = &RouteRow> {
         self.routes.rows.values()
+    }
+
+    /// Those whose DNS is waited for, by domain.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &RouteRow> {
+        self.waiting.iter().filter_map(|domain| self.routes.rows.get(domain))
+    }
+
+    /// By domain, from the one behind `after` on.
+    pub(crate) fn routes_behind(&self, after: &str) -> impl Iterator<Item = &RouteRow> {
+        self.routes.rows.range::<str, _>((Bound::Excluded(after), Bound::Unbounded)).map(|(_, row)| row)
     }
 
     /// By domain.

@@ -55,11 +55,19 @@ pub(crate) struct Compiler {
     egress: Vec<IpAddr>,
     /// Opens the keys of certificates.
     store_key: Arc<StoreKey>,
+    /// Whether there is a zone: then a domain is served only once its DNS has proved whose it is.
+    has_zone: bool,
 }
 
 impl Compiler {
-    pub(crate) fn new(site: Arc<Site>, pepper: Pepper, egress: Vec<IpAddr>, store_key: Arc<StoreKey>) -> Self {
-        Self { site, pepper, egress, store_key }
+    pub(crate) fn new(
+        site: Arc<Site>,
+        pepper: Pepper,
+        egress: Vec<IpAddr>,
+        store_key: Arc<StoreKey>,
+        has_zone: bool,
+    ) -> Self {
+        Self { site, pepper, egress, store_key, has_zone }
     }
 
     pub(crate) fn pepper(&self) -> &Pepper {
@@ -114,7 +122,7 @@ impl Compiler {
                     snapshot.remove_credential(&row.username);
                 }
                 for row in book.routes_of(*id) {
-                    routes::remove_route(snapshot, &row.domain);
+                    routes::remove_route(snapshot, row);
                 }
                 for row in book.certificates_of(*id) {
                     certificates::remove_certificate(snapshot, &row.domain);
@@ -125,8 +133,15 @@ impl Compiler {
             Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
             // Nobody has a tier that is removed.
             Edit::PutToken(_) | Edit::RemoveToken(_) | Edit::RemoveTier(_) => {}
-            Edit::PutRoute(row) => self.put_route(snapshot, row, book.certificate(&row.domain)),
-            Edit::RemoveRoute(domain) => routes::remove_route(snapshot, domain),
+            Edit::PutRoute(row) => {
+                if let Some(old) = book.route(&row.domain).filter(|old| old.label != row.label) {
+                    snapshot.remove_target(&old.label);
+                }
+                self.put_route(snapshot, row, book.certificate(&row.domain));
+            }
+            Edit::RemoveRoute(domain) => {
+                book.route(domain).into_iter().for_each(|row| routes::remove_route(snapshot, row))
+            }
             Edit::PutCertificate(row) => {
                 self.put_certificate(snapshot, row);
                 if let Some(route) = book.route(&row.domain) {

@@ -44,6 +44,40 @@ pub enum Invalid {
         /// How many have it.
         accounts: usize,
     },
+    /// Somebody else holds the domain.
+    #[error(
+        "{domain} is held by another account that has not proved it; if it is yours, set this TXT record and add the route \
+         again: {record}"
+    )]
+    Held {
+        /// The domain.
+        domain: String,
+        /// What to set, as a line of a zone file.
+        record: String,
+    },
+    /// A domain that everybody has.
+    #[error("{domain} is a public suffix, below which names are anybody's; name one of your own, such as app.{domain}")]
+    PublicSuffix {
+        /// The domain.
+        domain: String,
+    },
+    /// A domain that the gateways have for themselves.
+    #[error("{domain} is in the zone {zone}, where the targets of routes are; name a domain of your own")]
+    InZone {
+        /// The domain.
+        domain: String,
+        /// `[dns] zone`.
+        zone: String,
+    },
+    /// There is no zone.
+    #[error("no zone is configured; name one in [dns] zone of the gateway's file first")]
+    NoZone,
+    /// The zone leads nowhere.
+    #[error(
+        "no public address of this gateway is known; list those that clients reach it by in [dns] addresses of the \
+         gateway's file"
+    )]
+    NoAddresses,
     /// No egress addresses are configured, so none can be given to an account.
     #[error("no egress addresses are configured; list them in [egress] addresses of the gateway's file first")]
     NoEgressConfigured,

@@ -39,7 +39,7 @@ mod views;
 pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::{Call, Once};
-pub use control::{AuditFilter, Control};
+pub use control::{AuditFilter, Control, DNS_LISTENER, ZoneFacts};
 pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use evidence::{
     ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,
@@ -51,13 +51,17 @@ pub use limits::{
     FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS,
     MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS,
 };
+pub use moorgate_dns::{
+    DnsRecord,
+    check::{Finding, Level},
+};
 pub use names::MAX_ACCOUNT_NAME;
 pub use route_views::{
-    ActionsView, CertificateView, HeaderChange, HeaderNames, NewBasicUser, OriginExplanation, OriginView, PathView,
-    RouteChange, RouteExplanation, RouteState, RouteView, ShownCertificate, StandingView,
+    ActionsView, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser, OriginExplanation, OriginView,
+    PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy, ShownCertificate, StandingView,
 };
 pub use secret::{Password, Token};
-pub use settings::{Itself, Plane, PortsInUse, Settings, Start};
+pub use settings::{Itself, Plane, PortsInUse, Settings, Start, ZoneSettings};
 pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
     AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,

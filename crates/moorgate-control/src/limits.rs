@@ -74,6 +74,16 @@ pub(crate) const FIRST_SETTLE: Duration = Duration::from_secs(1);
 pub(crate) const BEAT_DELAY: Duration = Duration::from_millis(250);
 /// Between two signs of life in the list of gateways.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Between two looks at which domains are due.
+pub(crate) const WATCH: Duration = Duration::from_secs(1);
+/// In how long every domain that nobody waits for is looked at once.
+pub(crate) const SWEEP: Duration = Duration::from_secs(3_600);
+/// The most domains that are looked at at once.
+pub(crate) const LOOKS_AT_ONCE: usize = 32;
+/// The most checks that are made at once: each asks a dozen servers.
+pub(crate) const CHECKS_AT_ONCE: usize = 8;
+/// After so long without its DNS a route is released.
+pub(crate) const RELEASE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long the system's resolver may take to say where the store's server is.
 pub(crate) const LOOKUP_TIME: Duration = Duration::from_secs(1);
 /// Changes that are read one by one; more, and everything is read.

@@ -10,6 +10,7 @@ use moorgate_contract::{
     },
     time::Timestamp,
 };
+use moorgate_dns::check::Finding;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -103,8 +104,53 @@ pub struct NewBasicUser {
 pub enum RouteState {
     /// It is.
     Active,
+    /// Not yet: its DNS is not here.
+    Pending,
+    /// Not any more: its DNS was not here for too long.
+    Released,
     /// It can't be; `problem` says why.
     Failed,
+}
+
+/// What is known of a domain's DNS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DnsState {
+    /// Nobody asked: the route was made where no zone was configured. It is served.
+    #[default]
+    Unchecked,
+    /// It is not here yet, and the route is not served.
+    Pending,
+    /// It is here, and proves whose the domain is.
+    Seen,
+    /// It proved that once and is not here (any more). The route is served until it is released.
+    Missing,
+    /// It was not here for too long: the route is not served, and others may claim the domain.
+    Released,
+}
+
+impl DnsState {
+    /// `unchecked`, `pending`, `seen`, `missing` or `released`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unchecked => "unchecked",
+            Self::Pending => "pending",
+            Self::Seen => "seen",
+            Self::Missing => "missing",
+            Self::Released => "released",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [Self::Unchecked, Self::Pending, Self::Seen, Self::Missing, Self::Released]
+            .into_iter()
+            .find(|it| it.name() == name)
+    }
+
+    /// Whether a route is served in it.
+    pub(crate) fn serves(self) -> bool {
+        !matches!(self, Self::Pending | Self::Released)
+    }
 }
 
 /// A route.
@@ -120,8 +166,12 @@ pub struct RouteView {
     pub state: RouteState,
     /// Why not.
     pub problem: Option<String>,
-    /// The name that the domain's DNS is to point at; `None` in this version.
+    /// The name that the domain's DNS is to point at; `None` where no zone is configured.
     pub cname: Option<String>,
+    /// What is known of the domain's DNS; `None` where no zone is configured.
+    pub dns: Option<DnsState>,
+    /// Since when.
+    pub dns_since: Option<Timestamp>,
     /// When it was made.
     pub created: Timestamp,
     /// Where it goes.
@@ -140,6 +190,34 @@ pub struct RouteView {
     pub actions: ActionsView,
     /// What clients are shown (terminate).
     pub certificate: Option<ShownCertificate>,
+}
+
+/// What was found in the DNS of a route's domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteCheck {
+    /// The route's domain.
+    pub domain: String,
+    /// Whether it is served, after what was seen.
+    pub state: RouteState,
+    /// The name that the domain is to point at.
+    pub target: String,
+    /// What is known of the domain's DNS.
+    pub dns: DnsState,
+    /// Since when.
+    pub dns_since: Timestamp,
+    /// The most important first.
+    pub findings: Vec<Finding>,
+    /// What each server said.
+    pub seen: Vec<SeenBy>,
+}
+
+/// What one server said of a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenBy {
+    /// A resolver by its address, or a server of the domain's zone by its name.
+    pub by: String,
+    /// In a few words.
+    pub says: String,
 }
 
 /// An origin of a route.

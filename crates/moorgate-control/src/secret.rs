@@ -75,6 +75,14 @@ pub(crate) fn random_token_id() -> Result<String, ControlError> {
     Ok(random_text("", TOKEN_ID_CHARS)?.to_string())
 }
 
+/// The label of a route's target in the zone: 130 bits, in lower case, as DNS knows no other.
+pub(crate) fn random_label() -> Result<String, ControlError> {
+    const LABEL: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut bytes = [0_u8; 26];
+    getrandom::fill(&mut bytes).map_err(|_| ControlError::Random)?;
+    Ok(bytes.iter().filter_map(|byte| LABEL.get(usize::from(byte & 31))).map(|byte| char::from(*byte)).collect())
+}
+
 /// `prefix`, then a random letter, then random letters and digits: `count` of them in all.
 fn random_text(prefix: &str, count: usize) -> Result<Zeroizing<String>, ControlError> {
     // Room for all of it now: growing would leave a copy behind.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub local_ca: Arc<LocalCa>,
     /// What the gateway's file says of traffic.
     pub site: Arc<Site>,
+    /// `[dns]`; `None`: routes have no targets, and nobody asks about their domains.
+    pub zone: Option<ZoneSettings>,
     /// `[egress] addresses` in the operator's order; may be empty.
     pub egress: Vec<IpAddr>,
     /// Whether a first start makes the account `default` with a credential.
@@ -55,6 +57,17 @@ pub struct Itself {
     pub release: String,
     /// Where its listeners are bound, by their names.
     pub addresses: BTreeMap<String, Vec<SocketAddr>>,
+}
+
+/// `[dns]`: the zone in which routes have their targets, and who is asked about their domains.
+#[derive(Clone, Debug)]
+pub struct ZoneSettings {
+    /// Its name. [`Zone::new`](moorgate_dns::zone::Zone::new) takes it.
+    pub name: DomainName,
+    /// Where clients reach this gateway; empty: where its inbound listeners are bound.
+    pub addresses: Vec<IpAddr>,
+    /// What these see of a domain decides; never empty.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// What control asks of the data plane.

@@ -63,7 +63,7 @@ pub(crate) fn route(row: &RouteRow) -> Value {
         // It may hold anything.
         Err(_) => Value::Null,
     };
-    json!({ "mode": row.mode, "settings": settings })
+    json!({ "mode": row.mode, "dns": row.dns, "settings": settings })
 }
 
 fn hide(edits: &mut HeaderEdits) {

@@ -27,7 +27,9 @@ use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
 
-use crate::{Control, Itself, NewCredential, Plane, PortsInUse, Result, RouteChange, Settings, Start, control::now};
+use crate::{
+    Control, Itself, NewCredential, Plane, PortsInUse, Result, RouteChange, Settings, Start, ZoneSettings, control::now,
+};
 
 #[derive(Default)]
 pub(crate) struct Double {
@@ -103,6 +105,7 @@ pub(crate) struct House {
     pub(crate) store_url: String,
     pub(crate) default: bool,
     pub(crate) site: Site,
+    pub(crate) zone: Option<ZoneSettings>,
 }
 
 /// The PostgreSQL server on which the stores of this run are made; none: they are SQLite's.
@@ -123,6 +126,7 @@ impl House {
             store_url,
             default: true,
             site: Site::default(),
+            zone: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl House {
 
     pub(crate) async fn open_at(&self, data_dir: &Path) -> Result<(Control, Start)> {
         Control::open(Settings {
+            zone: self.zone.clone(),
             data_dir: data_dir.to_owned(),
             store_url: self.store_url.clone(),
             master_keys: master_keys(&self.keys),

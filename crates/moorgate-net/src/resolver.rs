@@ -28,6 +28,8 @@ const FLOOR: Duration = Duration::from_secs(1);
 const CEILING: Duration = Duration::from_secs(600);
 /// How long "there is no such name" is kept.
 const NEGATIVE: Duration = Duration::from_secs(5);
+/// The port of DNS (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
 /// One query to one server.
 const QUERY: Duration = Duration::from_millis(1500);
 
@@ -121,6 +123,16 @@ impl Resolver {
             Err(error) => Answer { keep: FLOOR, ..failed(&error) },
         }
     }
+}
+
+/// The addresses of the system's servers.
+pub fn system_servers() -> Vec<SocketAddr> {
+    let (config, _) = system();
+    let server = |server: &NameServerConfig| {
+        let port = server.connections.first().map_or(DNS_PORT, |connection| connection.port);
+        SocketAddr::new(server.ip, port)
+    };
+    config.name_servers().iter().map(server).collect()
 }
 
 /// The system's servers. A machine without any still has its hosts file, and where a local server is expected.

@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Certificates of terminate routes that were issued elsewhere
     #[command(subcommand)]
     Cert(route::Cert),
+    /// The zone in which routes have the names that their domains point at
+    #[command(subcommand)]
+    Dns(Dns),
     /// The quotas that accounts may have bought
     #[command(subcommand)]
     Tier(Tier),
@@ -265,6 +268,12 @@ impl FromArgMatches for Rules {
 pub(crate) enum Egress {
     /// List egress addresses, whether each is there, and who leaves from it
     List(Json),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dns {
+    /// Print the records to make, once, at the zone's DNS provider
+    Records(Json),
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,15 @@
 //! Routes and certificates.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
+use bytes::Bytes;
 use http::Method;
 
 use super::{Client, ClientError, url::Path};
-use crate::view::{AddCertificate, AddRoute, Certificate, ChangeRoute, ExplainedRoute, Route};
+use crate::view::{AddCertificate, AddRoute, Certificate, ChangeRoute, CheckedRoute, ExplainedRoute, Record, Route};
+
+/// How long a look at DNS may take: servers that are asked may not answer.
+const LOOKING: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Every route that the token may see, or those of one account.
@@ -58,6 +62,24 @@ impl Client {
         let mut path = Path::of(["routes", domain, "explain"]);
         path.ask("client", client.map(|client| client.to_string()).as_deref());
         self.get(&path).await
+    }
+
+    /// What a client of a route's domain finds in DNS, and what to set there.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn check_route(&self, domain: &str) -> Result<CheckedRoute, ClientError> {
+        let request = self.request(Method::GET, &Path::of(["routes", domain, "check"]), Bytes::new())?;
+        let answer = self.open_within(request, LOOKING).await?;
+        self.parse(&self.collect(answer).await?)
+    }
+
+    /// The records to make so that the names in the zone are found.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn zone_records(&self) -> Result<Vec<Record>, ClientError> {
+        self.get(&Path::of(["dns", "records"])).await
     }
 
     /// Every certificate that the token may see, or those of one account.

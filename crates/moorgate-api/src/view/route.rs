@@ -7,7 +7,8 @@ use moorgate_contract::route::{
     ProxyVersion,
 };
 use moorgate_control::{
-    self as control, HeaderChange, HeaderNames, NewBasicUser, RouteChange, RouteState, RouteView, StandingView,
+    self as control, DnsRecord, DnsState, Finding, HeaderChange, HeaderNames, Level, NewBasicUser, RouteChange,
+    RouteCheck, RouteState, RouteView, StandingView,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::ToSchema;
@@ -24,13 +25,21 @@ pub struct Route {
     /// `terminate` (TLS ends at the gateway) or `passthrough` (the origin keeps its key).
     #[schema(value_type = String)]
     pub mode: Mode,
-    /// `active`, or `failed` for what `problem` says.
+    /// `active`; `pending` until its DNS is here; `released` when that was not here for too long; or `failed` for what
+    /// `problem` says.
     #[schema(value_type = String)]
     pub state: RouteState,
     /// Why it can't be served.
     pub problem: Option<String>,
-    /// The name that the domain's DNS is to point at; none in this version.
+    /// The name that the domain's DNS is to point at; none where no zone is configured.
     pub cname: Option<String>,
+    /// What is known of the domain's DNS: `unchecked` (the route is older than the zone), `pending` (not here yet), `seen`,
+    /// `missing` (not here any more, and served until it is released) or `released`; none where no zone is configured.
+    #[schema(value_type = Option<String>)]
+    pub dns: Option<DnsState>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub dns_since: Option<Time>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,
@@ -122,6 +131,8 @@ impl From<RouteView> for Route {
             state: route.state,
             problem: route.problem,
             cname: route.cname,
+            dns: route.dns,
+            dns_since: route.dns_since.map(Time),
             created: Time(route.created),
             origins: origins(route.origins),
             paths: route
@@ -407,5 +418,97 @@ impl From<control::RouteExplanation> for ExplainedRoute {
             answer: explanation.answer,
             refusal: explanation.refusal.map(refusal),
         }
+    }
+}
+
+/// What a client of a route's domain finds in DNS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CheckedRoute {
+    /// The route's domain.
+    pub domain: String,
+    /// Whether it is served, after what was seen: `active`, `pending`, `released` or `failed`.
+    #[schema(value_type = String)]
+    pub state: RouteState,
+    /// The name that the domain is to point at.
+    pub cname: String,
+    /// What is known of the domain's DNS: `unchecked`, `pending`, `seen`, `missing` or `released`.
+    #[schema(value_type = String)]
+    pub dns: DnsState,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub dns_since: Time,
+    /// The most important first.
+    pub findings: Vec<RouteFinding>,
+    /// What each server said.
+    pub seen: Vec<DnsSeen>,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RouteFinding {
+    /// `ok`, `wait` (it comes right by itself), `note` or `problem` (something is to be done).
+    #[schema(value_type = String)]
+    pub level: Level,
+    /// One sentence.
+    pub said: String,
+    /// What to set.
+    pub records: Vec<Record>,
+    /// Until when it lasts at most, where that is known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Time>,
+}
+
+/// A DNS record. Names are without the dot at their end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Record {
+    /// Of which name.
+    pub name: String,
+    /// Its type, such as `CNAME`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How long others keep it, in seconds; none: as the provider likes.
+    pub ttl: Option<u32>,
+    /// What it says.
+    pub value: String,
+}
+
+/// What one server said of a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DnsSeen {
+    /// A resolver by its address, or a server of the domain's zone by its name.
+    pub by: String,
+    /// In a few words.
+    pub says: String,
+}
+
+impl From<RouteCheck> for CheckedRoute {
+    fn from(check: RouteCheck) -> Self {
+        let finding = |Finding { level, said, records, until }: Finding| RouteFinding {
+            level,
+            said,
+            records: records.into_iter().map(Record::from).collect(),
+            until: until.map(Time),
+        };
+        Self {
+            domain: check.domain,
+            state: check.state,
+            cname: check.target,
+            dns: check.dns,
+            dns_since: Time(check.dns_since),
+            findings: check.findings.into_iter().map(finding).collect(),
+            seen: check.seen.into_iter().map(|seen| DnsSeen { by: seen.by, says: seen.says }).collect(),
+        }
+    }
+}
+
+impl From<DnsRecord> for Record {
+    fn from(DnsRecord { name, kind, ttl, value }: DnsRecord) -> Self {
+        Self { name, kind, ttl, value }
+    }
+}
+
+impl From<Record> for DnsRecord {
+    fn from(Record { name, kind, ttl, value }: Record) -> Self {
+        Self { name, kind, ttl, value }
     }
 }

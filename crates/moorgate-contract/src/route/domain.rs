@@ -44,7 +44,7 @@ impl Domain {
     }
 
     /// The name that is looked up: without `*.`.
-    pub(crate) fn key(&self) -> &DomainName {
+    pub fn key(&self) -> &DomainName {
         let (Self::Exact(name) | Self::Wildcard(name)) = self;
         name
     }

@@ -27,6 +27,13 @@ use crate::{
 #[serde(transparent)]
 pub struct RouteId(pub u64);
 
+/// The name in the gateways' zone that one route's domain points at, as DNS tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whether its clients are to come by HTTPS alone, and with HTTP/2 (RFC 9460 §9).
+    pub https: bool,
+}
+
 /// How a route is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -14,7 +14,7 @@ use crate::{
     compile,
     control::{Inner, accounts, now, policy_text},
     limits::{MAX_ACCOUNTS, MAX_ROUTES, MAX_TIERS},
-    shown,
+    names, shown,
 };
 
 /// A change of the plan.
@@ -147,9 +147,8 @@ impl Planning<'_> {
         let base = self.base(old);
         let settings = self.inner.changed(base, wanted.settings.clone(), wanted.mode).map_err(|error| wrong(&error))?;
         let Some(old) = old else {
-            let (id, account_id) = (moorgate_contract::route::RouteId(0), AccountId(0));
-            let mode = wanted.mode.name().to_owned();
-            let row = RouteRow { id, account: account_id, domain: domain.to_owned(), mode, settings, created: now() };
+            let row =
+                self.inner.new_route(AccountId(0), domain, wanted.mode, settings).map_err(|error| wrong(&error))?;
             return Ok(Some(Planned::AddRoute(account, row)));
         };
         let same = compile::settings(old).ok() == serde_json::from_str::<RouteSettings>(&settings).ok();
@@ -183,6 +182,10 @@ impl Planning<'_> {
 
     /// Whoever has the wildcard has what it stands for; whoever has the certificate has the domain.
     fn check_domain(&self, domain: &str, account: &str) -> Result<(), String> {
+        if let (None, Ok(domain)) = (self.book.route(domain), domain.parse()) {
+            let zone = self.inner.zone.as_ref().map(|zone| &zone.name);
+            names::check_domain(&domain, zone).map_err(|error| error.to_string())?;
+        }
         let of = |row: &RouteRow| self.book.account_by_id(row.account).map(|row| row.name.clone());
         if let Some((_, parent)) = domain.split_once('.') {
             let wildcard = format!("*.{parent}");

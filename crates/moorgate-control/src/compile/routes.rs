@@ -1,7 +1,9 @@
 //! Rows into routes.
 
+use std::collections::HashSet;
+
 use moorgate_contract::{
-    route::{Domain, DomainError, Mode, Route, RouteSettings},
+    route::{Domain, DomainError, Mode, OnHttp, Route, RouteSettings, Target},
     snapshot::Snapshot,
 };
 use thiserror::Error;
@@ -14,7 +16,11 @@ use super::{
 use crate::{
     book::{Book, CertificateRow, RouteRow},
     limits::MAX_STORED_SETTINGS,
+    route_views::DnsState,
 };
+
+/// The port that browsers go to for `https://`.
+const HTTPS_PORT: u16 = 443;
 
 /// Why a route can't be served.
 #[derive(Debug, Error)]
@@ -45,6 +51,10 @@ impl Compiler {
                 snapshot.remove_route(&route.domain);
             }
         }
+        let labels: HashSet<&str> = book.routes().map(|row| &*row.label).collect();
+        for label in previous.targets().filter(|label| !labels.contains(&***label)) {
+            snapshot.remove_target(label);
+        }
         for row in book.routes() {
             self.put_route(snapshot, row, book.certificate(&row.domain));
         }
@@ -52,7 +62,11 @@ impl Compiler {
 
     /// `certificate` is the domain's row; what is to be shown of it is in `snapshot` already.
     pub(super) fn put_route(&self, snapshot: &mut Snapshot, row: &RouteRow, certificate: Option<&CertificateRow>) {
-        match self.route(snapshot, row, certificate) {
+        let compiled = self.route(snapshot, row, certificate);
+        self.put_target(snapshot, row, compiled.as_ref().ok());
+        match compiled {
+            // Nobody has proved whose it is. A wildcard of its account may go on serving it.
+            Ok(route) if !self.is_proved(row) => snapshot.remove_route(&route.domain),
             // What is as it was keeps what traffic built from it.
             Ok(route) if snapshot.route_of(&route.domain).is_some_and(|old| is_same(old, &route)) => {}
             Ok(route) => snapshot.put_route(route),
@@ -66,6 +80,24 @@ impl Compiler {
                 }
             }
         }
+    }
+
+    /// Whether the domain of `row` is served as far as its DNS goes.
+    pub(crate) fn is_proved(&self, row: &RouteRow) -> bool {
+        !self.has_zone || row.dns.serves()
+    }
+
+    /// The target is there before the route is served: what points at it is what makes the route be served.
+    fn put_target(&self, snapshot: &mut Snapshot, row: &RouteRow, route: Option<&Route>) {
+        if !self.has_zone || row.label.is_empty() || row.dns == DnsState::Released {
+            return snapshot.remove_target(&row.label);
+        }
+        // Of an origin's own TLS nothing is known; and a browser that is told so goes to 443 and nowhere else.
+        let https = snapshot.site.inbound_tls_port == Some(HTTPS_PORT)
+            && route.is_some_and(|route| {
+                route.mode == Mode::Terminate && route.settings.actions.on_http == OnHttp::Redirect
+            });
+        snapshot.put_target(&row.label, Target { https });
     }
 
     /// Why `snapshot` does not serve the route of `row`; `None`: it does.
@@ -128,10 +160,11 @@ pub(crate) fn mode(name: &str) -> Option<Mode> {
     [Mode::Terminate, Mode::Passthrough].into_iter().find(|mode| mode.name() == name)
 }
 
-pub(super) fn remove_route(snapshot: &mut Snapshot, domain: &str) {
+pub(super) fn remove_route(snapshot: &mut Snapshot, row: &RouteRow) {
+    snapshot.remove_target(&row.label);
     // What can't be read was never served.
-    if let Ok(read) = domain.parse::<Domain>()
-        && is_stored(&read, domain)
+    if let Ok(read) = row.domain.parse::<Domain>()
+        && is_stored(&read, &row.domain)
     {
         snapshot.remove_route(&read);
     }

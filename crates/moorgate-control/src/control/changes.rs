@@ -158,6 +158,14 @@ impl Session {
         Ok(())
     }
 
+    /// Takes note of what is known of a route's DNS. Its name says what happened.
+    pub(crate) async fn set_dns(&mut self, account: &str, old: &RouteRow, row: RouteRow) -> Result<()> {
+        self.tx()?.update_route(&row).await?;
+        let entry = entry(What::Route, &row.domain, "see DNS of", &row.domain).of(account);
+        self.note(entry.before(shown::route(old)).after(shown::route(&row)), Edit::PutRoute(row));
+        Ok(())
+    }
+
     /// Removes a route.
     pub(crate) async fn remove_route(&mut self, account: &str, row: &RouteRow) -> Result<()> {
         self.tx()?.delete_route(row.id).await?;

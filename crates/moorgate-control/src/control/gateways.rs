@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use moorgate_contract::time::Timestamp;
 
-use super::{
-    Control, Inner,
-    kept::{self, Place},
-};
+use super::{Control, Inner, kept};
 use crate::{
     error::{ControlError, Result, What},
     limits::HEARTBEAT,
@@ -101,12 +98,24 @@ impl Inner {
             release: self.gateway.release.clone(),
             // Names and addresses: nothing in them can fail to be JSON.
             addresses: serde_json::to_string(&self.gateway.addresses).unwrap_or_default(),
-            place: serde_json::to_string(&Place::of_this(&self.plane.presence())).unwrap_or_default(),
+            place: serde_json::to_string(&self.place()).unwrap_or_default(),
             started: self.started,
             seen: Timestamp::default(),
             stopped: None,
             applied: self.book().version(),
         }
+    }
+
+    /// Whether this gateway is the one that does what one of all does: the first by name of those that are up.
+    pub(super) fn has_duty(&self) -> bool {
+        let seen = super::lock(&self.seen);
+        let first = seen.rows.iter().find(|row| self.is_up(row, &seen));
+        first.is_none_or(|row| row.id == self.id)
+    }
+
+    /// Whether a gateway answered when the store was asked last.
+    pub(super) fn is_up(&self, row: &GatewayRow, seen: &Seen) -> bool {
+        row.stopped.is_none() && (row.id == self.id || seen.at.since(row.seen) < LOST)
     }
 
     fn view_gateway(&self, row: &GatewayRow, seen: &Seen, is_current: bool) -> GatewayView {

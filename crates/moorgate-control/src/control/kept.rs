@@ -29,12 +29,18 @@ pub(crate) struct Place {
     machine: Option<String>,
     /// By what others reach the listeners that are bound to every address.
     local: Vec<IpAddr>,
+    /// Where clients reach its inbound listeners.
+    #[serde(default)]
+    pub(super) clients: BTreeSet<IpAddr>,
+    /// Where resolvers reach its server of the zone.
+    #[serde(default)]
+    pub(super) resolvers: BTreeSet<IpAddr>,
 }
 
 impl Place {
     pub(super) fn of_this(presence: &Presence) -> Self {
         let local = presence.local.iter().copied().filter(|address| !address.is_loopback());
-        Self { machine: machine(), local: local.collect() }
+        Self { machine: machine(), local: local.collect(), ..Self::default() }
     }
 
     /// Loopback means the same in both; also where neither can be told.
@@ -108,7 +114,7 @@ impl Inner {
     /// The guard as it is to be; `None`: as it is.
     fn renewed(&self) -> Option<Guard> {
         // Those that have ended as well, until they are forgotten: they may be about to start again.
-        let here = Place { machine: machine(), local: Vec::new() };
+        let here = Place { machine: machine(), ..Place::default() };
         let seen = lock(&self.seen);
         let others = seen.rows.iter().filter(|row| row.id != self.id).flat_map(|row| reached(row, &here)).collect();
         let store = lock(&self.located).clone();
@@ -133,7 +139,7 @@ mod tests {
             stopped: None,
             applied: 1,
         };
-        let here = Place { machine: (!here.is_empty()).then(|| here.to_owned()), local: Vec::new() };
+        let here = Place { machine: (!here.is_empty()).then(|| here.to_owned()), ..Place::default() };
         let reached: Vec<String> = reached(&row, &here).iter().map(SocketAddr::to_string).collect();
         assert_eq!(reached, expected, "{listeners} {place}");
     }

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic::AtomicBool},
     time::SystemTime,
 };
 
@@ -21,7 +21,7 @@ use crate::{
     compile::Compiler,
     error::ControlError,
     sealed::Step,
-    settings::{Itself, Plane},
+    settings::{Itself, Plane, ZoneSettings},
     store::{Head, StoreUrl},
     views::{EgressView, PortsView, Status},
 };
@@ -34,6 +34,7 @@ mod certificates;
 mod changes;
 mod credentials;
 mod demand;
+pub(crate) mod domains;
 mod evidence;
 mod flows;
 mod gateways;
@@ -49,6 +50,7 @@ mod side;
 mod tiers;
 mod tokens;
 mod usage;
+mod zone;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::hex;
@@ -57,6 +59,7 @@ pub(crate) use changes::restored_backup;
 pub(crate) use open::lock_directory;
 pub(crate) use policy::text as policy_text;
 pub(crate) use session::{Session, Writer};
+pub use zone::{DNS_LISTENER, ZoneFacts};
 
 /// What an operator can do. Cheap to clone; every clone is the same control plane.
 ///
@@ -94,6 +97,11 @@ pub(crate) struct Inner {
     demands: Mutex<demand::Demands>,
     pub(crate) plane: Arc<dyn Plane>,
     pub(crate) compiler: Compiler,
+    /// `[dns]`.
+    pub(crate) zone: Option<ZoneSettings>,
+    checks: domains::Checks,
+    /// Whether this gateway is about to end: its address is not given to clients any more.
+    leaving: AtomicBool,
     token_pepper: Pepper,
     /// Of the audit log's hashes.
     chain: Pepper,

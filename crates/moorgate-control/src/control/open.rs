@@ -44,7 +44,7 @@ impl Control {
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
         let Settings { data_dir, store_url, master_keys, gateway, local_ca, site, egress, plane, .. } = settings;
-        let Settings { usage, keep_usage, make_default_account, .. } = settings;
+        let Settings { usage, keep_usage, make_default_account, zone, .. } = settings;
         let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
@@ -64,13 +64,16 @@ impl Control {
 
         let store_key = Arc::new(store_key);
         let pepper = Pepper::new(*store_key.key().derive(CREDENTIAL_PEPPER));
-        let compiler = Compiler::new(Arc::new(site), pepper, egress, store_key.clone());
+        let compiler = Compiler::new(Arc::new(site), pepper, egress, store_key.clone(), zone.is_some());
         let id = random_token_id()?;
         let inner = Arc::new(Inner {
             counting: Counting::new(format!("{}/{id}", gateway.name), usage, keep_usage),
             demands: Mutex::default(),
             flows: Flows::new(&data_dir),
             sealing: Sealing::new(&data_dir),
+            zone,
+            leaving: false.into(),
+            checks: Default::default(),
             data_dir,
             store_url,
             master_keys,

@@ -18,10 +18,12 @@ use crate::{
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_ROUTES, MAX_SETTINGS_BYTES},
+    names::check_domain,
     route_change,
     route_views::{
-        ActionsView, HeaderNames, OriginView, PathView, RouteChange, RouteState, RouteView, ShownCertificate,
+        ActionsView, DnsState, HeaderNames, OriginView, PathView, RouteChange, RouteState, RouteView, ShownCertificate,
     },
+    secret::random_label,
 };
 
 impl Control {
@@ -38,19 +40,18 @@ impl Control {
     ) -> Result<RouteView> {
         let domain: Domain = domain.parse().map_err(Invalid::from)?;
         let settings = self.inner.changed(RouteSettings::default(), change, mode)?;
+        check_domain(&domain, self.inner.zone.as_ref().map(|zone| &zone.name))?;
+        let over = self.contest(self.inner.owner(account)?, &domain).await?;
         let account = account.map(str::to_owned);
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let (account, domain) = (inner.owner(account.as_deref())?, domain.to_string());
-            inner.refuse_new_route(account, &domain)?;
-            let row = RouteRow {
-                id: RouteId(0),
-                account,
-                domain: domain.clone(),
-                mode: mode.name().to_owned(),
-                settings,
-                created: now(),
-            };
+            let held = inner.book().route(&domain).filter(|row| Some(&row.label) == over.as_ref()).cloned();
+            if let Some(held) = &held {
+                session.remove_route(&inner.account_name(held.account), held).await?;
+            }
+            inner.refuse_new_route(account, &domain, held.is_some())?;
+            let row = inner.new_route(account, &domain, mode, settings)?;
             session.add_route(&inner.account_name(account), row).await?;
             session.commit().await?;
             inner.route_view(&domain)
@@ -158,9 +159,10 @@ impl Inner {
         }
     }
 
-    fn refuse_new_route(&self, account: AccountId, domain: &str) -> Result<()> {
+    /// `taken_over`: from another account, which has not proved that it has the domain.
+    fn refuse_new_route(&self, account: AccountId, domain: &str, taken_over: bool) -> Result<()> {
         let book = self.book();
-        if book.route(domain).is_some() {
+        if book.route(domain).is_some() && !taken_over {
             return Err(ControlError::Exists { what: What::Route, name: domain.to_owned() });
         }
         // An exact name beats a wildcard, so it would take over what is somebody else's.
@@ -176,6 +178,28 @@ impl Inner {
             return Err(Invalid::TooMany { what: What::Route, limit: MAX_ROUTES }.into());
         }
         Ok(())
+    }
+
+    /// A route as it begins. Its account may not be known yet.
+    pub(crate) fn new_route(&self, account: AccountId, domain: &str, mode: Mode, settings: String) -> Result<RouteRow> {
+        let created = now();
+        Ok(RouteRow {
+            id: RouteId(0),
+            account,
+            domain: domain.to_owned(),
+            mode: mode.name().to_owned(),
+            settings,
+            created,
+            label: random_label()?,
+            dns: if self.zone.is_some() { DnsState::Pending } else { DnsState::Unchecked },
+            dns_since: created,
+        })
+    }
+
+    /// The name that a route's domain is to point at.
+    pub(crate) fn target_of(&self, row: &RouteRow) -> Option<String> {
+        let zone = self.zone.as_ref().filter(|_| !row.label.is_empty())?;
+        Some(format!("{}.{}", row.label, zone.name))
     }
 
     pub(crate) fn route_row(&self, domain: &str) -> Result<RouteRow> {
@@ -250,9 +274,16 @@ impl Inner {
             domain: row.domain.clone(),
             account: book.account_by_id(row.account).map(|account| account.name.clone()).unwrap_or_default(),
             mode,
-            state: if problem.is_none() { RouteState::Active } else { RouteState::Failed },
+            state: match (&problem, row.dns) {
+                (Some(_), _) => RouteState::Failed,
+                (None, _) if self.compiler.is_proved(row) => RouteState::Active,
+                (None, DnsState::Released) => RouteState::Released,
+                (None, _) => RouteState::Pending,
+            },
             problem,
-            cname: None,
+            cname: self.target_of(row),
+            dns: self.zone.as_ref().map(|_| row.dns),
+            dns_since: self.zone.as_ref().map(|_| row.dns_since),
             created: row.created,
             origins: self.view_pool(&pool),
             paths: paths

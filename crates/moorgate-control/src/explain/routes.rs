@@ -243,6 +243,12 @@ impl crate::control::Inner {
         let Some(row) = book.route(name.as_str()).or_else(wildcard) else { return };
         if let Some(problem) = self.compiler.route_problem(snapshot, row, &book) {
             steps.saw("route", format_args!("{} is not served: {problem}", row.domain));
+        } else if !self.compiler.is_proved(row) {
+            let (domain, dns) = (&row.domain, row.dns.name());
+            let what = format_args!(
+                "{domain} is not served: its DNS is {dns}; moorgate route check {domain} says what to set"
+            );
+            steps.saw("route", what);
         }
     }
 }

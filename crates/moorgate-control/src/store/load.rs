@@ -13,6 +13,7 @@ use super::{Change, Head, Store, number};
 use crate::{
     book::{AccountRow, CertificateRow, CredentialRow, Edit, RouteRow, Rows, TierRow, TokenRow},
     error::{StoreError, What},
+    route_views::DnsState,
     views::Scope,
 };
 
@@ -137,7 +138,7 @@ macro_rules! tier_sql {
 }
 macro_rules! route_sql {
     ($rest:literal) => {
-        concat!("SELECT id, account, domain, mode, settings, created FROM route ", $rest)
+        concat!("SELECT id, account, domain, mode, settings, created, label, dns, dns_since FROM route ", $rest)
     };
 }
 macro_rules! certificate_sql {
@@ -214,7 +215,9 @@ fn tier((name, quotas, created): (String, String, i64)) -> TierRow {
     TierRow { name, quotas, created: Timestamp(number(created)) }
 }
 
-fn route((id, account, domain, mode, settings, created): (i64, i64, String, String, String, i64)) -> RouteRow {
+type StoredRoute = (i64, i64, String, String, String, i64, String, String, i64);
+
+fn route((id, account, domain, mode, settings, created, label, dns, dns_since): StoredRoute) -> RouteRow {
     RouteRow {
         id: RouteId(number(id)),
         account: AccountId(number(account)),
@@ -222,6 +225,10 @@ fn route((id, account, domain, mode, settings, created): (i64, i64, String, Stri
         mode,
         settings,
         created: Timestamp(number(created)),
+        label,
+        // A later version's word proves nothing to this one.
+        dns: DnsState::from_name(&dns).unwrap_or(DnsState::Pending),
+        dns_since: Timestamp(number(dns_since)),
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (7, "flows", include_str!("../../migrations/sqlite/0007_flows.sql")),
     (8, "demand", include_str!("../../migrations/sqlite/0008_demand.sql")),
     (9, "did", include_str!("../../migrations/sqlite/0009_did.sql")),
+    (10, "targets", include_str!("../../migrations/sqlite/0010_targets.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -34,10 +35,11 @@ const POSTGRES: &[Step] = &[
     (7, "flows", include_str!("../../migrations/postgres/0007_flows.sql")),
     (8, "demand", include_str!("../../migrations/postgres/0008_demand.sql")),
     (9, "did", include_str!("../../migrations/postgres/0009_did.sql")),
+    (10, "targets", include_str!("../../migrations/postgres/0010_targets.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 9;
+const KNOWN: i64 = 10;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

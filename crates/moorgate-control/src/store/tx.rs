@@ -325,7 +325,8 @@ impl Tx {
     pub(crate) async fn insert_route(&mut self, row: &RouteRow) -> Result<RouteId, StoreError> {
         let failed = self.failed();
         let statement = query_scalar(
-            "INSERT INTO route (account, domain, mode, settings, created) VALUES ($1, $2, $3, $4, $5) RETURNING id",
+            "INSERT INTO route (account, domain, mode, settings, created, label, dns, dns_since) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
         );
         let id: i64 = statement
             .bind(stored(row.account.0))
@@ -333,6 +334,9 @@ impl Tx {
             .bind(&row.mode)
             .bind(&row.settings)
             .bind(stored(row.created.0))
+            .bind(&row.label)
+            .bind(row.dns.name())
+            .bind(stored(row.dns_since.0))
             .fetch_one(self.connection())
             .await
             .map_err(failed)?;
@@ -342,8 +346,12 @@ impl Tx {
     /// Replaces what can change of a route.
     pub(crate) async fn update_route(&mut self, row: &RouteRow) -> Result<(), StoreError> {
         let failed = self.failed();
-        let statement =
-            query("UPDATE route SET settings = $1 WHERE id = $2").bind(&row.settings).bind(stored(row.id.0));
+        let statement = query("UPDATE route SET settings = $1, label = $2, dns = $3, dns_since = $4 WHERE id = $5")
+            .bind(&row.settings)
+            .bind(&row.label)
+            .bind(row.dns.name())
+            .bind(stored(row.dns_since.0))
+            .bind(stored(row.id.0));
         statement.execute(self.connection()).await.map(drop).map_err(failed)
     }
 

@@ -138,15 +138,21 @@ impl Tx {
                 .await?;
         }
         for row in &rows.routes {
-            query("INSERT INTO route (id, account, domain, mode, settings, created) VALUES ($1, $2, $3, $4, $5, $6)")
-                .bind(stored(row.id.0))
-                .bind(stored(row.account.0))
-                .bind(&row.domain)
-                .bind(&row.mode)
-                .bind(&row.settings)
-                .bind(stored(row.created.0))
-                .execute(self.connection())
-                .await?;
+            query(
+                "INSERT INTO route (id, account, domain, mode, settings, created, label, dns, dns_since) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            )
+            .bind(stored(row.id.0))
+            .bind(stored(row.account.0))
+            .bind(&row.domain)
+            .bind(&row.mode)
+            .bind(&row.settings)
+            .bind(stored(row.created.0))
+            .bind(&row.label)
+            .bind(row.dns.name())
+            .bind(stored(row.dns_since.0))
+            .execute(self.connection())
+            .await?;
         }
         for row in &rows.certificates {
             query("INSERT INTO certificate (account, domain, chain, key, created) VALUES ($1, $2, $3, $4, $5)")

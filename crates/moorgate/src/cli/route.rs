@@ -39,6 +39,13 @@ pub(crate) enum Route {
         #[command(flatten)]
         json: Json,
     },
+    /// Look at a route's domain as its clients' resolvers see it, and say what to set
+    Check {
+        /// Its domain
+        domain: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Change a route; what is given replaces what was set, "" clears a list. Open connections stay
     Set {
         /// Its domain

@@ -4,6 +4,7 @@ mod account;
 mod audit;
 mod credential;
 mod deployment;
+mod dns;
 mod egress;
 mod error;
 mod explain;
@@ -74,6 +75,7 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Token(command) => token::run(client, command).await,
             Command::Policy(command) => policy::run(client, command).await,
             Command::Egress(command) => egress::run(client, command).await,
+            Command::Dns(command) => dns::run(client, command).await,
             Command::Route(command) => route::run(&gateway, command).await,
             Command::Cert(command) => route::certificates(client, command).await,
             Command::Tier(command) => tier::run(client, command).await,

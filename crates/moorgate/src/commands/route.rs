@@ -4,16 +4,18 @@ use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use moorgate_api::{
     client::Client,
-    view::{AddCertificate, AddRoute, Certificate, ChangeRoute, LOCAL_CA, Route as RouteView, RouteOrigin, Time},
+    view::{
+        AddCertificate, AddRoute, Certificate, ChangeRoute, LOCAL_CA, Record, Route as RouteView, RouteOrigin, Time,
+    },
 };
 use moorgate_contract::route::{Check, ClientRules, HostFor, Maintenance, Mode, OnHttp, PathOrigins};
 use moorgate_control::{HeaderChange, NewBasicUser, Password, RouteState};
 use tokio::time::timeout;
 
-use super::{CommandError, gateway::Gateway};
+use super::{CommandError, dns, gateway::Gateway};
 use crate::{
     cli::route::{Cert, FieldArg, Listed, Route, Settings, Spec, listed},
-    output::{self, Table, answer, bytes, day, end, shown},
+    output::{self, Table, answer, bytes, day, end, shown, when},
     shell::quote,
 };
 
@@ -36,6 +38,10 @@ pub(super) async fn run(gateway: &Gateway, command: Route) -> Result<(), Command
         Route::Show { domain, json } => {
             let route = client.route(&domain).await?;
             answer(json, &route, || show(&route))
+        }
+        Route::Check { domain, json } => {
+            let check = client.check_route(&domain).await?;
+            answer(json, &check, || dns::check(&check))
         }
         Route::Set { domain, origins, settings, json } => {
             let before = client.route(&domain).await?;
@@ -169,7 +175,9 @@ async fn unreached(client: &Client, route: &RouteView) -> String {
 fn added(gateway: &Gateway, route: &RouteView) -> String {
     let mut text = format!("route {} added: {} to {}\n", shown(&route.domain), route.mode.name(), urls(&route.origins));
     let name = route.domain.replace("*.", "any.");
-    if let Some(listener) = gateway.inbound_tls() {
+    if route.state == RouteState::Pending {
+        text += &pending(gateway, route);
+    } else if let Some(listener) = gateway.inbound_tls() {
         let ca = match (is_local_cas(route), gateway.ca()) {
             (true, Some(ca)) => format!("--cacert {} ", quote(&ca)),
             _ => String::new(),
@@ -198,6 +206,25 @@ fn added(gateway: &Gateway, route: &RouteView) -> String {
     text
 }
 
+/// What brings its DNS here.
+fn pending(gateway: &Gateway, route: &RouteView) -> String {
+    let (domain, flag) = (quote(&route.domain), &gateway.data_dir_flag);
+    let target = route.cname.as_deref().unwrap_or_default();
+    let record = dns::line(&Record {
+        name: route.domain.clone(),
+        kind: "CNAME".to_owned(),
+        ttl: None,
+        value: target.to_owned(),
+    });
+    format!(
+        "  it is served as soon as its DNS is here; set this at the DNS provider of {}:\n\
+         \x20          {record}\n\
+         \x20 what is seen of it, and what to set where no CNAME can stand:\n\
+         \x20          moorgate route check {domain}{flag}\n",
+        shown(&route.domain)
+    )
+}
+
 fn is_local_cas(route: &RouteView) -> bool {
     route.certificate.as_ref().is_some_and(|certificate| certificate.issuer == LOCAL_CA)
 }
@@ -216,11 +243,19 @@ fn list(routes: &[RouteView]) -> String {
     }
     let mut table = Table::new(["DOMAIN", "MODE", "STATE", "ACCOUNT", "ORIGINS"]);
     for route in routes {
-        let state = if route.state == RouteState::Active { "active" } else { "failed" };
-        let cells = [route.domain.clone(), route.mode.name().into(), state.into(), route.account.clone()];
+        let cells = [route.domain.clone(), route.mode.name().into(), state(route).into(), route.account.clone()];
         table.row(cells.into_iter().chain([urls(&route.origins)]));
     }
     table.to_string()
+}
+
+fn state(route: &RouteView) -> &'static str {
+    match route.state {
+        RouteState::Active => "active",
+        RouteState::Pending => "pending",
+        RouteState::Released => "released",
+        RouteState::Failed => "failed",
+    }
 }
 
 fn show(route: &RouteView) -> String {
@@ -235,7 +270,12 @@ fn show(route: &RouteView) -> String {
         Mode::Passthrough => "passthrough: the origin keeps its key, and the gateway reads the name alone",
     };
     line("mode", who.into());
-    line("state", route.problem.as_ref().map_or("active".into(), |problem| format!("failed: {problem}")));
+    line("state", route.problem.as_ref().map_or_else(|| state(route).into(), |problem| format!("failed: {problem}")));
+    if let (Some(target), Some(dns)) = (&route.cname, route.dns) {
+        line("CNAME", target.clone());
+        let since = route.dns_since.map(|since| format!(" since {}", when(since))).unwrap_or_default();
+        line("DNS", format!("{}{since}", dns.name()));
+    }
     if let Some(certificate) = &route.certificate {
         let until = certificate.not_after.map(|at| format!(", expires {}", end(at))).unwrap_or_default();
         let whose =

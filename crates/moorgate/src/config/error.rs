@@ -50,6 +50,12 @@ pub(crate) enum Wanted {
     /// An egress address.
     #[error("an IP address of this gateway, such as 203.0.113.10")]
     Egress,
+    /// The zone of targets.
+    #[error("the name of a zone of your own with room for longer names in it, such as edge.example.com")]
+    Zone,
+    /// Where clients come.
+    #[error("an IP address by which clients reach this gateway, such as 203.0.113.10")]
+    Reached,
     /// A resolver.
     #[error("a resolver's IP address, such as 192.0.2.53 or 192.0.2.53:5353")]
     Resolver,
@@ -112,6 +118,12 @@ pub(crate) enum ConfigError {
         place: Place,
         /// What the parser said.
         message: Box<str>,
+    },
+    /// A server without a zone.
+    #[error("{place}: dns.listen answers for a zone; name it in dns.zone")]
+    NoZone {
+        /// Where.
+        place: Place,
     },
     /// A key or section that does not exist.
     #[error("{place}: there is no {what} {}; did you mean {nearest}?", visible(&**written))]

@@ -1,6 +1,7 @@
 //! Values as they were given, and how each kind of key reads its own.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -8,7 +9,8 @@ use std::{
 
 use ipnet::IpNet;
 use moorgate_contract::guard::Guard;
-use moorgate_wire::host::Host;
+use moorgate_dns::zone::Zone;
+use moorgate_wire::{host::Host, name::DomainName};
 
 use super::{
     FlowLog, LogFormat, Secret,
@@ -149,6 +151,22 @@ pub(super) fn egress(value: &Value) -> Result<Vec<IpAddr>, Bad> {
     value.many(&Wanted::Egress, |text| match text.parse::<IpAddr>() {
         Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(address.to_canonical()),
         _ => Err(Wanted::Egress),
+    })
+}
+
+/// `None` when it is empty.
+pub(super) fn zone(value: &Value) -> Result<Option<DomainName>, Bad> {
+    let fits = |name: &DomainName| Zone::new(name, 0, &BTreeSet::new(), &BTreeSet::new()).is_ok();
+    value.one(Wanted::Zone, |text| {
+        if text.is_empty() { Some(None) } else { DomainName::parse(text).ok().filter(fits).map(Some) }
+    })
+}
+
+/// Where clients reach this gateway.
+pub(super) fn reached(value: &Value) -> Result<Vec<IpAddr>, Bad> {
+    value.many(&Wanted::Reached, |text| match text.parse::<IpAddr>() {
+        Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(address.to_canonical()),
+        _ => Err(Wanted::Reached),
     })
 }
 

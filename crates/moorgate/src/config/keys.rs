@@ -93,10 +93,10 @@ pub(crate) const KEYS: &[Key] = &[
     later("acme", "directory"),
     later("acme", "contact"),
     later("acme", "trust"),
-    later("dns", "zone"),
-    later("dns", "addresses"),
-    later("dns", "listen"),
-    later("dns", "resolvers"),
+    key("dns", "zone"),
+    list("dns", "addresses"),
+    list("dns", "listen"),
+    list("dns", "resolvers"),
     key("console", "listen"),
     later("console", "hostname"),
     later("metrics", "listen"),
@@ -116,11 +116,12 @@ pub(crate) fn is_section(section: &str) -> bool {
     !section.is_empty() && KEYS.iter().any(|key| key.section == section)
 }
 
-/// The key that somebody who wrote `name` in `section` most likely meant; never one that this version refuses.
+/// The key that somebody who wrote `name` in `section` most likely meant; never one that this version refuses. Of several as
+/// near, one that everybody has sooner than a list.
 pub(crate) fn nearest_key(section: &str, name: &str) -> String {
     let distance = |key: &&Key| {
         let sections = damerau_levenshtein(key.section, section).min(MOST_SECTION_DISTANCE);
-        damerau_levenshtein(key.name, name) + sections
+        (damerau_levenshtein(key.name, name) + sections, key.kind == Kind::List)
     };
     KEYS.iter().filter(|key| key.kind != Kind::Later).min_by_key(distance).map(Key::dotted).unwrap_or_default()
 }

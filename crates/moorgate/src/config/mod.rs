@@ -111,6 +111,14 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How long usage is kept.
     pub(crate) keep_usage: Duration,
+    /// The zone in which routes have their targets.
+    pub(crate) zone: Option<DomainName>,
+    /// By what clients reach this gateway; empty: by what its inbound listeners are bound to.
+    pub(crate) zone_addresses: Vec<IpAddr>,
+    /// Where the zone is answered for. Port 0 is the kernel's choice.
+    pub(crate) zone_listen: Vec<SocketAddr>,
+    /// Who is asked about domains; empty: [`Config::resolvers`].
+    pub(crate) zone_resolvers: Vec<SocketAddr>,
     /// Always a loopback address.
     pub(crate) console: SocketAddr,
     /// How log lines are written.
@@ -289,11 +297,18 @@ impl Settings {
             resolvers: self.list("resolver", "servers", Vec::new(), given::resolvers)?,
             limits: self.limits()?,
             keep_usage: self.get("usage", "keep", KEEP_USAGE, given::time)?,
+            zone: self.get("dns", "zone", None, given::zone)?,
+            zone_addresses: self.list("dns", "addresses", Vec::new(), given::reached)?,
+            zone_listen: self.list("dns", "listen", Vec::new(), given::listeners)?,
+            zone_resolvers: self.list("dns", "resolvers", Vec::new(), given::resolvers)?,
             console: self.console()?,
             log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
             log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,
         };
         clash(&config)?;
+        if config.zone.is_none() && !config.zone_listen.is_empty() {
+            return Err(ConfigError::NoZone { place: self.place("dns", "listen") });
+        }
         Ok(config)
     }
 
@@ -380,7 +395,8 @@ fn clash(config: &Config) -> Result<(), ConfigError> {
     let dotted = |listener: Listener| listener.name().replacen('_', ".", 1);
     let named = config.listeners().map(|(listener, address)| (dotted(listener), address));
     let mut seen: HashMap<SocketAddr, String> = HashMap::new();
-    for (key, address) in named.chain([("console.listen".to_owned(), config.console)]) {
+    let zone = config.zone_listen.iter().map(|address| ("dns.listen".to_owned(), *address));
+    for (key, address) in named.chain([("console.listen".to_owned(), config.console)]).chain(zone) {
         if address.port() == 0 {
             continue;
         }

@@ -95,7 +95,10 @@ fn every_key_of_the_documentation_is_read() {
         [acme]
         directory = ""
         [dns]
-        addresses = []
+        zone = "Edge.Example.com"
+        addresses = ["203.0.113.10"]
+        listen = ["203.0.113.10:53"]
+        resolvers = ["192.0.2.53"]
         [console]
         listen = "[::1]:7071"
         hostname = ""
@@ -273,7 +276,18 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
             "line 2: console.listen is 0.0.0.0:7070, but the console speaks plain HTTP and so opens on loopback only in this version; \
              write 127.0.0.1:7070 and reach it through an SSH tunnel",
         ),
-        ("[dns]\nzone = \"edge.example.com\"", "line 2: dns.zone is not supported by this version; leave it out"),
+        ("[acme]\ncontact = \"a\"", "line 2: acme.contact is not supported by this version; leave it out"),
+        (
+            "[dns]\nzone = \"edge example\"",
+            "line 2: dns.zone is \"edge example\", but must be the name of a zone of your own with room for longer names \
+             in it, such as edge.example.com",
+        ),
+        (
+            "[dns]\nzone = \"edge.example.com\"\naddresses = [\"0.0.0.0\"]",
+            "line 3: dns.addresses is \"0.0.0.0\", but must be an IP address by which clients reach this gateway, such as \
+             203.0.113.10",
+        ),
+        ("[dns]\nlisten = [\"0.0.0.0:53\"]", "line 2: dns.listen answers for a zone; name it in dns.zone"),
         (
             "[cluster]\nname = \"a b\"",
             "line 2: cluster.name is \"a b\", but must be a name of letters, digits, hyphens and dots, such as gateway-1",
@@ -299,7 +313,8 @@ fn a_wrong_variable_is_named() {
     for (variable, value, said) in [
         ("MOORGATE_LIMITS_HEAD", "ten", "limits.head is ten, but must be a time"),
         ("MOORGATE_OUTBOUND_HTTP", "127.0.0.1:1,,", "outbound.http is \"\", but must be an address"),
-        ("MOORGATE_DNS_ZONE", "example.com", "dns.zone is not supported by this version"),
+        ("MOORGATE_ACME_CONTACT", "a", "acme.contact is not supported by this version"),
+        ("MOORGATE_DNS_ZONE", "a..b", "dns.zone is a..b, but must be the name of a zone"),
         ("MOORGATE_CONSOLE_LISTEN", "192.0.2.1:7070", "console.listen is 192.0.2.1:7070, but the console"),
     ] {
         let error = read("", &[(variable, value)]).unwrap_err();

@@ -2,10 +2,11 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
 };
 
 use moorgate_contract::listener::Listener;
+use moorgate_dns::server::Sockets as ZoneSockets;
 use moorgate_net::{holder, listener::bind};
 
 use super::UpError;
@@ -16,12 +17,14 @@ use crate::config::{CONSOLE_VARIABLE, Config, variable_of};
 pub(super) struct Addresses {
     pub(super) traffic: Vec<(Listener, SocketAddr)>,
     pub(super) console: SocketAddr,
+    /// The zone's server.
+    pub(super) dns: Vec<SocketAddr>,
 }
 
 impl Addresses {
-    /// Every address, the console's too.
+    /// Every address, those of console and zone too.
     pub(super) fn all(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.traffic.iter().map(|(_, address)| *address).chain([self.console])
+        self.traffic.iter().map(|(_, address)| *address).chain([self.console]).chain(self.dns.iter().copied())
     }
 
     /// The addresses of one listener.
@@ -34,6 +37,7 @@ impl Addresses {
 pub(super) struct Sockets {
     pub(super) traffic: Vec<Vec<(Listener, TcpListener)>>,
     pub(super) console: TcpListener,
+    pub(super) dns: Vec<ZoneSockets>,
 }
 
 /// Everything bound.
@@ -50,13 +54,7 @@ impl Bound {
         for (listener, address) in config.listeners() {
             let sockets = match bind(address, workers) {
                 Ok(sockets) => sockets,
-                // A machine without IPv6 serves the same listener over IPv4.
-                Err(error)
-                    if is_missing_family(&error) && address == SocketAddr::from(([0_u16; 8], address.port())) =>
-                {
-                    tracing::warn!(%address, "this machine has no IPv6; that address is not listened on");
-                    continue;
-                }
+                Err(error) if is_without_family(&error, address) => continue,
                 Err(error) => return Err(taken(error, address, listener.words(), &variable_of(listener))),
             };
             let local = sockets.first().map_or(Ok(address), TcpListener::local_addr).map_err(UpError::Thread)?;
@@ -69,16 +67,31 @@ impl Bound {
             .and_then(|sockets| sockets.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
             .map_err(|error| taken(error, config.console, "console and API", CONSOLE_VARIABLE))?;
         let console_address = console.local_addr().map_err(UpError::Thread)?;
+        let (mut dns, mut dns_addresses) = (Vec::new(), Vec::new());
+        for address in config.zone_listen.iter().copied() {
+            let taken = |error| taken(error, address, "DNS server", "MOORGATE_DNS_LISTEN");
+            let sockets = match ZoneSockets::bind(address) {
+                Err(error) if is_without_family(&error, address) => continue,
+                bound => bound.map_err(taken)?,
+            };
+            dns_addresses.push(sockets.address().map_err(UpError::Thread)?);
+            dns.push(sockets);
+        }
         Ok(Self {
-            addresses: Addresses { traffic: addresses, console: console_address },
-            sockets: Sockets { traffic, console },
+            addresses: Addresses { traffic: addresses, console: console_address, dns: dns_addresses },
+            sockets: Sockets { traffic, console, dns },
         })
     }
 }
 
-fn is_missing_family(error: &io::Error) -> bool {
+/// A machine without IPv6 serves the same listener over IPv4.
+fn is_without_family(error: &io::Error, address: SocketAddr) -> bool {
     const EAFNOSUPPORT: i32 = 97;
-    error.raw_os_error() == Some(EAFNOSUPPORT)
+    let without = error.raw_os_error() == Some(EAFNOSUPPORT) && address.ip() == Ipv6Addr::UNSPECIFIED;
+    if without {
+        tracing::warn!(%address, "this machine has no IPv6; that address is not listened on");
+    }
+    without
 }
 
 fn taken(source: io::Error, address: SocketAddr, words: &'static str, variable: &str) -> UpError {

@@ -113,6 +113,7 @@ fn facts(config: &Config, addresses: &Addresses) -> serde_json::Value {
         "profile": match config.profile { Profile::Loopback => "loopback", Profile::File => "file" },
         "hostname": hostname(config, addresses),
         "listeners": listeners,
+        "dns": addresses.dns,
         "api": format!("http://{}", addresses.console),
         "ca": config.data_dir.join("ca.pem"),
         "trust_proxy_protocol_from": config.load_balancers,

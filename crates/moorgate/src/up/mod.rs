@@ -3,6 +3,7 @@
 mod banner;
 mod bind;
 mod certificates;
+mod dns;
 mod error;
 mod files;
 mod plane;
@@ -30,12 +31,12 @@ use moorgate_contract::{
     listener::Listener,
     snapshot::{Site, Snapshot},
 };
-use moorgate_control::{Control, ControlError, EgressView, Itself, Settings};
+use moorgate_control::{Control, ControlError, DNS_LISTENER, EgressView, Itself, Settings, ZoneSettings};
 use moorgate_keys::{MasterKey, MasterKeys, file};
 use moorgate_net::{
     connect::Connector,
     presence::PresenceWatch,
-    resolver::Resolver,
+    resolver::{Resolver, system_servers},
     workers::{self, Workers},
 };
 use moorgate_proxy::{gateway::Gateway, look_after_origins, recorder, serve::serve};
@@ -118,6 +119,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         gateway: itself(&config, &bound.addresses),
         local_ca: certificates.ca(),
         site,
+        zone: zone(&config),
         egress: config.egress.clone(),
         usage: reports.usage(),
         keep_usage: config.keep_usage,
@@ -134,7 +136,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let recording = record::start(&runtime, &config, &control, metrics.clone(), reports)?;
 
     let addresses = bound.addresses.clone();
-    let Sockets { mut traffic, console } = bound.sockets;
+    let Sockets { mut traffic, console, dns } = bound.sockets;
     let traffic = Workers::start(workers, |worker| {
         let mine = traffic.get_mut(worker).map(std::mem::take).unwrap_or_default();
         serve(gateway.clone(), worker, mine)
@@ -145,6 +147,10 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let api = runtime.spawn(serve_api(console, api, api_stopped));
     runtime.spawn(certificates.keep_fresh());
     runtime.spawn(look_after_origins(gateway.clone()));
+    if let Some(apex) = config.zone.clone() {
+        let _inside = runtime.enter();
+        dns::start(apex, dns, gateway.clone(), &control).map_err(UpError::Thread)?;
+    }
 
     // Before anyone can know that it runs, and so stop it.
     let mut stop = Stop::listen(&runtime)?;
@@ -154,6 +160,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
 
     runtime.block_on(stop.asked());
     state.store(DRAINING, Ordering::Release);
+    control.leave();
     banner::stopping(gateway.registry.len(), &config.limits);
     drain(&runtime, &gateway, traffic, &config.limits, &mut stop);
     drop(stop_api);
@@ -239,7 +246,10 @@ fn itself(config: &Config, addresses: &Addresses) -> Itself {
     Itself {
         name: itself_named(config),
         release: env!("CARGO_PKG_VERSION").to_owned(),
-        addresses: bound.chain([("console".to_owned(), vec![addresses.console])]).collect(),
+        addresses: bound
+            .chain([("console".to_owned(), vec![addresses.console])])
+            .chain((!addresses.dns.is_empty()).then(|| (DNS_LISTENER.to_owned(), addresses.dns.clone())))
+            .collect(),
     }
 }
 
@@ -260,6 +270,13 @@ fn default_name(config: &Config) -> String {
     // FNV-1a: short, and the same in every version.
     let hash = path.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     format!("{}-{:04x}", if host.is_empty() { "gateway" } else { &host }, hash & 0xffff)
+}
+
+fn zone(config: &Config) -> Option<ZoneSettings> {
+    let name = config.zone.clone()?;
+    let named = [&config.zone_resolvers, &config.resolvers].into_iter().find(|named| !named.is_empty());
+    let resolvers = named.map_or_else(system_servers, Clone::clone);
+    Some(ZoneSettings { name, addresses: config.zone_addresses.clone(), resolvers })
 }
 
 fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {

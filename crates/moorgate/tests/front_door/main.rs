@@ -35,3 +35,4 @@ mod target;
 mod tenants;
 mod tools;
 mod wire;
+mod zone;

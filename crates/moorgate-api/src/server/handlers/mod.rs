@@ -10,6 +10,7 @@ mod audit;
 mod certificates;
 mod credentials;
 mod deployment;
+mod dns;
 mod egress;
 mod evidence;
 mod explain;
@@ -44,6 +45,7 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(routes::list_routes, routes::add_route))
         .routes(routes!(routes::show_route, routes::change_route, routes::remove_route))
         .routes(routes!(routes::explain_route))
+        .routes(routes!(routes::check_route))
         .routes(routes!(certificates::list_certificates))
         .routes(routes!(
             certificates::show_certificate,
@@ -56,6 +58,7 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(secrets::rewrap_secrets))
         .routes(routes!(secrets::take_backup))
         .routes(routes!(egress::list_egress))
+        .routes(routes!(dns::list_records))
         .routes(routes!(tiers::list_tiers))
         .routes(routes!(tiers::show_tier, tiers::set_tier, tiers::remove_tier))
         .routes(routes!(usage::show_usage))

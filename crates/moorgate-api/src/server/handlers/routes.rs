@@ -21,7 +21,7 @@ use crate::{
         extract::{Acting, FILES_BYTES, Json, Path, Query},
         page::Listing,
     },
-    view::{AddRoute, ChangeRoute, ExplainedRoute, Route},
+    view::{AddRoute, ChangeRoute, CheckedRoute, ExplainedRoute, Route},
 };
 
 /// A route, if the caller may see it.
@@ -46,7 +46,7 @@ pub(super) async fn list_routes(
     page.answer(&uri, &rows, |row| row.domain.clone())
 }
 
-/// Makes a route. It is served when this answers.
+/// Makes a route. It is served when this answers, or where a zone is configured as soon as its DNS is here.
 #[utoipa::path(post, path = "/api/v1/routes", tag = "routes", request_body = AddRoute,
     responses((status = CREATED, body = Route)))]
 pub(super) async fn add_route(
@@ -97,6 +97,20 @@ pub(super) async fn remove_route(
     seen(&api, &caller, &domain).await?;
     api.control.remove_route(&domain).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Looks at a route's domain as resolvers and the domain's own servers see it, and says what to set. What is seen counts
+/// at once: a route that waits for its DNS may be active when this answers.
+#[utoipa::path(get, path = "/api/v1/routes/{domain}/check", tag = "routes",
+    params(("domain" = String, Path, description = "The route's domain")),
+    responses((status = OK, body = CheckedRoute)))]
+pub(super) async fn check_route(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+) -> Answer<CheckedRoute> {
+    seen(&api, &caller, &domain).await?;
+    Ok(axum::Json(api.control.check_route(&domain).await?.into()))
 }
 
 /// Who is to be let in.

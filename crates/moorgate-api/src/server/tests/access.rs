@@ -62,7 +62,7 @@ fn body(method: &Method, path: &str, account: &str) -> String {
 /// Deny by default, walked: each route by nobody, by a token for reading, by another account's token.
 #[tokio::test]
 async fn no_route_lets_in_whom_it_should_not() {
-    let house = House::new().await;
+    let house = House::with_zone().await;
     let control = &house.control;
     let secret = async |account: Option<&str>, scope| control.add_token(account, scope).await.unwrap();
     let (foreign, own_read, operator_read) = (

@@ -30,7 +30,7 @@ use moorgate_contract::{
     time::Timestamp,
     usage::{Tally, Usage, Whose},
 };
-use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, PortsInUse, RouteChange, Settings};
+use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, PortsInUse, RouteChange, Settings, ZoneSettings};
 use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
@@ -107,8 +107,23 @@ impl House {
     }
 
     async fn with(limits: Limits) -> Self {
+        Self::made(limits, None).await
+    }
+
+    /// One with a zone, whose resolvers say nothing.
+    async fn with_zone() -> Self {
+        let zone = ZoneSettings {
+            name: "edge.example.net".parse().unwrap(),
+            addresses: vec![ip("203.0.113.10")],
+            resolvers: Vec::new(),
+        };
+        Self::made(Limits::default(), Some(zone)).await
+    }
+
+    async fn made(limits: Limits, zone: Option<ZoneSettings>) -> Self {
         let (dir, usage) = (TempDir::new().unwrap(), Arc::new(Mutex::new(Usage::default())));
         let (control, start) = Control::open(Settings {
+            zone,
             data_dir: dir.path().to_owned(),
             store_url: "sqlite".into(),
             master_keys: MasterKeys { current: MasterKey::parse(&"07".repeat(32)).unwrap(), previous: None },

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod certificates;
 mod changes;
+mod domains;
 mod poison;
 mod postgres;
 mod routes;

@@ -215,9 +215,9 @@ async fn a_hundred_thousand_routes_are_loaded_and_changed_in_seconds() {
     drop(control);
     let settings = r#"{"origins":[{"url":"http://192.0.2.7:3000"},{"url":"http://192.0.2.8:3000","weight":3}]}"#;
     let many = format!(
-        "INSERT INTO route (account, domain, mode, settings, created) \
+        "INSERT INTO route (account, domain, mode, settings, created, label) \
          WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 99999) \
-         SELECT 1, 'h' || n || '.example.com', 'terminate', '{settings}', 1 FROM n"
+         SELECT 1, 'h' || n || '.example.com', 'terminate', '{settings}', 1, 'l' || n FROM n"
     );
     sql(&house, &many).await;
     let begun = Instant::now();
