@@ -17,12 +17,14 @@ const DRAWN: &[(&str, &[&str])] = &[
     ("moorgate-dns", &["moorgate-contract", "moorgate-wire"]),
     ("moorgate-keys", &[]),
     ("moorgate-tls", &["moorgate-keys", "moorgate-net"]),
+    ("moorgate-acme", &["moorgate-contract", "moorgate-keys", "moorgate-net", "moorgate-tls", "moorgate-wire"]),
     ("moorgate-proxy", &["moorgate-contract", "moorgate-net", "moorgate-tls", "moorgate-wire"]),
-    ("moorgate-control", &["moorgate-contract", "moorgate-dns", "moorgate-keys", "moorgate-wire"]),
+    ("moorgate-control", &["moorgate-acme", "moorgate-contract", "moorgate-dns", "moorgate-keys", "moorgate-wire"]),
     ("moorgate-api", &["moorgate-contract", "moorgate-control", "moorgate-wire"]),
     (
         "moorgate",
         &[
+            "moorgate-acme",
             "moorgate-api",
             "moorgate-contract",
             "moorgate-control",

@@ -11,7 +11,7 @@ use moorgate_wire::name::DomainName;
 
 use crate::{
     account::{Account, AccountId, Credential, CredentialId, Pepper, Principal, SecretHash, SecretId},
-    certificate::Certificate,
+    certificate::{Certificate, Challenge, ChallengeKind},
     failure::Failure,
     guard::Guard,
     route::{Domain, Route, RouteId, Target},
@@ -190,6 +190,8 @@ pub struct Snapshot {
     /// Domains whose route can't be served: theirs all the same, so that no wildcard takes them over.
     unserved: ByDomain<()>,
     certificates: ByDomain<Arc<Certificate>>,
+    /// What CAs look for, of orders that are open.
+    challenges: ByDomain<Arc<Challenge>>,
     /// By label in the zone, those of routes that are not served yet as well.
     targets: Shards<Arc<str>, Target>,
 }
@@ -209,6 +211,7 @@ impl Snapshot {
             checked: ByDomain::new(),
             unserved: ByDomain::new(),
             certificates: ByDomain::new(),
+            challenges: ByDomain::new(),
             targets: Shards::new(),
         }
     }
@@ -322,7 +325,7 @@ impl Snapshot {
 
     /// The target of this label.
     pub fn target(&self, label: &str) -> Option<Target> {
-        self.targets.get(label).copied()
+        self.targets.get(label).cloned()
     }
 
     /// The label of every target, in no order.
@@ -353,6 +356,24 @@ impl Snapshot {
     /// The certificate that a route shows; `None`: it has none of its own.
     pub fn certificate(&self, domain: &Domain) -> Option<&Arc<Certificate>> {
         self.certificates.get(domain)
+    }
+
+    /// Sets what a CA looks for, of the order for this domain that is open; `None`: none is.
+    pub fn set_challenge(&mut self, domain: &Domain, challenge: Option<Challenge>) {
+        match challenge {
+            Some(challenge) => self.challenges.insert(domain, Arc::new(challenge)),
+            None => self.challenges.remove(domain),
+        }
+    }
+
+    /// Shows no CA anything.
+    pub fn forget_challenges(&mut self) {
+        self.challenges = ByDomain::new();
+    }
+
+    /// What a CA looks for at this name. A wildcard's is not looked for there.
+    pub fn challenge(&self, name: &DomainName, kind: ChallengeKind) -> Option<&Arc<Challenge>> {
+        self.challenges.exact.get(name).filter(|challenge| challenge.kind == kind)
     }
 
     /// Every certificate, in no order.

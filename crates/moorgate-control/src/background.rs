@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     Control,
-    control::{Inner, Signals, domains, now},
+    control::{Inner, Signals, domains, issuing, now},
     error::chain,
     limits::{
         BEAT_DELAY, FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE, SHARE_DELAY,
@@ -35,6 +35,7 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
     .into_iter()
     .chain(inner.is_shared().then(|| tokio::spawn(share(Arc::downgrade(inner), signals.clone())).abort_handle()))
     .chain(inner.zone.is_some().then(|| tokio::spawn(domains::watch(Arc::downgrade(inner))).abort_handle()))
+    .chain(inner.issues().then(|| tokio::spawn(issuing::watch(Arc::downgrade(inner))).abort_handle()))
     .chain(inner.store_url.server().map(|url| tokio::spawn(listen(url.to_owned(), signals)).abort_handle()))
     .collect()
 }

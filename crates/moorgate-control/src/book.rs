@@ -105,6 +105,49 @@ pub(crate) struct CertificateRow {
     /// The private key's DER, sealed under the master key.
     pub(crate) key: Vec<u8>,
     pub(crate) created: Timestamp,
+    /// From the CA of `[acme]`, and renewed by itself.
+    #[serde(default)]
+    pub(crate) issued: bool,
+}
+
+/// What is being done so that a domain has a certificate from the CA of `[acme]`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IssuanceRow {
+    pub(crate) domain: String,
+    /// `None`: a name of the gateways' own.
+    pub(crate) account: Option<AccountId>,
+    /// Which run of a gateway is at it, and until when nobody else takes it up (by the store's clock); empty: nobody.
+    pub(crate) holder: String,
+    pub(crate) until: Timestamp,
+    /// What the CA looks for: JSON of a [`Challenge`](moorgate_contract::certificate::Challenge); empty: nothing.
+    pub(crate) challenge: String,
+    /// How often in a row it came to nothing.
+    pub(crate) failures: u64,
+    /// Before when nothing is ordered.
+    pub(crate) next: Timestamp,
+    /// Why it came to nothing the last time; empty: it did not.
+    pub(crate) error: String,
+    /// The certificate of a name of the gateways' own, as a [`CertificateRow`] has it.
+    pub(crate) own: Option<OwnCertificate>,
+}
+
+/// A chain in PEM, and its key, sealed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OwnCertificate {
+    pub(crate) chain: String,
+    pub(crate) key: Vec<u8>,
+}
+
+impl fmt::Debug for IssuanceRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuanceRow").field("domain", &self.domain).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OwnCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCertificate").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for CertificateRow {
@@ -133,6 +176,8 @@ pub(crate) struct Rows {
     pub(crate) routes: Vec<RouteRow>,
     #[serde(default)]
     pub(crate) certificates: Vec<CertificateRow>,
+    #[serde(default)]
+    pub(crate) issuances: Vec<IssuanceRow>,
 }
 
 /// One change of the rows.
@@ -152,6 +197,9 @@ pub(crate) enum Edit {
     PutCertificate(CertificateRow),
     /// By domain.
     RemoveCertificate(String),
+    PutIssuance(IssuanceRow),
+    /// By domain.
+    RemoveIssuance(String),
 }
 
 /// A password whose end is known.
@@ -179,6 +227,7 @@ pub(crate) struct Book {
     /// Those of them whose DNS is waited for, by domain.
     waiting: BTreeSet<String>,
     certificates: ByDomain<CertificateRow>,
+    issuances: BTreeMap<String, IssuanceRow>,
 }
 
 /// What has an owner and is found by its domain.
@@ -229,7 +278,9 @@ impl Book {
         let tokens = rows.tokens.into_iter().map(Edit::PutToken);
         let routes = rows.routes.into_iter().map(Edit::PutRoute);
         let certificates = rows.certificates.into_iter().map(Edit::PutCertificate);
-        let all = tiers.chain(accounts).chain(credentials).chain(tokens).chain(routes).chain(certificates);
+        let issuances = rows.issuances.into_iter().map(Edit::PutIssuance);
+        let all =
+            tiers.chain(accounts).chain(credentials).chain(tokens).chain(routes).chain(certificates).chain(issuances);
         all.for_each(|edit| book.apply(edit));
         book
     }
@@ -245,6 +296,7 @@ impl Book {
             tokens: self.tokens.values().cloned().collect(),
             routes: self.routes().cloned().collect(),
             certificates: self.certificates().cloned().collect(),
+            issuances: self.issuances().cloned().collect(),
         }
     }
 
@@ -307,6 +359,12 @@ impl Book {
             }
             Edit::PutCertificate(row) => self.certificates.put(row.account, row.domain.clone(), row),
             Edit::RemoveCertificate(domain) => self.certificates.remove(&domain, |row| row.account),
+            Edit::PutIssuance(row) => {
+                self.issuances.insert(row.domain.clone(), row);
+            }
+            Edit::RemoveIssuance(domain) => {
+                self.issuances.remove(&domain);
+            }
         }
     }
 
@@ -320,6 +378,7 @@ impl Book {
         self.routes.remove_account(id);
         self.waiting.retain(|domain| self.routes.rows.contains_key(domain));
         self.certificates.remove_account(id);
+        self.issuances.retain(|_, row| row.account != Some(id));
         self.tokens.retain(|_, token| token.account != Some(id));
         self.bearers.retain(|_, token| self.tokens.contains_key(token));
     }
@@ -435,6 +494,15 @@ impl Book {
 
     pub(crate) fn certificate(&self, domain: &str) -> Option<&CertificateRow> {
         self.certificates.rows.get(domain)
+    }
+
+    /// By domain.
+    pub(crate) fn issuances(&self) -> impl ExactSizeIterator<Item = &IssuanceRow> {
+        self.issuances.values()
+    }
+
+    pub(crate) fn issuance(&self, domain: &str) -> Option<&IssuanceRow> {
+        self.issuances.get(domain)
     }
 
     /// Every password whose end is known, in no order of time.

@@ -20,6 +20,7 @@ use crate::book::{AccountRow, Book, CredentialRow, Edit, TierRow};
 
 mod certificates;
 mod headers;
+mod issuance;
 mod routes;
 
 pub(crate) use certificates::seal_key;
@@ -104,6 +105,10 @@ impl Compiler {
         }
         self.all_certificates(&mut snapshot, previous, book);
         self.all_routes(&mut snapshot, previous, book);
+        snapshot.forget_challenges();
+        for row in book.issuances() {
+            self.put_issuance(&mut snapshot, row, book);
+        }
         snapshot.version = book.version();
         snapshot
     }
@@ -124,6 +129,9 @@ impl Compiler {
                 for row in book.routes_of(*id) {
                     routes::remove_route(snapshot, row);
                 }
+                for row in book.issuances().filter(|row| row.account == Some(*id)) {
+                    self.remove_issuance(snapshot, row, book);
+                }
                 for row in book.certificates_of(*id) {
                     certificates::remove_certificate(snapshot, &row.domain);
                 }
@@ -141,6 +149,12 @@ impl Compiler {
             }
             Edit::RemoveRoute(domain) => {
                 book.route(domain).into_iter().for_each(|row| routes::remove_route(snapshot, row))
+            }
+            Edit::PutIssuance(row) => self.put_issuance(snapshot, row, book),
+            Edit::RemoveIssuance(domain) => {
+                if let Some(row) = book.issuance(domain) {
+                    self.remove_issuance(snapshot, row, book);
+                }
             }
             Edit::PutCertificate(row) => {
                 self.put_certificate(snapshot, row);

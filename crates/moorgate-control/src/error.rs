@@ -186,13 +186,23 @@ pub enum What {
     Certificate,
     /// A tier.
     Tier,
+    /// What is being done so that a domain has a certificate.
+    Issuance,
     /// A gateway, with the store that it shares.
     Gateway,
 }
 
 impl What {
-    const ALL: [Self; 7] =
-        [Self::Account, Self::Credential, Self::Token, Self::Route, Self::Certificate, Self::Tier, Self::Gateway];
+    const ALL: [Self; 8] = [
+        Self::Account,
+        Self::Credential,
+        Self::Token,
+        Self::Route,
+        Self::Certificate,
+        Self::Tier,
+        Self::Issuance,
+        Self::Gateway,
+    ];
 
     /// In a word, as in the audit log.
     pub fn name(self) -> &'static str {
@@ -203,6 +213,7 @@ impl What {
             Self::Route => "route",
             Self::Certificate => "certificate",
             Self::Tier => "tier",
+            Self::Issuance => "issuance",
             Self::Gateway => "gateway",
         }
     }
@@ -213,7 +224,7 @@ impl What {
 
     fn article(self) -> &'static str {
         match self {
-            Self::Account => "an",
+            Self::Account | Self::Issuance => "an",
             _ => "a",
         }
     }
@@ -233,6 +244,7 @@ impl What {
             Self::Route => "moorgate route list",
             Self::Certificate => "moorgate cert list",
             Self::Tier => "moorgate tier list",
+            Self::Issuance => "moorgate cert list",
             Self::Gateway => "moorgate gateway list",
         }
     }

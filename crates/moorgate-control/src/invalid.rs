@@ -69,6 +69,24 @@ pub enum Invalid {
         /// `[dns] zone`.
         zone: String,
     },
+    /// There is no CA.
+    #[error("no CA is configured; name one in [acme] directory of the gateway's file first")]
+    NoCa,
+    /// No certificate is ordered for the domain.
+    #[error(
+        "the CA is not asked for a certificate of {domain}: it is passed through, its DNS is not here, or it has one that \
+         was added by hand (moorgate route show {domain})"
+    )]
+    NotForCa {
+        /// The domain.
+        domain: String,
+    },
+    /// Somebody else goes on with an order.
+    #[error("another gateway goes on with the order for {domain}")]
+    OrderTaken {
+        /// The domain.
+        domain: String,
+    },
     /// There is no zone.
     #[error("no zone is configured; name one in [dns] zone of the gateway's file first")]
     NoZone,
@@ -233,6 +251,18 @@ pub enum Invalid {
     NotForPassthrough {
         /// What was set.
         what: &'static str,
+    },
+    /// A setting that only a passthrough route can have.
+    #[error("a terminate route can't have {what}: the gateway answers those for it; leave that out")]
+    NotForTerminate {
+        /// What was set.
+        what: &'static str,
+    },
+    /// An origin of challenges that is not plain HTTP.
+    #[error("{url} can't answer ACME challenges, which come in plain HTTP: write http://HOST[:PORT]")]
+    AcmeOrigin {
+        /// As given.
+        url: OriginUrl,
     },
     /// Not a path.
     #[error("{what} {path:?} can't be used: {error}")]

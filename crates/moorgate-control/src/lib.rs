@@ -57,11 +57,12 @@ pub use moorgate_dns::{
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use route_views::{
-    ActionsView, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser, OriginExplanation, OriginView,
-    PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy, ShownCertificate, StandingView,
+    ActionsView, CertificateSource, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser,
+    OriginExplanation, OriginView, PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy,
+    ShownCertificate, StandingView,
 };
 pub use secret::{Password, Token};
-pub use settings::{Itself, Plane, PortsInUse, Settings, Start, ZoneSettings};
+pub use settings::{CaSettings, Itself, Plane, PortsInUse, Settings, Start, ZoneSettings};
 pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
     AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,

@@ -82,6 +82,13 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(3_600);
 pub(crate) const LOOKS_AT_ONCE: usize = 32;
 /// The most checks that are made at once: each asks a dozen servers.
 pub(crate) const CHECKS_AT_ONCE: usize = 8;
+/// The most orders of certificates that a gateway has open.
+pub(crate) const ORDERS_AT_ONCE: usize = 4;
+/// How long one order may take, and how long nobody else takes it up.
+pub(crate) const ORDER_TIME: Duration = Duration::from_secs(8 * 60);
+pub(crate) const HOLD: Duration = Duration::from_secs(10 * 60);
+/// How long other gateways may take to show a CA what it looks for.
+pub(crate) const SHOWN_TIME: Duration = Duration::from_secs(10);
 /// After so long without its DNS a route is released.
 pub(crate) const RELEASE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long the system's resolver may take to say where the store's server is.

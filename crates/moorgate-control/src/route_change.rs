@@ -3,8 +3,8 @@
 use moorgate_contract::{
     account::Pepper,
     route::{
-        Actions, BasicUser, Check, HeaderEdits, HostFor, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, Mode, OnHttp, OriginSpec,
-        PathOrigins, PathRedirect, RouteSettings,
+        Actions, BasicUser, Check, HeaderEdits, HostFor, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, Mode, OnHttp, OriginScheme,
+        OriginSpec, PathOrigins, PathRedirect, RouteSettings,
     },
 };
 use moorgate_wire::{host::Asked, path::CanonicalPath};
@@ -48,11 +48,12 @@ pub(crate) fn apply(
     mode: Mode,
     pepper: &Pepper,
 ) -> Result<RouteSettings, Invalid> {
-    let RouteChange { origins, paths, proxy_protocol, origin_ca, origin_host, check, .. } = change;
+    let RouteChange { origins, paths, proxy_protocol, origin_ca, origin_host, check, acme_origin, .. } = change;
     set(&mut settings.origins, origins);
     set(&mut settings.paths, paths);
     set(&mut settings.proxy_protocol, proxy_protocol);
     set(&mut settings.origin_ca, origin_ca);
+    set(&mut settings.acme_origin, acme_origin);
     set(&mut settings.origin_host, origin_host);
     set(&mut settings.check, check);
     let actions = &mut settings.actions;
@@ -103,6 +104,13 @@ fn verify(settings: &RouteSettings, mode: Mode) -> Result<(), Invalid> {
         fits_passthrough(settings)?;
     }
     pool(&settings.origins, "the route", mode)?;
+    match &settings.acme_origin {
+        Some(_) if mode == Mode::Terminate => {
+            return Err(Invalid::NotForTerminate { what: "an origin for ACME challenges" });
+        }
+        Some(url) if url.scheme != OriginScheme::Http => return Err(Invalid::AcmeOrigin { url: url.clone() }),
+        _ => {}
+    }
     paths(&settings.paths, mode)?;
     if let Some(pem) = &settings.origin_ca {
         let problem = |error: moorgate_keys::KeyError| Invalid::OriginCa { problem: error.to_string() };
@@ -114,7 +122,8 @@ fn verify(settings: &RouteSettings, mode: Mode) -> Result<(), Invalid> {
 
 /// Refuses what needs a route that reads HTTP.
 fn fits_passthrough(settings: &RouteSettings) -> Result<(), Invalid> {
-    let RouteSettings { origins: _, paths, proxy_protocol: _, origin_ca, origin_host, check, actions } = settings;
+    let RouteSettings { origins: _, paths, proxy_protocol: _, origin_ca, origin_host, check, acme_origin: _, actions } =
+        settings;
     let Actions {
         clients: _,
         on_http,

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use moorgate_contract::{
     balance::Standing,
     route::{
-        Check, ClientRules, HeaderEdits, HeaderField, HostFor, Maintenance, Mode, OnHttp, OriginSpec, PathOrigins,
-        PathRedirect, ProxyVersion,
+        Check, ClientRules, HeaderEdits, HeaderField, HostFor, Maintenance, Mode, OnHttp, OriginSpec, OriginUrl,
+        PathOrigins, PathRedirect, ProxyVersion,
     },
     time::Timestamp,
 };
@@ -35,6 +35,9 @@ pub struct RouteChange {
     pub origin_ca: Option<Option<String>>,
     /// The Host that origins get.
     pub origin_host: Option<HostFor>,
+    /// Where a CA's challenges on port 80 go (passthrough); `null`: to port 80 of the origins.
+    #[serde(deserialize_with = "given")]
+    pub acme_origin: Option<Option<OriginUrl>>,
     /// Health checks.
     pub check: Option<Check>,
     /// Which client addresses may come.
@@ -184,6 +187,8 @@ pub struct RouteView {
     pub origin_ca: Option<usize>,
     /// The Host that origins get.
     pub origin_host: HostFor,
+    /// Where a CA's challenges on port 80 go (passthrough); `None`: to port 80 of the origins.
+    pub acme_origin: Option<OriginUrl>,
     /// Health checks.
     pub check: Check,
     /// What is done to requests and responses.
@@ -314,28 +319,42 @@ pub struct ShownCertificate {
     pub not_after: Option<Timestamp>,
 }
 
-/// A certificate that was added. Its key is never shown.
+/// Where a certificate is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateSource {
+    /// Somebody has added it.
+    Added,
+    /// The CA has issued it, and it is renewed by itself.
+    Issued,
+    /// The CA is asked, and there is none yet: the local CA's is shown.
+    Ordered,
+}
+
+/// A domain's certificate, added or issued, or on its way. Its key is never shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateView {
     /// Which domain's route shows it.
     pub domain: String,
     /// Whose it is.
     pub account: String,
+    /// Where it is from.
+    pub source: CertificateSource,
     /// Who signed it.
     pub issuer: String,
     /// What it is for.
     pub names: Vec<String>,
-    /// From when on it holds.
-    pub not_before: Timestamp,
+    /// From when on it holds; `None`: there is none yet.
+    pub not_before: Option<Timestamp>,
     /// When it ends.
-    pub not_after: Timestamp,
+    pub not_after: Option<Timestamp>,
     /// SHA-256 of the certificate, hexadecimal.
     pub fingerprint: String,
     /// The kind of its key, such as `ECDSA P-256`.
     pub key: String,
-    /// When it is renewed; `None` in this version, which renews none.
+    /// When it is renewed, or ordered again; `None`: now, or never where it was added.
     pub renew_at: Option<Timestamp>,
-    /// Why the last renewal failed.
+    /// Why it can't be shown, or why the last order failed.
     pub last_error: Option<String>,
 }
 

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
+use moorgate_acme::Ca;
 use moorgate_contract::{
+    certificate::ChallengeKind,
     egress::Presence,
     failure::Failure,
     snapshot::{Site, Snapshot},
@@ -36,6 +38,8 @@ pub struct Settings {
     pub site: Arc<Site>,
     /// `[dns]`; `None`: routes have no targets, and nobody asks about their domains.
     pub zone: Option<ZoneSettings>,
+    /// `[acme]`; `None`: certificates are added by hand, or the local CA's.
+    pub ca: Option<CaSettings>,
     /// `[egress] addresses` in the operator's order; may be empty.
     pub egress: Vec<IpAddr>,
     /// Whether a first start makes the account `default` with a credential.
@@ -68,6 +72,18 @@ pub struct ZoneSettings {
     pub addresses: Vec<IpAddr>,
     /// What these see of a domain decides; never empty.
     pub resolvers: Vec<SocketAddr>,
+}
+
+/// `[acme]`: the CA that certificates are ordered from.
+pub struct CaSettings {
+    /// The CA.
+    pub ca: Ca,
+    /// Names of the gateways' own, for which it is asked too.
+    pub own: Vec<DomainName>,
+    /// Where it may look, the best first: where the gateway listens.
+    pub kinds: Vec<ChallengeKind>,
+    /// Whether the zone's own servers answer, so that it may look in DNS.
+    pub by_dns: bool,
 }
 
 /// What control asks of the data plane.

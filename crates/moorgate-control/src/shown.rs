@@ -8,7 +8,7 @@ use moorgate_contract::{
 use moorgate_keys::Facts;
 use serde_json::{Value, json};
 
-use crate::book::{AccountRow, CertificateRow, CredentialRow, RouteRow, TierRow, TokenRow};
+use crate::book::{AccountRow, CertificateRow, CredentialRow, IssuanceRow, RouteRow, TierRow, TokenRow};
 
 /// Stands for a value that is kept and not shown.
 const HIDDEN: &str = "(hidden)";
@@ -37,6 +37,13 @@ pub(crate) fn tier(row: &TierRow) -> Value {
 
 pub(crate) fn certificate(row: &CertificateRow) -> Value {
     chain(&row.chain)
+}
+
+/// Without what is to be shown to the CA, which is over by the time that somebody reads of it.
+pub(crate) fn issuance(row: &IssuanceRow) -> Value {
+    let next = (row.next.0 > 0).then(|| second(row.next));
+    let error = (!row.error.is_empty()).then_some(&row.error);
+    json!({ "ordering": !row.holder.is_empty(), "failures": row.failures, "next": next, "error": error })
 }
 
 /// A chain in PEM.

@@ -141,6 +141,7 @@ impl House {
     pub(crate) async fn open_at(&self, data_dir: &Path) -> Result<(Control, Start)> {
         Control::open(Settings {
             zone: self.zone.clone(),
+            ca: None,
             data_dir: data_dir.to_owned(),
             store_url: self.store_url.clone(),
             master_keys: master_keys(&self.keys),

@@ -8,7 +8,7 @@ use hickory_proto::{
     rr::{
         DNSClass, LowerName, Name, RData, Record, RecordType,
         rdata::{
-            A, AAAA, HINFO, HTTPS, NS, SOA, SVCB,
+            A, AAAA, HINFO, HTTPS, NS, SOA, SVCB, TXT,
             svcb::{Alpn, SvcParamKey, SvcParamValue},
         },
     },
@@ -28,6 +28,10 @@ const NEGATIVE_TTL: u32 = 30;
 const REFRESH: i32 = 3_600;
 const RETRY: i32 = 600;
 const EXPIRE: i32 = 86_400;
+/// How long they may keep what a CA looks for, in seconds: the next order has another.
+const CHALLENGE_TTL: u32 = 0;
+/// Where a CA looks that validates an order by DNS (RFC 8555 §8.4), below a target.
+pub const CHALLENGE: &str = "_acme-challenge";
 /// The most servers that a delegation names: its answer fits a packet.
 const MOST_SERVERS: usize = 8;
 
@@ -128,6 +132,12 @@ impl Zone {
                 let server = server.and_then(|number| number.checked_sub(1)).filter(|at| *at < self.servers.len());
                 server.map(Found::Server).or_else(|| targets.target(label).map(Found::Target))
             }
+            2 => {
+                let mut labels = name.iter();
+                labels.next().filter(|first| *first == CHALLENGE.as_bytes())?;
+                let label = labels.next().and_then(|label| std::str::from_utf8(label).ok())?;
+                targets.target(label).map(Found::Challenge)
+            }
             _ => None,
         }
     }
@@ -143,12 +153,16 @@ impl Zone {
             (Found::Target(_), RecordType::A | RecordType::AAAA) => {
                 (self.target_addresses(name, Some(kind)), Vec::new())
             }
-            (Found::Target(Target { https: true }), RecordType::HTTPS) => {
+            (Found::Target(Target { https: true, .. }), RecordType::HTTPS) => {
                 // RFC 9460 §9: the name itself, by what it speaks beside HTTP/1.1.
                 let alpn = (SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(vec!["h2".to_owned()])));
                 let data = HTTPS(SVCB::new(1, Name::root(), vec![alpn]));
                 let record = Record::from_rdata(name.clone(), TARGET_TTL, RData::HTTPS(data));
                 (vec![record], self.target_addresses(name, None))
+            }
+            (Found::Challenge(Target { challenge: Some(said), .. }), RecordType::TXT) => {
+                let data = RData::TXT(TXT::new(vec![said.as_ref().to_owned()]));
+                (vec![Record::from_rdata(name.clone(), CHALLENGE_TTL, data)], Vec::new())
             }
             _ => (Vec::new(), Vec::new()),
         }
@@ -196,11 +210,13 @@ const SERVER: &str = "ns";
 const MOST_LABEL: usize = 63;
 
 /// What a name of the zone is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Found {
     Apex,
     Server(usize),
     Target(Target),
+    /// Where a CA looks that validates an order by DNS.
+    Challenge(Target),
 }
 
 fn at(name: &Name, address: IpAddr, ttl: u32) -> Record {

@@ -46,6 +46,9 @@ pub enum KeyError {
         /// The file.
         path: PathBuf,
     },
+    /// What a CA is to be shown is no digest.
+    #[error("a digest must be 64 hexadecimal digits")]
+    Digest,
     /// The system's random generator failed.
     #[error("the system's random generator gives no bytes")]
     Random,

@@ -6,9 +6,11 @@ use std::fmt;
 
 pub mod ca;
 pub mod chain;
+pub mod challenge;
 mod error;
 pub mod file;
 pub mod master;
+pub mod request;
 pub mod seal;
 mod store_key;
 

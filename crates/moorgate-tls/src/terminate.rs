@@ -137,6 +137,16 @@ impl Terminator {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
+    /// A terminator that shows a CA the certificate by which it validates an order for `name` (RFC 8737 §3), to whoever
+    /// speaks that protocol. `digest`: SHA-256 of the key authorization, hexadecimal.
+    ///
+    /// # Errors
+    /// When no certificate can have that name, the digest is none, or the system has no randomness.
+    pub fn for_challenge(name: &str, digest: &str, protocol: &[u8]) -> Result<Self, SetupError> {
+        let shown = moorgate_keys::challenge::certificate(name, digest).map_err(SetupError::Local)?;
+        Self::new(CertSource::new(&shown)?, &[protocol])
+    }
+
     /// Does the handshake. The caller bounds the time it may take; a refused client is kept for a
     /// moment longer ([`answer_and_close`]), so that it reads why.
     pub async fn accept(&self, mut stream: TcpStream) -> Result<TlsStream, TerminateError> {

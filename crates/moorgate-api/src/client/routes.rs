@@ -108,6 +108,14 @@ impl Client {
         self.send(Method::PUT, &Path::of(["certificates", domain]), add).await
     }
 
+    /// Orders a domain's certificate anew.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn renew_certificate(&self, domain: &str) -> Result<Certificate, ClientError> {
+        self.read(self.request(Method::POST, &Path::of(["certificates", domain, "renew"]), Bytes::new())?).await
+    }
+
     /// Removes a certificate.
     ///
     /// # Errors

@@ -69,6 +69,7 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::GET, "/api/v1/certificates/{domain}", Anyone(Read)),
     (Method::PUT, "/api/v1/certificates/{domain}", Anyone(Write)),
     (Method::DELETE, "/api/v1/certificates/{domain}", Anyone(Write)),
+    (Method::POST, "/api/v1/certificates/{domain}/renew", Anyone(Write)),
     (Method::GET, "/api/v1/egress", Anyone(Read)),
     (Method::GET, "/api/v1/dns/records", Operator(Read)),
     (Method::GET, "/api/v1/accounts/{account}/evidence", Owner(Read)),

@@ -179,6 +179,7 @@ fn refusals(method: &Method, path: &str, operation: &mut Value) {
         || path.contains("{domain}")
         || path.ends_with("explain")
         || path.ends_with("usage")
+        || path.ends_with("dns/records")
         || *method == Method::POST;
     for (can, status, said) in [
         (asks, "400", "The query, a header or the body can't be read"),

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use moorgate_contract::route::{
-    Check, ClientRules, HeaderEdits, HostFor, Maintenance, Mode, OnHttp, OriginSpec, PathOrigins, PathRedirect,
-    ProxyVersion,
+    Check, ClientRules, HeaderEdits, HostFor, Maintenance, Mode, OnHttp, OriginSpec, OriginUrl, PathOrigins,
+    PathRedirect, ProxyVersion,
 };
 use moorgate_control::{
-    self as control, DnsRecord, DnsState, Finding, HeaderChange, HeaderNames, Level, NewBasicUser, RouteChange,
-    RouteCheck, RouteState, RouteView, StandingView,
+    self as control, CertificateSource, DnsRecord, DnsState, Finding, HeaderChange, HeaderNames, Level, NewBasicUser,
+    RouteChange, RouteCheck, RouteState, RouteView, StandingView,
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use utoipa::ToSchema;
@@ -55,6 +55,9 @@ pub struct Route {
     /// Whether origins get the `client`'s Host or the `origin`'s own.
     #[schema(value_type = String)]
     pub origin_host: HostFor,
+    /// Where a CA's challenges on port 80 go (passthrough): an `http://` URL; none: to port 80 of the origins.
+    #[schema(value_type = Option<String>)]
+    pub acme_origin: Option<OriginUrl>,
     /// Health checks: `every` so many seconds, of a `path` or (without one) by a TCP connection.
     #[schema(value_type = Object)]
     pub check: Check,
@@ -143,6 +146,7 @@ impl From<RouteView> for Route {
             proxy_protocol: route.proxy_protocol,
             origin_ca: route.origin_ca,
             origin_host: route.origin_host,
+            acme_origin: route.acme_origin,
             check: route.check,
             clients: actions.clients,
             on_http: actions.on_http,
@@ -194,6 +198,10 @@ pub struct ChangeRoute {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub origin_host: Option<HostFor>,
+    /// Where a CA's challenges on port 80 go (passthrough): an `http://` URL; `null`: to port 80 of the origins.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub acme_origin: Option<Option<OriginUrl>>,
     /// Health checks: `every` so many seconds, of a `path` or (without one) by a TCP connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -240,6 +248,7 @@ impl From<ChangeRoute> for RouteChange {
             paths: change.paths,
             proxy_protocol: change.proxy_protocol,
             origin_ca: change.origin_ca,
+            acme_origin: change.acme_origin,
             origin_host: change.origin_host,
             check: change.check,
             clients: change.clients,
@@ -287,31 +296,34 @@ impl<'de> Deserialize<'de> for AddRoute {
     }
 }
 
-/// A certificate that was added. Its key is never shown.
+/// A domain's certificate: added, issued by the CA, or ordered there. Its key is never shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Certificate {
     /// Which domain's route shows it.
     pub domain: String,
-    /// Whose it is.
+    /// Whose it is; empty: the gateways' own.
     pub account: String,
+    /// `added` by somebody; `issued` by the CA, and renewed by itself; or `ordered` there, and the local CA's is shown.
+    #[schema(value_type = String)]
+    pub source: CertificateSource,
     /// Who signed it.
     pub issuer: String,
     /// What it is for.
     pub names: Vec<String>,
-    /// From when on it holds.
-    #[schema(value_type = String, format = DateTime)]
-    pub not_before: Time,
+    /// From when on it holds; none: there is none yet.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Time>,
     /// When it ends.
-    #[schema(value_type = String, format = DateTime)]
-    pub not_after: Time,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_after: Option<Time>,
     /// SHA-256 of the certificate, hexadecimal.
     pub fingerprint: String,
     /// The kind of its key.
     pub key: String,
-    /// When it is renewed; none in this version, which renews none.
+    /// When it is renewed, or ordered again; none: now, or never where it was added.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub renew_at: Option<Time>,
-    /// Why the last renewal failed.
+    /// Why it can't be shown, or why the last order failed.
     pub last_error: Option<String>,
 }
 
@@ -320,10 +332,11 @@ impl From<control::CertificateView> for Certificate {
         Self {
             domain: certificate.domain,
             account: certificate.account,
+            source: certificate.source,
             issuer: certificate.issuer,
             names: certificate.names,
-            not_before: Time(certificate.not_before),
-            not_after: Time(certificate.not_after),
+            not_before: certificate.not_before.map(Time),
+            not_after: certificate.not_after.map(Time),
             fingerprint: certificate.fingerprint,
             key: certificate.key,
             renew_at: certificate.renew_at.map(Time),

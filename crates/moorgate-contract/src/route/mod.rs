@@ -6,6 +6,7 @@ mod origin;
 
 use std::sync::Arc;
 
+use moorgate_wire::host::HostPort;
 use serde::{Deserialize, Serialize};
 
 pub use actions::{
@@ -28,10 +29,12 @@ use crate::{
 pub struct RouteId(pub u64);
 
 /// The name in the gateways' zone that one route's domain points at, as DNS tells of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Whether its clients are to come by HTTPS alone, and with HTTP/2 (RFC 9460 §9).
     pub https: bool,
+    /// What a CA finds below it, while an order of ours is open that is validated by DNS.
+    pub challenge: Option<Arc<str>>,
 }
 
 /// How a route is served.
@@ -116,8 +119,25 @@ pub struct RouteSettings {
     pub origin_host: HostFor,
     /// Health checks.
     pub check: Check,
+    /// Where a CA's challenges on port 80 go (passthrough); `None`: to port 80 of the origins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acme_origin: Option<OriginUrl>,
     /// What is done to requests and responses (terminate), and which clients may come (both modes).
     pub actions: Actions,
+}
+
+impl RouteSettings {
+    /// Where a CA's challenges on port 80 go: where an origin's own ACME client answers them.
+    fn acme_origins(&self) -> Vec<OriginSpec> {
+        if let Some(url) = &self.acme_origin {
+            return vec![OriginSpec { url: url.clone(), weight: 1 }];
+        }
+        let beside = |spec: &OriginSpec| {
+            let target = HostPort { host: spec.url.target.host.clone(), port: OriginScheme::Http.default_port() };
+            OriginSpec { url: OriginUrl { scheme: OriginScheme::Http, target }, weight: spec.weight }
+        };
+        self.origins.iter().map(beside).collect()
+    }
 }
 
 /// A route as traffic is served by it.
@@ -139,6 +159,8 @@ pub struct Route {
     pub pool: Pool,
     /// The origins of `settings.paths`, in that order.
     pub path_pools: Vec<Pool>,
+    /// Where a CA's challenges on port 80 go (passthrough). Its health is its own: nobody waits for it but a CA.
+    pub acme_pool: Option<Pool>,
     /// What the data plane built from it.
     pub attached: Attached,
 }
@@ -148,6 +170,7 @@ impl Route {
     pub fn new(id: RouteId, account: AccountId, domain: Domain, mode: Mode, settings: RouteSettings) -> Self {
         let pool = Pool::new(&settings.origins);
         let path_pools = settings.paths.iter().map(|path| Pool::new(&path.origins)).collect();
+        let acme_pool = (mode == Mode::Passthrough).then(|| Pool::new(&settings.acme_origins()));
         Self {
             id,
             account,
@@ -157,6 +180,7 @@ impl Route {
             settings: Arc::new(settings),
             pool,
             path_pools,
+            acme_pool,
             attached: Attached::default(),
         }
     }

@@ -31,7 +31,7 @@ impl OriginScheme {
         }
     }
 
-    fn default_port(self) -> u16 {
+    pub(super) fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https | Self::Tls => 443,

@@ -33,7 +33,8 @@ impl Compiler {
     /// Every certificate of `book`, in the place of those that `previous` has.
     pub(super) fn all_certificates(&self, snapshot: &mut Snapshot, previous: &Snapshot, book: &Book) {
         for certificate in previous.certificates() {
-            if book.certificate(&certificate.domain.to_string()).is_none() {
+            let domain = certificate.domain.to_string();
+            if book.certificate(&domain).is_none() && book.issuance(&domain).is_none_or(|row| row.own.is_none()) {
                 snapshot.remove_certificate(&certificate.domain);
             }
         }

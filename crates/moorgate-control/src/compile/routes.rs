@@ -97,7 +97,16 @@ impl Compiler {
             && route.is_some_and(|route| {
                 route.mode == Mode::Terminate && route.settings.actions.on_http == OnHttp::Redirect
             });
-        snapshot.put_target(&row.label, Target { https });
+        // What a CA looks for is the order's, not the route's.
+        let challenge = snapshot.target(&row.label).and_then(|target| target.challenge);
+        snapshot.put_target(&row.label, Target { https, challenge });
+    }
+
+    /// Shows a CA below the target of a route what it looks for.
+    pub(super) fn set_target_challenge(&self, snapshot: &mut Snapshot, row: &RouteRow, challenge: Option<&str>) {
+        if let Some(target) = snapshot.target(&row.label) {
+            snapshot.put_target(&row.label, Target { challenge: challenge.map(Into::into), ..target });
+        }
     }
 
     /// Why `snapshot` does not serve the route of `row`; `None`: it does.

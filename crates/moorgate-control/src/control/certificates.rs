@@ -1,9 +1,10 @@
 //! Certificates that were added for domains.
 
+use std::collections::BTreeSet;
+
 use moorgate_contract::{
     account::AccountId,
     route::{Domain, Mode},
-    time::Timestamp,
 };
 use moorgate_keys::{Facts, Uploaded};
 
@@ -16,7 +17,7 @@ use crate::{
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CERTIFICATE_BYTES, MAX_ROUTES},
-    route_views::CertificateView,
+    route_views::{CertificateSource, CertificateView},
 };
 
 impl Control {
@@ -48,7 +49,8 @@ impl Control {
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let account = inner.owner_of_certificate(account.as_deref(), &domain)?;
-            let row = CertificateRow { account, domain: domain.clone(), chain, key: sealed, created: now() };
+            let row =
+                CertificateRow { account, domain: domain.clone(), chain, key: sealed, created: now(), issued: false };
             let old = inner.book().certificate(&domain).cloned();
             session.put_certificate(&inner.account_name(account), old.as_ref(), row).await?;
             session.commit().await?;
@@ -59,29 +61,18 @@ impl Control {
 
     /// The certificates of one account, or all there are, by domain.
     pub async fn list_certificates(&self, account: Option<&str>) -> Vec<CertificateView> {
-        let book = self.inner.book();
-        let view = |row| self.inner.view_certificate(&book, row);
-        match account {
-            None => book.certificates().map(view).collect(),
-            Some(name) => {
-                let id = book.account(name).map(|account| account.id);
-                id.into_iter().flat_map(|id| book.certificates_of(id)).map(view).collect()
-            }
-        }
+        self.certificates_after(account, "", usize::MAX).await
     }
 
     /// At most `limit` certificates of one account, or of all there are, by domain, from the one behind `after` on.
     pub async fn certificates_after(&self, account: Option<&str>, after: &str, limit: usize) -> Vec<CertificateView> {
         let book = self.inner.book();
-        let is_next = |row: &&CertificateRow| *row.domain > *after;
-        let view = |row| self.inner.view_certificate(&book, row);
-        match account {
-            None => book.certificates().filter(is_next).take(limit).map(view).collect(),
-            Some(name) => {
-                let id = book.account(name).map(|account| account.id);
-                id.into_iter().flat_map(|id| book.certificates_of(id)).filter(is_next).take(limit).map(view).collect()
-            }
-        }
+        let id = account.map(|name| book.account(name).map(|account| account.id));
+        let is_theirs = |owner: Option<AccountId>| id.is_none_or(|id| id.is_some() && id == owner);
+        let added = book.certificates().filter(|row| is_theirs(Some(row.account))).map(|row| &*row.domain);
+        let ordered = book.issuances().filter(|row| is_theirs(row.account)).map(|row| &*row.domain);
+        let all: BTreeSet<&str> = added.chain(ordered).filter(|domain| *domain > after).collect();
+        all.into_iter().take(limit).filter_map(|domain| self.inner.view_certificate(&book, domain)).collect()
     }
 
     /// One certificate.
@@ -140,28 +131,49 @@ impl Inner {
     }
 
     fn certificate_view(&self, domain: &str) -> Result<CertificateView> {
-        let book = self.book();
-        let row = book.certificate(&stored_domain(domain)).ok_or_else(|| missing(What::Certificate, domain))?;
-        Ok(self.view_certificate(&book, row))
+        let found = self.view_certificate(&self.book(), &stored_domain(domain));
+        found.ok_or_else(|| missing(What::Certificate, domain))
     }
 
-    fn view_certificate(&self, book: &Book, row: &CertificateRow) -> CertificateView {
+    fn view_certificate(&self, book: &Book, domain: &str) -> Option<CertificateView> {
+        let issuance = book.issuance(domain);
+        let own = issuance.and_then(|row| Some(row.own.as_ref()?.as_certificate(domain)));
+        let certificate = book.certificate(domain).or(own.as_ref());
+        let account = match (certificate, issuance) {
+            (_, Some(row)) => row.account,
+            (Some(row), None) => Some(row.account),
+            (None, None) => return None,
+        };
         // One that can't be read has nothing to show but why.
-        let facts = Facts::of_pem(row.chain.as_bytes()).ok();
-        let time =
-            |at: fn(&Facts) -> std::time::SystemTime| facts.as_ref().map_or(Timestamp(0), |facts| at(facts).into());
+        let facts = certificate.and_then(|row| Facts::of_pem(row.chain.as_bytes()).ok());
         let text = |of: fn(&Facts) -> &String| facts.as_ref().map(of).cloned().unwrap_or_default();
-        CertificateView {
-            domain: row.domain.clone(),
-            account: book.account_by_id(row.account).map(|account| account.name.clone()).unwrap_or_default(),
-            issuer: text(|facts| &facts.issuer),
-            not_before: time(|facts| facts.not_before),
-            not_after: time(|facts| facts.not_after),
+        let source = match certificate {
+            Some(row) if row.issued => CertificateSource::Issued,
+            Some(_) => CertificateSource::Added,
+            None => CertificateSource::Ordered,
+        };
+        let by_ca = issuance.filter(|_| source != CertificateSource::Added);
+        let problem = certificate.and_then(|row| self.compiler.certificate_problem(row)).map(|it| it.to_string());
+        let refused = by_ca.map(|row| row.error.clone()).filter(|error| !error.is_empty());
+        Some(CertificateView {
+            domain: domain.to_owned(),
+            account: account
+                .and_then(|id| book.account_by_id(id))
+                .map(|account| account.name.clone())
+                .unwrap_or_default(),
+            source,
+            issuer: if source == CertificateSource::Ordered {
+                "local CA".to_owned()
+            } else {
+                text(|facts| &facts.issuer)
+            },
+            not_before: facts.as_ref().map(|facts| facts.not_before.into()),
+            not_after: facts.as_ref().map(|facts| facts.not_after.into()),
             fingerprint: text(|facts| &facts.fingerprint),
             key: text(|facts| &facts.key),
             names: facts.as_ref().map(|facts| facts.names.clone()).unwrap_or_default(),
-            renew_at: None,
-            last_error: self.compiler.certificate_problem(row).map(|problem| problem.to_string()),
-        }
+            renew_at: by_ca.map(|row| row.next).filter(|next| next.0 > 0),
+            last_error: problem.or(refused),
+        })
     }
 }

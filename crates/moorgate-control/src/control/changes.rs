@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Session;
 use crate::{
-    book::{AccountRow, CertificateRow, CredentialRow, Edit, RouteRow, TierRow, TokenRow},
+    book::{AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, TierRow, TokenRow},
     error::{Result, What},
     shown,
     store::{Change, Entry},
@@ -169,6 +169,10 @@ impl Session {
     /// Removes a route.
     pub(crate) async fn remove_route(&mut self, account: &str, row: &RouteRow) -> Result<()> {
         self.tx()?.delete_route(row.id).await?;
+        let issuance = self.inner.book().issuance(&row.domain).cloned();
+        if let Some(issuance) = issuance {
+            self.remove_issuance(Some(account), &issuance).await?;
+        }
         let entry = entry(What::Route, &row.domain, "remove", &row.domain).of(account);
         self.note(entry.before(shown::route(row)), Edit::RemoveRoute(row.domain.clone()));
         Ok(())
@@ -195,6 +199,31 @@ impl Session {
         self.tx()?.delete_certificate(&row.domain).await?;
         let entry = entry(What::Certificate, &row.domain, "remove", &row.domain).of(account);
         self.note(entry.before(shown::certificate(row)), Edit::RemoveCertificate(row.domain.clone()));
+        Ok(())
+    }
+
+    /// Takes note of what is being done for a domain's certificate.
+    pub(crate) async fn put_issuance(
+        &mut self,
+        account: Option<&str>,
+        action: &'static str,
+        old: Option<&IssuanceRow>,
+        row: IssuanceRow,
+    ) -> Result<()> {
+        self.tx()?.put_issuance(&row).await?;
+        let mut entry = entry(What::Issuance, &row.domain, action, &row.domain).of_some(account);
+        if let Some(old) = old {
+            entry = entry.before(shown::issuance(old));
+        }
+        self.note(entry.after(shown::issuance(&row)), Edit::PutIssuance(row));
+        Ok(())
+    }
+
+    /// Forgets what is being done for a domain's certificate.
+    pub(crate) async fn remove_issuance(&mut self, account: Option<&str>, row: &IssuanceRow) -> Result<()> {
+        self.tx()?.delete_issuance(&row.domain).await?;
+        let entry = entry(What::Issuance, &row.domain, "end", &row.domain).of_some(account);
+        self.note(entry.before(shown::issuance(row)), Edit::RemoveIssuance(row.domain.clone()));
         Ok(())
     }
 
@@ -226,6 +255,16 @@ impl Session {
 /// A store's own key was sealed under this master key.
 pub(super) fn sealed_key(master: KeyId) -> Entry {
     entry(What::Gateway, "store", "seal key", "store").after(json!({ "master_key": master.to_string() }))
+}
+
+/// There is an account at a CA.
+pub(super) fn registered(directory: &str) -> Entry {
+    entry(What::Gateway, "store", "register at CA", "store").after(json!({ "directory": directory }))
+}
+
+/// An account at a CA is not there any more.
+pub(super) fn forgot(directory: &str) -> Entry {
+    entry(What::Gateway, "store", "forget account at CA", "store").before(json!({ "directory": directory }))
 }
 
 /// The gateways on a store have this local CA.

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use moorgate_contract::{
     account::AccountId,
     guard::Sight as Judged,
-    route::{Domain, RouteId},
+    route::{Domain, Mode, RouteId},
 };
 use moorgate_dns::{
     DnsRecord,
@@ -158,7 +158,8 @@ impl Control {
         let view = self.route(domain).await?;
         // Another label than a moment ago: what was seen of the old one says nothing any more.
         let claim = self.inner.claim(&row).unwrap_or(claim);
-        let known = Known { ours: self.inner.zone_facts().addresses, ca: None, now: now() };
+        let ca = self.ca_identity().await.filter(|_| row.mode == Mode::Terminate.name());
+        let known = Known { ours: self.inner.zone_facts().addresses, ca: ca.as_deref(), now: now() };
         let seen = |sight: &Sight| SeenBy { by: sight.by.to_string(), says: says(sight) };
         let servers = observed.zone.iter().flat_map(|zone| &zone.servers);
         let servers = servers.map(|(name, sight)| SeenBy { by: name.clone(), says: says(sight) });

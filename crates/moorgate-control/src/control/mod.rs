@@ -38,6 +38,7 @@ pub(crate) mod domains;
 mod evidence;
 mod flows;
 mod gateways;
+pub(crate) mod issuing;
 mod kept;
 mod open;
 mod policy;
@@ -100,6 +101,8 @@ pub(crate) struct Inner {
     /// `[dns]`.
     pub(crate) zone: Option<ZoneSettings>,
     checks: domains::Checks,
+    /// `[acme]`.
+    issuing: Option<Arc<issuing::Issuing>>,
     /// Whether this gateway is about to end: its address is not given to clients any more.
     leaving: AtomicBool,
     token_pepper: Pepper,

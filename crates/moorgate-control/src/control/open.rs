@@ -16,6 +16,7 @@ use super::{
     Control, Inner, Signals, Writer,
     beginning::{AUDIT_CHAIN, Beginning, CREDENTIAL_PEPPER, Made, Opened, TOKEN_PEPPER},
     flows::Flows,
+    issuing::Issuing,
     kept, now,
     sealing::Sealing,
     usage::Counting,
@@ -44,7 +45,7 @@ impl Control {
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
         let Settings { data_dir, store_url, master_keys, gateway, local_ca, site, egress, plane, .. } = settings;
-        let Settings { usage, keep_usage, make_default_account, zone, .. } = settings;
+        let Settings { usage, keep_usage, make_default_account, zone, ca: issuer, .. } = settings;
         let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
@@ -74,6 +75,7 @@ impl Control {
             zone,
             leaving: false.into(),
             checks: Default::default(),
+            issuing: issuer.map(|settings| Arc::new(Issuing::new(settings))),
             data_dir,
             store_url,
             master_keys,

@@ -294,6 +294,7 @@ impl Inner {
                 moorgate_keys::chain::certificates(pem.as_bytes()).map_or(0, |certificates| certificates.len())
             }),
             origin_host: settings.origin_host,
+            acme_origin: settings.acme_origin.clone(),
             check: settings.check.clone(),
             actions: view_actions(&settings.actions),
             certificate: (mode == Mode::Terminate).then(|| shown_certificate(book, &row.domain)),

@@ -11,7 +11,9 @@ use sqlx::{AnyConnection, Error, query_as, query_scalar};
 
 use super::{Change, Head, Store, number};
 use crate::{
-    book::{AccountRow, CertificateRow, CredentialRow, Edit, RouteRow, Rows, TierRow, TokenRow},
+    book::{
+        AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, OwnCertificate, RouteRow, Rows, TierRow, TokenRow,
+    },
     error::{StoreError, What},
     route_views::DnsState,
     views::Scope,
@@ -49,6 +51,7 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Rows, Error> {
         tokens: tokens.filter_map(token).collect(),
         routes: all_of(connection, route_sql!("ORDER BY id")).await?.into_iter().map(route).collect(),
         certificates: all_of(connection, certificate_sql!("ORDER BY id")).await?.into_iter().map(certificate).collect(),
+        issuances: all_of(connection, issuance_sql!("ORDER BY domain")).await?.into_iter().map(issuance).collect(),
     })
 }
 
@@ -82,6 +85,10 @@ pub(super) async fn edit(connection: &mut AnyConnection, change: &Change) -> Res
             let row = query_as(certificate_sql!("WHERE domain = $1")).bind(key).fetch_optional(connection).await?;
             let gone = || Edit::RemoveCertificate(key.clone());
             Some(row.map_or_else(gone, |row| Edit::PutCertificate(certificate(row))))
+        }
+        What::Issuance => {
+            let row = query_as(issuance_sql!("WHERE domain = $1")).bind(key).fetch_optional(connection).await?;
+            Some(row.map_or_else(|| Edit::RemoveIssuance(key.clone()), |row| Edit::PutIssuance(issuance(row))))
         }
         // No row of its own that anything is served by.
         What::Gateway => None,
@@ -143,10 +150,18 @@ macro_rules! route_sql {
 }
 macro_rules! certificate_sql {
     ($rest:literal) => {
-        concat!("SELECT account, domain, chain, key, created FROM certificate ", $rest)
+        concat!("SELECT account, domain, chain, key, created, issued FROM certificate ", $rest)
     };
 }
-use {account_sql, certificate_sql, credential_sql, route_sql, secret_sql, tier_sql, token_sql};
+macro_rules! issuance_sql {
+    ($rest:literal) => {
+        concat!(
+            "SELECT domain, account, holder, until, challenge, failures, next, error, chain, key FROM issuance ",
+            $rest
+        )
+    };
+}
+use {account_sql, certificate_sql, credential_sql, issuance_sql, route_sql, secret_sql, tier_sql, token_sql};
 
 type StoredAccount = (i64, String, i64, String, i64, String, Option<String>);
 
@@ -232,6 +247,26 @@ fn route((id, account, domain, mode, settings, created, label, dns, dns_since): 
     }
 }
 
-fn certificate((account, domain, chain, key, created): (i64, String, String, Vec<u8>, i64)) -> CertificateRow {
-    CertificateRow { account: AccountId(number(account)), domain, chain, key, created: Timestamp(number(created)) }
+type StoredCertificate = (i64, String, String, Vec<u8>, i64, i64);
+
+fn certificate((account, domain, chain, key, created, issued): StoredCertificate) -> CertificateRow {
+    let (account, created) = (AccountId(number(account)), Timestamp(number(created)));
+    CertificateRow { account, domain, chain, key, created, issued: issued != 0 }
+}
+
+type StoredIssuance = (String, Option<i64>, String, i64, String, i64, i64, String, Option<String>, Option<Vec<u8>>);
+
+fn issuance(row: StoredIssuance) -> IssuanceRow {
+    let (domain, account, holder, until, challenge, failures, next, error, chain, key) = row;
+    IssuanceRow {
+        domain,
+        account: account.map(|account| AccountId(number(account))),
+        holder,
+        until: Timestamp(number(until)),
+        challenge,
+        failures: number(failures),
+        next: Timestamp(number(next)),
+        error,
+        own: chain.zip(key).map(|(chain, key)| OwnCertificate { chain, key }),
+    }
 }

@@ -24,6 +24,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (8, "demand", include_str!("../../migrations/sqlite/0008_demand.sql")),
     (9, "did", include_str!("../../migrations/sqlite/0009_did.sql")),
     (10, "targets", include_str!("../../migrations/sqlite/0010_targets.sql")),
+    (11, "issuance", include_str!("../../migrations/sqlite/0011_issuance.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -36,10 +37,11 @@ const POSTGRES: &[Step] = &[
     (8, "demand", include_str!("../../migrations/postgres/0008_demand.sql")),
     (9, "did", include_str!("../../migrations/postgres/0009_did.sql")),
     (10, "targets", include_str!("../../migrations/postgres/0010_targets.sql")),
+    (11, "issuance", include_str!("../../migrations/postgres/0011_issuance.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 10;
+const KNOWN: i64 = 11;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

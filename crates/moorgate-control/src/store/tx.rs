@@ -14,7 +14,7 @@ use super::{
     load, number, stored,
 };
 use crate::{
-    book::{AccountRow, CertificateRow, CredentialRow, Edit, RouteRow, Rows, TierRow, TokenRow},
+    book::{AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, Rows, TierRow, TokenRow},
     error::StoreError,
 };
 
@@ -364,12 +364,13 @@ impl Tx {
     pub(crate) async fn put_certificate(&mut self, row: &CertificateRow) -> Result<(), StoreError> {
         self.delete_certificate(&row.domain).await?;
         let failed = self.failed();
-        query("INSERT INTO certificate (account, domain, chain, key, created) VALUES ($1, $2, $3, $4, $5)")
+        query("INSERT INTO certificate (account, domain, chain, key, created, issued) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(stored(row.account.0))
             .bind(&row.domain)
             .bind(&row.chain)
             .bind(&row.key)
             .bind(stored(row.created.0))
+            .bind(i64::from(row.issued))
             .execute(self.connection())
             .await
             .map(drop)
@@ -381,6 +382,67 @@ impl Tx {
         let failed = self.failed();
         let statement = query("DELETE FROM certificate WHERE domain = $1").bind(domain);
         statement.execute(self.connection()).await.map(drop).map_err(failed)
+    }
+
+    /// Adds or replaces what is being done for a domain's certificate.
+    pub(crate) async fn put_issuance(&mut self, row: &IssuanceRow) -> Result<(), StoreError> {
+        self.delete_issuance(&row.domain).await?;
+        let failed = self.failed();
+        query(
+            "INSERT INTO issuance (domain, account, holder, until, challenge, failures, next, error, chain, key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(&row.domain)
+        .bind(row.account.map(|account| stored(account.0)))
+        .bind(&row.holder)
+        .bind(stored(row.until.0))
+        .bind(&row.challenge)
+        .bind(stored(row.failures))
+        .bind(stored(row.next.0))
+        .bind(&row.error)
+        .bind(row.own.as_ref().map(|own| own.chain.clone()))
+        .bind(row.own.as_ref().map(|own| own.key.clone()))
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(failed)
+    }
+
+    /// Forgets what is being done for a domain's certificate.
+    pub(crate) async fn delete_issuance(&mut self, domain: &str) -> Result<(), StoreError> {
+        let failed = self.failed();
+        let statement = query("DELETE FROM issuance WHERE domain = $1").bind(domain);
+        statement.execute(self.connection()).await.map(drop).map_err(failed)
+    }
+
+    /// What is kept of the account at a CA, sealed.
+    pub(crate) async fn ca_account(&mut self, directory: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let failed = self.failed();
+        query_scalar("SELECT credentials FROM ca_account WHERE directory = $1")
+            .bind(directory)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(failed)
+    }
+
+    /// Keeps an account at a CA in place of any other there; `None`: keeps none.
+    pub(crate) async fn set_ca_account(&mut self, directory: &str, sealed: Option<Vec<u8>>) -> Result<(), StoreError> {
+        let failed = self.failed();
+        let forget = query("DELETE FROM ca_account WHERE directory = $1").bind(directory);
+        forget.execute(self.connection()).await.map_err(&failed)?;
+        let Some(sealed) = sealed else { return Ok(()) };
+        query("INSERT INTO ca_account (directory, credentials) VALUES ($1, $2)")
+            .bind(directory)
+            .bind(sealed)
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .map_err(failed)
+    }
+
+    /// The store's time.
+    pub(crate) async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        self.store.now().await
     }
 
     async fn delete(&mut self, sql: &'static str, id: u64) -> Result<(), StoreError> {

@@ -96,6 +96,9 @@ impl Tx {
         if let Some(ca) = &whole.ca {
             self.set_ca(ca).await?;
         }
+        for row in &whole.rows.issuances {
+            self.put_issuance(row).await?;
+        }
         self.raise_version(whole.rows.version);
         self.head = whole.rows.head.clone();
         Ok(())
@@ -155,12 +158,13 @@ impl Tx {
             .await?;
         }
         for row in &rows.certificates {
-            query("INSERT INTO certificate (account, domain, chain, key, created) VALUES ($1, $2, $3, $4, $5)")
+            query("INSERT INTO certificate (account, domain, chain, key, created, issued) VALUES ($1, $2, $3, $4, $5, $6)")
                 .bind(stored(row.account.0))
                 .bind(&row.domain)
                 .bind(&row.chain)
                 .bind(&row.key)
                 .bind(stored(row.created.0))
+                .bind(i64::from(row.issued))
                 .execute(self.connection())
                 .await?;
         }

@@ -8,8 +8,8 @@ pub(crate) struct Two;
 impl Targets for Two {
     fn target(&self, label: &str) -> Option<Target> {
         match label {
-            "k3v9x2" => Some(Target { https: true }),
-            "p8w4m1" => Some(Target { https: false }),
+            "k3v9x2" => Some(Target { https: true, challenge: Some("what a CA looks for".into()) }),
+            "p8w4m1" => Some(Target::default()),
             _ => None,
         }
     }
@@ -52,6 +52,11 @@ fn what_there_is_not_is_said_with_how_long_that_holds() {
     for (name, kind, code) in [
         ("nobody.edge.example.com.", RecordType::A, ResponseCode::NXDomain),
         ("a.k3v9x2.edge.example.com.", RecordType::A, ResponseCode::NXDomain),
+        ("_acme-challenge.nobody.edge.example.com.", RecordType::TXT, ResponseCode::NXDomain),
+        ("_acme-challenge.edge.example.com.", RecordType::TXT, ResponseCode::NXDomain),
+        ("_acme-challenge.p8w4m1.edge.example.com.", RecordType::TXT, ResponseCode::NoError),
+        ("_acme-challenge.k3v9x2.edge.example.com.", RecordType::A, ResponseCode::NoError),
+        ("k3v9x2.edge.example.com.", RecordType::TXT, ResponseCode::NoError),
         ("ns3.edge.example.com.", RecordType::A, ResponseCode::NXDomain),
         ("ns0.edge.example.com.", RecordType::A, ResponseCode::NXDomain),
         ("k3v9x2.edge.example.com.", RecordType::MX, ResponseCode::NoError),
@@ -80,6 +85,12 @@ fn what_there_is_not_is_said_with_how_long_that_holds() {
         RecordType::TXT,
     );
     assert_eq!(chaos.code, ResponseCode::Refused);
+}
+
+#[test]
+fn what_a_ca_looks_for_is_below_the_target_and_kept_by_nobody() {
+    let found = ask("_ACME-challenge.k3v9x2.edge.example.com.", RecordType::TXT);
+    assert_eq!(said(&found.answers), ["_acme-challenge.k3v9x2.edge.example.com. 0 IN TXT what a CA looks for"]);
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::{future::poll_fn, mem, pin::Pin, sync::Arc, time::Instant};
 
 use moorgate_contract::{
+    balance::Pool,
     exposure::{Carried, Exposure},
     failure::{Code, Failure},
     flow::{Kind, OpenFlow},
-    route::{OriginScheme, Route},
+    route::OriginScheme,
 };
 use moorgate_wire::http1::{Framing, RequestHead, Target, Version};
 use tokio::time::timeout;
@@ -88,7 +89,7 @@ async fn one<S: ClientStream>(
         Ok(entered) => entered,
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
     };
-    let Decided { routed, name, authority, path, served } = &decided;
+    let Decided { routed, name, authority, path, served, challenge } = &decided;
     let route = &routed.route;
     let websocket = wants_websocket(head);
     let headers = mem::take(&mut head.headers);
@@ -108,14 +109,16 @@ async fn one<S: ClientStream>(
         Ok(outgoing) => outgoing,
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
     };
-    let pool = route.pool_for(|prefix| path.has_prefix(prefix));
-    let local = route.settings.proxy_protocol.map(|_| client.stream.local_addr().unwrap_or(visit.client));
+    let pool = decided.pool();
+    // What an origin reads there is TLS with the header before it, not a challenge.
+    let told = route.settings.proxy_protocol.filter(|_| !challenge);
+    let local = told.map(|_| client.stream.local_addr().unwrap_or(visit.client));
     let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc: false, websocket };
     let going = Going {
         head,
         toward: Toward::Origin(&ask),
-        exposure: exposure(secured.is_some(), route),
+        exposure: exposure(secured.is_some(), pool),
         most: route.settings.actions.max_body,
     };
     // Its state is large, and of no use to whoever waits for the next request.
@@ -145,13 +148,12 @@ fn asked(head: &RequestHead) -> Result<AskedFor<'_>, Failure> {
         Framing::Chunked => None,
     };
     let authority = host.or(authority).unwrap_or_default();
-    Ok(AskedFor { authority, path, headers: &head.headers, length })
+    Ok(AskedFor { method: head.method.as_str(), authority, path, headers: &head.headers, length })
 }
 
 /// What is exposed once it goes on. A route's origins may differ; the least protected of them is what is said.
-pub(super) fn exposure(client_tls: bool, route: &Route) -> Exposure {
-    let plain = |scheme| scheme == OriginScheme::Http;
-    let origin_tls = !route.pools().flat_map(|pool| pool.origins()).any(|origin| plain(origin.url.scheme));
+pub(super) fn exposure(client_tls: bool, pool: &Pool) -> Exposure {
+    let origin_tls = !pool.origins().iter().any(|origin| origin.url.scheme == OriginScheme::Http);
     Exposure::inbound(Carried::ActedUpon { client_tls, origin_tls })
 }
 

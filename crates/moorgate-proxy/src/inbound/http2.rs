@@ -80,7 +80,7 @@ async fn one(
         Ok(entered) => entered,
         Err(failure) => return say_no_to_request(respond, flow, &failure, with_body, stream).await,
     };
-    let Decided { routed, name, authority, path, served } = &decided;
+    let Decided { routed, name, authority, path, served, .. } = &decided;
     let route = &routed.route;
     let grpc = headers.get("content-type").is_some_and(is_grpc);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
@@ -100,13 +100,13 @@ async fn one(
         Ok(outgoing) => outgoing,
         Err(failure) => return say_no_on_stream(respond, flow, &failure, with_body),
     };
-    let pool = route.pool_for(|prefix| path.has_prefix(prefix));
+    let pool = decided.pool();
     let ask = Ask { visit, routed, pool, name: Some(name), local: Some(local), chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc, websocket: false };
     let going = Going {
         method: &parts.method,
         toward: Toward::Origin(&ask),
-        exposure: exposure(true, route),
+        exposure: exposure(true, pool),
         most: route.settings.actions.max_body,
     };
     going.carry_out(visit, stream, respond, flow, entered, outgoing).await
@@ -135,7 +135,7 @@ pub(super) fn asked<'a>(
         return Err(Failure::new(Code::HostMismatch, ":authority and Host name different hosts"));
     }
     let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    Ok(Asked { authority: own.or(host).unwrap_or_default(), path, headers, length })
+    Ok(Asked { method: parts.method.as_str(), authority: own.or(host).unwrap_or_default(), path, headers, length })
 }
 
 fn answer(respond: SendResponse<Bytes>, flow: OpenFlow, own: Own, with_body: bool) -> StreamEnd {

@@ -14,7 +14,10 @@ mod served;
 mod terminate;
 pub(crate) mod waiting;
 
+use std::sync::Arc;
+
 use moorgate_contract::{
+    certificate::{ACME_TLS, Challenge, ChallengeKind},
     exposure::Exposure,
     failure::{Code, Failure},
     flow::OpenFlow,
@@ -24,6 +27,7 @@ use moorgate_contract::{
 use moorgate_net::farewell::answer_and_close;
 use moorgate_wire::{
     client_hello::{ClientHello, HelloError, HelloReader, HelloStep},
+    name::DomainName,
     tls_record::ALERT_UNRECOGNIZED_NAME,
 };
 use tokio::{net::TcpStream, time::timeout};
@@ -57,6 +61,9 @@ pub(crate) async fn tls(visit: Visit, stream: TcpStream) {
     };
     flow.record.exposure = Exposure::inbound_asked(true, false);
     flow.record.target = hello.server_name.as_ref().map(|name| name.as_str().into());
+    if let Some((name, challenge)) = challenge(&visit, &hello) {
+        return Box::pin(terminate::show_to_ca(visit, client, flow, &name, &challenge)).await;
+    }
     let routed = match visit.route(hello.server_name.as_ref(), &mut flow) {
         Ok(routed) => routed,
         Err(failure) => {
@@ -69,6 +76,16 @@ pub(crate) async fn tls(visit: Visit, stream: TcpStream) {
         // Its state is large, and of no use to what passes through.
         Mode::Terminate => Box::pin(terminate::run(visit, client, flow, &routed, &hello)).await,
     }
+}
+
+/// What a CA looks for that validates an order of ours over TLS, for exactly the name that it asks for (RFC 8737 §3). For
+/// whatever else speaks its protocol there is nothing special: where TLS is passed through it reaches the origin.
+fn challenge(visit: &Visit, hello: &ClientHello) -> Option<(DomainName, Arc<Challenge>)> {
+    let name = hello.server_name.clone()?;
+    let asks = hello.alpn().count() == 1 && hello.offers_alpn(ACME_TLS);
+    let snapshot = visit.gateway.snapshot();
+    let challenge = snapshot.challenge(&name, ChallengeKind::TlsAlpn).filter(|_| asks)?.clone();
+    Some((name, challenge))
 }
 
 /// What the first bytes were.

@@ -6,6 +6,8 @@ use std::{
 };
 
 use moorgate_contract::{
+    balance::Pool,
+    certificate::{ChallengeKind, acme_token},
     failure::{Code, Failure},
     flow::OpenFlow,
     inbound::{Routed, let_in},
@@ -26,10 +28,12 @@ use super::{
 use crate::{
     exchange::{Outgoing, Via, check_loop},
     gateway::Visit,
+    refuse::Refusal,
 };
 
 /// What a request is about, over whichever version of HTTP.
 pub(super) struct Asked<'a> {
+    pub(super) method: &'a str,
     /// Host or `:authority`; empty when there was none.
     pub(super) authority: &'a str,
     /// Path and query as they came.
@@ -47,6 +51,17 @@ pub(super) struct Decided {
     pub(super) authority: String,
     pub(super) path: CanonicalPath,
     pub(super) served: Arc<Served>,
+    /// A CA's challenge for an origin that keeps its own key: it goes where that origin answers such, in the clear.
+    pub(super) challenge: bool,
+}
+
+impl Decided {
+    /// The origins that may have it.
+    pub(super) fn pool(&self) -> &Pool {
+        let route = &self.routed.route;
+        let own = route.acme_pool.as_ref().filter(|_| self.challenge);
+        own.unwrap_or_else(|| route.pool_for(|prefix| self.path.has_prefix(prefix)))
+    }
 }
 
 /// Which route serves a request, and what the route's actions make of it.
@@ -68,6 +83,9 @@ pub(super) fn decide(
         let said = format_args!("the connection was opened for {}, and the request asks for {name}", secured.name);
         return Err(Failure::new(Code::NameMismatch, said).into());
     }
+    if secured.is_none() {
+        answer_ca(visit, asked, &name, flow)?;
+    }
     let routed = visit.route(Some(&name), flow)?;
     let_in(&routed, visit.client.ip(), &mut ())?;
     let path = CanonicalPath::parse(asked.path).map_err(|why| Failure::new(Code::Malformed, why))?;
@@ -78,17 +96,39 @@ pub(super) fn decide(
         return Err(Failure::new(Code::NameMismatch, said).into());
     }
     check_loop(asked.headers, &snapshot.site.gateway, name.as_str())?;
-    before(&Request {
-        route: &routed.route,
-        snapshot: &snapshot,
-        authority: &authority,
-        secure: secured.is_some(),
-        path: &path,
-        headers: asked.headers,
-        length: asked.length,
-    })?;
+    let challenge = routed.route.mode == Mode::Passthrough && asked.token().is_some();
+    if !challenge {
+        before(&Request {
+            route: &routed.route,
+            snapshot: &snapshot,
+            authority: &authority,
+            secure: secured.is_some(),
+            path: &path,
+            headers: asked.headers,
+            length: asked.length,
+        })?;
+    }
     let served = Served::of(gateway, &snapshot, &routed.route);
-    Ok(Decided { routed, name, authority, path, served })
+    Ok(Decided { routed, name, authority, path, served, challenge })
+}
+
+impl Asked<'_> {
+    /// The token of a CA's challenge, if it is GET or HEAD of one and nothing else.
+    fn token(&self) -> Option<&str> {
+        acme_token(self.path).filter(|_| ["GET", "HEAD"].contains(&self.method) && self.length == Some(0))
+    }
+}
+
+/// Answers a CA that looks for an order of ours which is open for this very name; whatever else is asked goes its usual way.
+fn answer_ca(visit: &Visit, asked: &Asked<'_>, name: &DomainName, flow: &mut OpenFlow) -> Result<(), Own> {
+    let Some(token) = asked.token() else { return Ok(()) };
+    let snapshot = visit.gateway.snapshot();
+    let Some(challenge) = snapshot.challenge(name, ChallengeKind::Http).filter(|open| open.token == token) else {
+        return Ok(());
+    };
+    // A name of the gateways' own has no route.
+    let _ = visit.route(Some(name), flow);
+    Err(Own::Answer(Refusal::answer(200, "application/octet-stream", challenge.answer.clone())))
 }
 
 /// The authority for a record: short, and without a user's name.

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use moorgate_contract::{
+    certificate::{ACME_TLS, Challenge},
     exposure::Exposure,
     failure::{Code, Failure},
     flow::{Kind, OpenFlow},
     inbound::Routed,
+    outcome::Outcome,
 };
 use moorgate_net::{farewell::answer_and_close, registry::Registered, socket::Socket};
+use moorgate_tls::Terminator;
 use moorgate_wire::{client_hello::ClientHello, name::DomainName, tls_record::ALERT_INTERNAL_ERROR};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 
 use super::{http1, http2, served::Served};
 use crate::{
@@ -44,6 +47,36 @@ impl Secured {
             let _ = visit.route(Some(&self.name), flow);
         }
     }
+}
+
+/// Shows a CA that validates an order of ours what it looks for. Nothing is said inside: the handshake is the answer.
+pub(super) async fn show_to_ca(
+    visit: Arc<Visit>,
+    mut client: Client<TcpStream>,
+    mut flow: OpenFlow,
+    name: &DomainName,
+    challenge: &Challenge,
+) {
+    // A name of the gateways' own has no route.
+    let _ = visit.route(Some(name), &mut flow);
+    let terminator = Terminator::for_challenge(name.as_str(), &challenge.answer, ACME_TLS).map_err(|error| {
+        Failure::new(Code::Internal, format_args!("no certificate for the CA's validation of {name}: {error}"))
+    });
+    let terminator = match terminator {
+        Ok(terminator) => terminator,
+        Err(failure) => {
+            flow.fail(&failure);
+            return answer_and_close(&mut client.stream, &ALERT_INTERNAL_ERROR).await;
+        }
+    };
+    let limit = visit.gateway.limits.handshake;
+    let rest = limit.saturating_sub(visit.accepted.elapsed());
+    let Client { stream, buffer } = client;
+    let opened = timeout(rest, terminator.accept_peeked(Socket::replaying(stream, buffer))).await;
+    let Some((mut stream, flow)) = handshake::opened(opened, limit, flow) else { return };
+    // Whoever is gone by now has seen it.
+    let _ = stream.shutdown().await;
+    flow.end(Outcome::Ok);
 }
 
 /// Opens TLS with what was peeked, asserts that it saw the same name, and serves requests.

@@ -4,7 +4,9 @@ use std::{net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
-use moorgate_contract::route::{HeaderField, HostFor, Mode, OnHttp, OriginSpec, PathRedirect, ProxyVersion};
+use moorgate_contract::route::{
+    HeaderField, HostFor, Mode, OnHttp, OriginSpec, OriginUrl, OriginUrlError, PathRedirect, ProxyVersion,
+};
 use thiserror::Error;
 
 use super::Json;
@@ -77,6 +79,9 @@ pub(crate) struct Settings {
     /// CA certificates (PEM) that alone are trusted for https:// origins; "" for the system's
     #[arg(long, value_name = "FILE", value_parser = path)]
     pub(crate) origin_ca: Option<PathBuf>,
+    /// Where a CA's challenges on port 80 go (passthrough), such as http://HOST:8080; "" for port 80 of the origins
+    #[arg(long, value_name = "URL")]
+    pub(crate) acme_origin: Option<AcmeOrigin>,
     /// The Host that origins get: the client's, or that of the forwarding URL (for platforms that route by it)
     #[arg(long, value_enum)]
     pub(crate) origin_host: Option<HostArg>,
@@ -142,10 +147,17 @@ pub(crate) enum Cert {
         #[command(flatten)]
         json: Json,
     },
-    /// List certificates that were added
+    /// List certificates: added, issued, and ordered
     List(Json),
     /// Show a certificate, without its key
     Show {
+        /// The domain
+        domain: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Order a certificate anew; the old one is shown until the new one is there
+    Renew {
         /// The domain
         domain: String,
         #[command(flatten)]
@@ -194,6 +206,18 @@ pub(crate) fn listed<T: Clone, U>(given: &[Listed<T>], make: impl Fn(T) -> U) ->
 /// A forwarding URL, perhaps with a weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Spec(pub(crate) OriginSpec);
+
+/// A URL; `None` for "".
+#[derive(Clone, Debug)]
+pub(crate) struct AcmeOrigin(pub(crate) Option<OriginUrl>);
+
+impl FromStr for AcmeOrigin {
+    type Err = OriginUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|url| Self(Some(url))) }
+    }
+}
 
 impl FromStr for Spec {
     type Err = Wrong;

@@ -9,7 +9,7 @@ use moorgate_api::{
     },
 };
 use moorgate_contract::route::{Check, ClientRules, HostFor, Maintenance, Mode, OnHttp, PathOrigins};
-use moorgate_control::{HeaderChange, NewBasicUser, Password, RouteState};
+use moorgate_control::{CertificateSource, HeaderChange, NewBasicUser, Password, RouteState};
 use tokio::time::timeout;
 
 use super::{CommandError, dns, gateway::Gateway};
@@ -92,6 +92,7 @@ fn change(urls: &[Spec], settings: &Settings, before: Option<&RouteView>) -> Res
         paths: paths(settings),
         proxy_protocol: settings.proxy_protocol.map(Into::into),
         origin_ca,
+        acme_origin: settings.acme_origin.clone().map(|origin| origin.0),
         origin_host: settings.origin_host.map(Into::into),
         check,
         clients,
@@ -298,6 +299,9 @@ fn show(route: &RouteView) -> String {
     if let Some(count) = route.origin_ca {
         line("origin CA", format!("{count} of the route's own; the system's are not trusted"));
     }
+    if let Some(url) = &route.acme_origin {
+        line("ACME origin", format!("{url} answers challenges on port 80"));
+    }
     if route.origin_host == HostFor::Origin {
         line("origin host", "that of the forwarding URL".into());
     }
@@ -365,7 +369,7 @@ pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), C
                         "it waits for a route of exactly that domain: moorgate route add {domain} URL --mode terminate"
                     )
                 };
-                format!("certificate for {domain} added: of {issuer}, expires {}; {then}\n", day(added.not_after))
+                format!("certificate for {domain} added: of {issuer}, expires {}; {then}\n", expires(&added))
             })
         }
         Cert::List(json) => {
@@ -376,6 +380,15 @@ pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), C
             let certificate = client.certificate(&domain).await?;
             answer(json, &certificate, || show_certificate(&certificate))
         }
+        Cert::Renew { domain, json } => {
+            let certificate = client.renew_certificate(&domain).await?;
+            answer(json, &certificate, || {
+                format!(
+                    "a certificate for {0} is ordered; what comes of it: moorgate cert show {0}\n",
+                    shown(&certificate.domain)
+                )
+            })
+        }
         Cert::Remove { domain } => {
             client.remove_certificate(&domain).await?;
             output::print(&format!("certificate for {} removed; clients are shown the local CA's\n", shown(&domain)))
@@ -385,13 +398,29 @@ pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), C
 
 fn list_certificates(all: &[Certificate]) -> String {
     if all.is_empty() {
-        return "no certificates were added; terminate routes show the local CA's\n".into();
+        return "no certificates were added or ordered; terminate routes show the local CA's\n".into();
     }
-    let mut table = Table::new(["DOMAIN", "ISSUER", "EXPIRES", "KEY", "ACCOUNT"]);
+    let mut table = Table::new(["DOMAIN", "ISSUER", "EXPIRES", "RENEWAL", "ACCOUNT"]);
     for one in all {
-        table.row([one.domain.clone(), one.issuer.clone(), end(one.not_after), one.key.clone(), one.account.clone()]);
+        let account = if one.account.is_empty() { "the gateways'" } else { &one.account };
+        table.row([one.domain.clone(), one.issuer.clone(), expires(one), renewal(one), account.to_owned()]);
     }
     table.to_string()
+}
+
+fn expires(one: &Certificate) -> String {
+    one.not_after.map_or_else(|| "–".to_owned(), end)
+}
+
+/// What becomes of it by itself.
+fn renewal(one: &Certificate) -> String {
+    let at = one.renew_at.map(end);
+    match (one.source, &one.last_error) {
+        (CertificateSource::Added, _) => "by hand".to_owned(),
+        (_, Some(_)) => format!("failed; again {}", at.unwrap_or_else(|| "now".to_owned())),
+        (CertificateSource::Ordered, None) => "ordered".to_owned(),
+        (CertificateSource::Issued, None) => at.unwrap_or_else(|| "now".to_owned()),
+    }
 }
 
 fn show_certificate(one: &Certificate) -> String {
@@ -401,7 +430,11 @@ fn show_certificate(one: &Certificate) -> String {
         ("account", one.account.clone()),
         ("for", one.names.join(" ")),
         ("issuer", one.issuer.clone()),
-        ("valid", format!("from {} to {}", span(one.not_before), end(one.not_after))),
+        (
+            "valid",
+            one.not_before.map_or_else(|| "not yet".into(), |from| format!("from {} to {}", span(from), expires(one))),
+        ),
+        ("renewal", renewal(one)),
         ("key", format!("{} (sealed; it is never shown)", one.key)),
         ("sha-256", one.fingerprint.clone()),
     ];

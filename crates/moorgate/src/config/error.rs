@@ -50,6 +50,18 @@ pub(crate) enum Wanted {
     /// An egress address.
     #[error("an IP address of this gateway, such as 203.0.113.10")]
     Egress,
+    /// A CA's directory.
+    #[error("the https:// URL of a CA's ACME directory, such as https://acme-v02.api.letsencrypt.org/directory")]
+    Directory,
+    /// Whom a CA writes to.
+    #[error("where the CA may write to, such as mailto:ops@example.com")]
+    Contact,
+    /// A word.
+    #[error("a word of visible characters")]
+    Text,
+    /// An external account's key.
+    #[error("a key in base64url, as the CA gave it")]
+    HmacKey,
     /// The zone of targets.
     #[error("the name of a zone of your own with room for longer names in it, such as edge.example.com")]
     Zone,
@@ -118,6 +130,20 @@ pub(crate) enum ConfigError {
         place: Place,
         /// What the parser said.
         message: Box<str>,
+    },
+    /// Something for a CA that is not named.
+    #[error("{place}: {key} is for a CA; name it in acme.directory")]
+    NoDirectory {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: Box<str>,
+    },
+    /// One of two that go together.
+    #[error("{place}: acme.eab_key_id and acme.eab_hmac_key go together; give both, as the CA did")]
+    HalfBinding {
+        /// Where.
+        place: Place,
     },
     /// A server without a zone.
     #[error("{place}: dns.listen answers for a zone; name it in dns.zone")]

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use moorgate_contract::guard::Guard;
 use moorgate_dns::zone::Zone;
 use moorgate_wire::{host::Host, name::DomainName};
 
 use super::{
-    FlowLog, LogFormat, Secret,
+    FlowLog, LogFormat, Secret, SecretBytes,
     error::{Place, Wanted},
 };
 
@@ -152,6 +153,42 @@ pub(super) fn egress(value: &Value) -> Result<Vec<IpAddr>, Bad> {
         Ok(address) if !address.is_unspecified() && !address.is_multicast() => Ok(address.to_canonical()),
         _ => Err(Wanted::Egress),
     })
+}
+
+/// `None` when it is empty.
+pub(super) fn directory(value: &Value) -> Result<Option<Box<str>>, Bad> {
+    let is_url = |text: &str| text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && is_word(rest));
+    optional(value, Wanted::Directory, is_url)
+}
+
+/// `None` when it is empty.
+pub(super) fn contact(value: &Value) -> Result<Option<Box<str>>, Bad> {
+    let is_contact = |text: &str| text.strip_prefix("mailto:").is_some_and(|rest| rest.contains('@') && is_word(rest));
+    optional(value, Wanted::Contact, is_contact)
+}
+
+/// `None` when it is empty.
+pub(super) fn optional_text(value: &Value) -> Result<Option<Box<str>>, Bad> {
+    optional(value, Wanted::Text, is_word)
+}
+
+/// `None` when it is empty.
+pub(super) fn hmac_key(value: &Value) -> Result<Option<SecretBytes>, Bad> {
+    value.one(Wanted::HmacKey, |text| {
+        if text.is_empty() {
+            return Some(None);
+        }
+        let key = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok().filter(|key| !key.is_empty())?;
+        Some(Some(SecretBytes(key.into())))
+    })
+}
+
+fn optional(value: &Value, wanted: Wanted, fits: impl Fn(&str) -> bool) -> Result<Option<Box<str>>, Bad> {
+    value.one(wanted, |text| if text.is_empty() { Some(None) } else { fits(text).then(|| Some(text.into())) })
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// `None` when it is empty.

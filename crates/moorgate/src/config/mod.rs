@@ -111,6 +111,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How long usage is kept.
     pub(crate) keep_usage: Duration,
+    /// The CA that certificates are ordered from.
+    pub(crate) acme: Option<Acme>,
     /// The zone in which routes have their targets.
     pub(crate) zone: Option<DomainName>,
     /// By what clients reach this gateway; empty: by what its inbound listeners are bound to.
@@ -126,6 +128,25 @@ pub(crate) struct Config {
     /// Where flows are written.
     pub(crate) log_flows: FlowLog,
 }
+
+/// `[acme]`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Acme {
+    /// An `https://` URL.
+    pub(crate) directory: Box<str>,
+    /// `mailto:…`.
+    pub(crate) contact: Option<Box<str>>,
+    /// The CA's own root, where it is a private one.
+    pub(crate) trust: Option<PathBuf>,
+    /// Which of the CA's profiles.
+    pub(crate) profile: Option<Box<str>>,
+    /// Whose customer we are: a key's id, and the key.
+    pub(crate) binding: Option<(Box<str>, SecretBytes)>,
+}
+
+/// Bytes that are never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretBytes(pub(crate) Zeroizing<Vec<u8>>);
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -297,6 +318,7 @@ impl Settings {
             resolvers: self.list("resolver", "servers", Vec::new(), given::resolvers)?,
             limits: self.limits()?,
             keep_usage: self.get("usage", "keep", KEEP_USAGE, given::time)?,
+            acme: self.acme()?,
             zone: self.get("dns", "zone", None, given::zone)?,
             zone_addresses: self.list("dns", "addresses", Vec::new(), given::reached)?,
             zone_listen: self.list("dns", "listen", Vec::new(), given::listeners)?,
@@ -374,6 +396,30 @@ impl Settings {
             unauthenticated_per_client: count("unauthenticated_per_client", default.unauthenticated_per_client)?,
             inbound_per_client: count("inbound_per_client", default.inbound_per_client)?,
         })
+    }
+
+    fn acme(&self) -> Result<Option<Acme>, ConfigError> {
+        let directory = self.get("acme", "directory", None, given::directory)?;
+        let contact = self.get("acme", "contact", None, given::contact)?;
+        let trust = self.get("acme", "trust", None, given::optional_path)?;
+        let profile = self.get("acme", "profile", None, given::optional_text)?;
+        let key_id = self.get("acme", "eab_key_id", None, given::optional_text)?;
+        let hmac_key = self.get("acme", "eab_hmac_key", None, given::hmac_key)?;
+        let given = ["contact", "trust", "profile", "eab_key_id", "eab_hmac_key"];
+        let is_given = |name: &&str| self.given("acme", name).is_some_and(|(_, given)| !given.value.is_none());
+        let Some(directory) = directory else {
+            let alone = given.into_iter().find(is_given);
+            return alone.map_or(Ok(None), |name| {
+                Err(ConfigError::NoDirectory { place: self.place("acme", name), key: format!("acme.{name}").into() })
+            });
+        };
+        let binding = match (key_id, hmac_key) {
+            (Some(key_id), Some(hmac_key)) => Some((key_id, hmac_key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(ConfigError::HalfBinding { place: self.place("acme", "eab_key_id") }),
+            (None, Some(_)) => return Err(ConfigError::HalfBinding { place: self.place("acme", "eab_hmac_key") }),
+        };
+        Ok(Some(Acme { directory, contact, trust, profile, binding }))
     }
 
     fn console(&self) -> Result<SocketAddr, ConfigError> {

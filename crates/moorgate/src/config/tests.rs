@@ -276,7 +276,20 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
             "line 2: console.listen is 0.0.0.0:7070, but the console speaks plain HTTP and so opens on loopback only in this version; \
              write 127.0.0.1:7070 and reach it through an SSH tunnel",
         ),
-        ("[acme]\ncontact = \"a\"", "line 2: acme.contact is not supported by this version; leave it out"),
+        (
+            "[acme]\ndirectory = \"http://ca.test/dir\"",
+            "line 2: acme.directory is \"http://ca.test/dir\", but must be the https:// URL of a CA's ACME directory, such as \
+             https://acme-v02.api.letsencrypt.org/directory",
+        ),
+        ("[acme]\nprofile = \"shortlived\"", "line 2: acme.profile is for a CA; name it in acme.directory"),
+        (
+            "[acme]\ndirectory = \"https://ca.test/dir\"\neab_key_id = \"k\"",
+            "line 3: acme.eab_key_id and acme.eab_hmac_key go together; give both, as the CA did",
+        ),
+        (
+            "[acme]\ndirectory = \"https://ca.test/dir\"\neab_hmac_key = \"s3cret!\"",
+            "line 3: acme.eab_hmac_key is …, but must be a key in base64url, as the CA gave it",
+        ),
         (
             "[dns]\nzone = \"edge example\"",
             "line 2: dns.zone is \"edge example\", but must be the name of a zone of your own with room for longer names \
@@ -313,7 +326,8 @@ fn a_wrong_variable_is_named() {
     for (variable, value, said) in [
         ("MOORGATE_LIMITS_HEAD", "ten", "limits.head is ten, but must be a time"),
         ("MOORGATE_OUTBOUND_HTTP", "127.0.0.1:1,,", "outbound.http is \"\", but must be an address"),
-        ("MOORGATE_ACME_CONTACT", "a", "acme.contact is not supported by this version"),
+        ("MOORGATE_ACME_CONTACT", "ops", "acme.contact is ops, but must be where the CA may write to"),
+        ("MOORGATE_METRICS_LISTEN", "a", "metrics.listen is not supported by this version"),
         ("MOORGATE_DNS_ZONE", "a..b", "dns.zone is a..b, but must be the name of a zone"),
         ("MOORGATE_CONSOLE_LISTEN", "192.0.2.1:7070", "console.listen is 192.0.2.1:7070, but the console"),
     ] {

@@ -1,19 +1,59 @@
 //! The local CA, and the certificates of the TLS listeners that it signs.
 
-use std::{collections::BTreeSet, net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use moorgate_contract::decide::ECHO;
+use moorgate_contract::{certificate::Certificate, decide::ECHO, route::Domain, snapshot::Snapshot};
 use moorgate_keys::{LocalCa, MasterKeys, SubjectName, file, open, seal};
 use moorgate_proxy::gateway::Terminators;
 use moorgate_tls::{CertSource, LocalIssuer, Terminator};
 
-use super::{UpError, bind::Addresses};
+use super::{UpError, bind::Addresses, own_names};
 use crate::config::Config;
 
 const CA_KEY: &str = "ca.key.sealed";
 const CA_PURPOSE: &str = "local CA key";
 /// A certificate lives for 90 days; a fresh one every ten keeps a gateway that is never restarted far from the end.
 const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
+
+/// The certificate of the gateway's own name: the CA's of `[acme]`, once it has issued one.
+#[derive(Clone)]
+pub(super) struct OwnCertificate {
+    domain: Option<Domain>,
+    proxy: CertSource,
+    shown: Arc<Mutex<Option<Arc<Certificate>>>>,
+}
+
+impl OwnCertificate {
+    /// Shows what `snapshot` has for the name, if that is another than before.
+    pub(super) fn show(&self, snapshot: &Snapshot) {
+        let Some(domain) = &self.domain else { return };
+        let Some(certificate) = snapshot.certificate(domain) else { return };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, certificate)) {
+            return;
+        }
+        match CertSource::from_der(&certificate.chain, &certificate.key) {
+            Ok(source) => {
+                self.proxy.replace_with(&source);
+                *shown = Some(certificate.clone());
+            }
+            Err(error) => {
+                tracing::error!(%domain, %error, "the issued certificate can't be shown; the old one goes on")
+            }
+        }
+    }
+
+    /// Whether the CA's is shown.
+    pub(super) fn is_issued(&self) -> bool {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
 
 /// The CA, what it signs, and where the results are shown from.
 pub(super) struct Certificates {
@@ -23,7 +63,7 @@ pub(super) struct Certificates {
     issuer: LocalIssuer,
     names: Vec<SubjectName>,
     echo_name: Vec<SubjectName>,
-    proxy: CertSource,
+    own: OwnCertificate,
     echo: CertSource,
 }
 
@@ -36,20 +76,27 @@ impl Certificates {
         let names = names(config, addresses);
         let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
         let proxy = CertSource::new(&ca.issue(&names)?)?;
+        let domain = own_names(config).into_iter().next().map(Domain::Exact);
+        let own = OwnCertificate { domain, proxy, shown: Arc::default() };
         let echo = CertSource::new(&ca.issue(&echo_name)?)?;
         let issuer = LocalIssuer::new(ca.clone());
-        Ok(Self { ca, is_fresh, issuer, names, echo_name, proxy, echo })
+        Ok(Self { ca, is_fresh, issuer, names, echo_name, own, echo })
     }
 
     /// One terminator for each listener: tickets stay with theirs.
     pub(super) fn terminators(&self) -> Result<Terminators, UpError> {
         Ok(Terminators {
-            https: Terminator::new(self.proxy.clone(), &[b"h2", b"http/1.1"])?,
+            https: Terminator::new(self.own.proxy.clone(), &[b"h2", b"http/1.1"])?,
             // Clients of SOCKS over TLS agree on no protocol, or on whatever they like.
-            socks_tls: Terminator::new(self.proxy.clone(), &[])?,
+            socks_tls: Terminator::new(self.own.proxy.clone(), &[])?,
             echo: Terminator::new(self.echo.clone(), &[b"http/1.1"])?,
             local: self.issuer.clone(),
         })
+    }
+
+    /// The certificate of the gateway's own name.
+    pub(super) fn own(&self) -> OwnCertificate {
+        self.own.clone()
     }
 
     /// The CA of this data directory.
@@ -70,7 +117,9 @@ impl Certificates {
     }
 
     fn issue(&self) -> Result<(), UpError> {
-        self.proxy.replace(&self.ca.issue(&self.names)?)?;
+        if !self.own.is_issued() {
+            self.own.proxy.replace(&self.ca.issue(&self.names)?)?;
+        }
         self.echo.replace(&self.ca.issue(&self.echo_name)?)?;
         Ok(())
     }

@@ -3,15 +3,16 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use moorgate_contract::{listener::Listener, snapshot::Snapshot};
 use moorgate_control::{Control, Scope, Start};
 use moorgate_keys::file;
 use serde_json::json;
+use tokio::time::sleep;
 
-use super::{UpError, bind::Addresses};
+use super::{UpError, bind::Addresses, certificates::OwnCertificate};
 use crate::{
     config::{Config, GATEWAY_FILE, Profile},
     proxy_urls::{DEFAULT_ENV, ProxyUrls},
@@ -20,6 +21,8 @@ use crate::{
 /// The account that a first start without a file makes.
 const DEFAULT_ACCOUNT: &str = "default";
 const OPERATOR_TOKEN: &str = "operator.token";
+/// Between two looks at whether the CA has issued.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Writes them; returns the proxy URLs of the account `default` where the loopback profile knows its password.
 ///
@@ -29,6 +32,7 @@ pub(super) async fn write(
     addresses: &Addresses,
     control: &Control,
     start: &Start,
+    issued: bool,
 ) -> Result<Option<ProxyUrls>, UpError> {
     let dir = &config.data_dir;
     let token_path = dir.join(OPERATOR_TOKEN);
@@ -40,7 +44,7 @@ pub(super) async fn write(
     if let Some(token) = token {
         file::write_private(&token_path, format!("{token}\n").as_bytes())?;
     }
-    let facts = facts(config, addresses);
+    let facts = facts(config, addresses, issued);
     let urls = match config.profile {
         Profile::Loopback => default_urls(dir, &facts, control, start).await?,
         Profile::File => None,
@@ -51,6 +55,20 @@ pub(super) async fn write(
     // Last: whoever sees this file may use everything else.
     file::write_public(&dir.join(GATEWAY_FILE), format!("{facts:#}\n").as_bytes())?;
     Ok(urls)
+}
+
+/// Writes `gateway.json` anew when the CA's certificate takes the place of the local CA's: clients then need to be told of
+/// no CA, or of another.
+pub(super) async fn keep(config: Config, addresses: Addresses, own: OwnCertificate) {
+    let mut issued = own.is_issued();
+    while !issued {
+        sleep(LOOK).await;
+        issued = own.is_issued();
+    }
+    let facts = facts(&config, &addresses, issued);
+    if let Err(error) = file::write_public(&config.data_dir.join(GATEWAY_FILE), format!("{facts:#}\n").as_bytes()) {
+        tracing::error!(%error, "{GATEWAY_FILE} still names the local CA");
+    }
 }
 
 async fn default_urls(
@@ -99,7 +117,10 @@ pub(super) fn remove(data_dir: &Path) {
     let _ = std::fs::remove_file(data_dir.join(GATEWAY_FILE));
 }
 
-fn facts(config: &Config, addresses: &Addresses) -> serde_json::Value {
+/// `issued`: whether the TLS listeners show a certificate of the CA of `[acme]`.
+fn facts(config: &Config, addresses: &Addresses, issued: bool) -> serde_json::Value {
+    let private = config.acme.as_ref().and_then(|acme| acme.trust.clone());
+    let ca = if issued { private } else { Some(config.data_dir.join("ca.pem")) };
     let listeners: serde_json::Map<_, _> = Listener::ALL
         .iter()
         .map(|listener| {
@@ -115,7 +136,7 @@ fn facts(config: &Config, addresses: &Addresses) -> serde_json::Value {
         "listeners": listeners,
         "dns": addresses.dns,
         "api": format!("http://{}", addresses.console),
-        "ca": config.data_dir.join("ca.pem"),
+        "ca": ca,
         "trust_proxy_protocol_from": config.load_balancers,
     })
 }

@@ -20,18 +20,20 @@ use std::{
 };
 
 use clap::Args;
+use moorgate_acme::{Binding, Ca, Fetch};
 use moorgate_api::{
     metrics::{MetricSources, Metrics},
     server::{self, ApiState},
 };
 use moorgate_contract::{
     account::Pepper,
+    certificate::ChallengeKind,
     guard::Guard,
     limits::Limits,
     listener::Listener,
     snapshot::{Site, Snapshot},
 };
-use moorgate_control::{Control, ControlError, DNS_LISTENER, EgressView, Itself, Settings, ZoneSettings};
+use moorgate_control::{CaSettings, Control, ControlError, DNS_LISTENER, EgressView, Itself, Settings, ZoneSettings};
 use moorgate_keys::{MasterKey, MasterKeys, file};
 use moorgate_net::{
     connect::Connector,
@@ -40,6 +42,8 @@ use moorgate_net::{
     workers::{self, Workers},
 };
 use moorgate_proxy::{gateway::Gateway, look_after_origins, recorder, serve::serve};
+use moorgate_tls::{Originator, TrustRoots};
+use moorgate_wire::{host::Host, name::DomainName};
 use nix::{
     sys::resource::{Resource, setrlimit},
     unistd::gethostname,
@@ -111,7 +115,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     ));
 
     // Control resolves by itself: its runtime may stall, and no query of traffic may hang on that.
-    let plane = Arc::new(TrafficPlane::new(gateway.clone(), connector(&config, &presence)?));
+    let plane = Arc::new(TrafficPlane::new(gateway.clone(), connector(&config, &presence)?, certificates.own()));
     let settings = Settings {
         data_dir: config.data_dir.clone(),
         store_url: config.store_url.to_string(),
@@ -120,6 +124,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         local_ca: certificates.ca(),
         site,
         zone: zone(&config),
+        ca: ca(&config, &bound.addresses, &gateway, connector(&config, &presence)?)?,
         egress: config.egress.clone(),
         usage: reports.usage(),
         keep_usage: config.keep_usage,
@@ -145,6 +150,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let (stop_api, api_stopped) = oneshot::channel::<()>();
     let api = ApiState { control: control.clone(), metrics, ready: ready(&state), version: env!("CARGO_PKG_VERSION") };
     let api = runtime.spawn(serve_api(console, api, api_stopped));
+    let own = certificates.own();
     runtime.spawn(certificates.keep_fresh());
     runtime.spawn(look_after_origins(gateway.clone()));
     if let Some(apex) = config.zone.clone() {
@@ -154,7 +160,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
 
     // Before anyone can know that it runs, and so stop it.
     let mut stop = Stop::listen(&runtime)?;
-    let urls = runtime.block_on(files::write(&config, &addresses, &control, &start))?;
+    let urls = runtime.block_on(files::write(&config, &addresses, &control, &start, own.is_issued()))?;
+    runtime.spawn(files::keep(config.clone(), addresses.clone(), own));
     state.store(READY, Ordering::Release);
     banner::print(&config, &addresses, &start, urls.as_ref(), began);
 
@@ -277,6 +284,44 @@ fn zone(config: &Config) -> Option<ZoneSettings> {
     let named = [&config.zone_resolvers, &config.resolvers].into_iter().find(|named| !named.is_empty());
     let resolvers = named.map_or_else(system_servers, Clone::clone);
     Some(ZoneSettings { name, addresses: config.zone_addresses.clone(), resolvers })
+}
+
+fn ca(
+    config: &Config,
+    addresses: &Addresses,
+    gateway: &Arc<Gateway>,
+    connector: Connector,
+) -> Result<Option<CaSettings>, UpError> {
+    let Some(acme) = &config.acme else { return Ok(None) };
+    let roots = acme.trust.clone().map_or(TrustRoots::System, TrustRoots::Pem);
+    let gateway = gateway.clone();
+    let site = Arc::new(move || gateway.snapshot().site.clone());
+    let ca = Ca {
+        directory: acme.directory.to_string(),
+        contact: acme.contact.as_deref().map(str::to_owned),
+        binding: acme
+            .binding
+            .as_ref()
+            .map(|(key_id, hmac_key)| Binding { key_id: key_id.to_string(), hmac_key: hmac_key.0.clone() }),
+        profile: acme.profile.as_deref().map(str::to_owned),
+        fetch: Fetch::new(connector, Originator::new(roots)?, site),
+    };
+    let listens = |listener| addresses.of(listener).next().is_some();
+    let kinds = [(ChallengeKind::Http, Listener::InboundHttp), (ChallengeKind::TlsAlpn, Listener::InboundTls)];
+    Ok(Some(CaSettings {
+        ca,
+        own: own_names(config),
+        kinds: kinds.into_iter().filter(|(_, listener)| listens(*listener)).map(|(kind, _)| kind).collect(),
+        by_dns: config.zone.is_some() && !addresses.dns.is_empty(),
+    }))
+}
+
+/// The names that clients of the gateway itself use, as far as a CA issues for such.
+fn own_names(config: &Config) -> Vec<DomainName> {
+    match &config.hostname {
+        Host::Name(name) if name.as_str() != "localhost" => vec![name.clone()],
+        _ => Vec::new(),
+    }
 }
 
 fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {

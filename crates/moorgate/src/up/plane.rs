@@ -8,21 +8,25 @@ use moorgate_net::{connect::Connector, ports::local_range};
 use moorgate_proxy::gateway::Gateway;
 use moorgate_wire::name::DomainName;
 
+use super::certificates::OwnCertificate;
+
 /// The running gateway, as control sees it.
 pub(super) struct TrafficPlane {
     gateway: Arc<Gateway>,
     connector: Connector,
+    own: OwnCertificate,
 }
 
 impl TrafficPlane {
-    /// `connector` is control's own.
-    pub(super) fn new(gateway: Arc<Gateway>, connector: Connector) -> Self {
-        Self { gateway, connector }
+    /// `connector` is control's own; `own` shows what is issued for the gateway's name.
+    pub(super) fn new(gateway: Arc<Gateway>, connector: Connector, own: OwnCertificate) -> Self {
+        Self { gateway, connector, own }
     }
 }
 
 impl Plane for TrafficPlane {
     fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.own.show(&snapshot);
         self.gateway.publish(snapshot);
     }
 

@@ -1,5 +1,7 @@
 //! The zone of the targets, and the DNS of people's domains: with real servers, in a namespace.
 
+mod certificates;
+mod pebble;
 mod world;
 
 use std::{net::IpAddr, thread, time::Duration};

@@ -79,6 +79,20 @@ async fn is_anothers(api: &ApiState, caller: &Caller, domain: &str) -> bool {
     [of_route, of_certificate].into_iter().flatten().any(|account| !caller.sees(&account))
 }
 
+/// Orders a domain's certificate anew, as soon as it can be. What is shown now is shown until the new one is there.
+#[utoipa::path(post, path = "/api/v1/certificates/{domain}/renew", tag = "certificates",
+    params(("domain" = String, Path, description = "The domain")),
+    responses((status = ACCEPTED, body = Certificate)))]
+pub(super) async fn renew_certificate(
+    Acting(api): Acting,
+    Extension(caller): Extension<Caller>,
+    Path(domain): Path<String>,
+) -> Result<(StatusCode, axum::Json<Certificate>), Problem> {
+    let found = seen(&api, &caller, &domain).await?;
+    api.control.renew_certificate(&domain).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(api.control.certificate(&domain).await.unwrap_or(found).into())))
+}
+
 /// Removes a certificate; the domain's route shows one of the local CA from now on.
 #[utoipa::path(delete, path = "/api/v1/certificates/{domain}", tag = "certificates",
     params(("domain" = String, Path, description = "The domain whose route shows it")),

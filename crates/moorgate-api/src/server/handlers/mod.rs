@@ -52,6 +52,7 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
             certificates::add_certificate,
             certificates::remove_certificate
         ))
+        .routes(routes!(certificates::renew_certificate))
         .routes(routes!(evidence::show_evidence))
         .routes(routes!(deployment::apply_text))
         .routes(routes!(deployment::export_text))

@@ -170,7 +170,7 @@ async fn a_certificate_is_added_shown_and_removed() {
     }
     assert!(shown["not_after"].as_str().unwrap().ends_with('Z'), "{shown}");
     // The domain's route shows it from now on.
-    assert_eq!(client.route("app.test").await.unwrap().certificate.unwrap().not_after, Some(added.not_after));
+    assert_eq!(client.route("app.test").await.unwrap().certificate.unwrap().not_after, added.not_after);
     client.remove_certificate("app.test").await.unwrap();
     assert_eq!(client.certificate("app.test").await.unwrap_err().code(), Some("not_found"));
     assert_eq!(client.route("app.test").await.unwrap().certificate.unwrap().issuer, LOCAL_CA);

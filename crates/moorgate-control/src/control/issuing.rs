@@ -1,0 +1,637 @@
+//! Certificates from the CA of `[acme]`: ordered when a domain is here, renewed before they end, by one gateway each.
+
+use std::{
+    collections::{HashMap, HashSet},
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use moorgate_acme::{Ca, Issued, Kind, Problem, Show, Wanted};
+use moorgate_contract::{
+    certificate::{Challenge, ChallengeKind},
+    route::{Domain, Mode},
+    time::Timestamp,
+};
+use moorgate_keys::{Facts, Uploaded, chain, open, seal};
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use zeroize::Zeroizing;
+
+use super::{Control, Inner, Session, changes, now};
+use crate::{
+    book::{Book, CertificateRow, IssuanceRow, OwnCertificate, RouteRow},
+    compile,
+    error::{ControlError, Invalid, Result, chain as words},
+    limits::{HOLD, ORDER_TIME, ORDERS_AT_ONCE, SHOWN_TIME, WATCH},
+    route_views::DnsState,
+    settings::CaSettings,
+};
+
+/// What the account at the CA is sealed for.
+const PURPOSE: &str = "ACME account";
+/// A minute, an hour, and a day.
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// A certificate that lives shorter is renewed at half of its life.
+const SHORT_LIFE: Duration = Duration::from_secs(10 * 24 * 3_600);
+/// How long nobody asks a CA again that did not say when a certificate is to be renewed.
+const ASK_AGAIN: Duration = Duration::from_secs(6 * 3_600);
+
+/// The CA, and the account there.
+pub(crate) struct Issuing {
+    settings: CaSettings,
+    /// What is kept of the account, once it is known.
+    account: Mutex<Option<Arc<Zeroizing<Vec<u8>>>>>,
+    /// The names by which CAA records allow the CA.
+    identity: Mutex<Option<String>>,
+}
+
+impl Issuing {
+    pub(crate) fn new(settings: CaSettings) -> Self {
+        Self { settings, account: Mutex::default(), identity: Mutex::default() }
+    }
+
+    fn ca(&self) -> &Ca {
+        &self.settings.ca
+    }
+}
+
+/// When a certificate is to be renewed, if nobody says otherwise: when a third of its life is left, and those of other names
+/// a little earlier or later, so that not all come at once.
+pub(crate) fn renew_at(not_before: Timestamp, not_after: Timestamp, name: &str) -> Timestamp {
+    let life = not_after.since(not_before);
+    let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
+    let spread = life / 20;
+    let part = u32::try_from(spread_of(name) % 1_000).unwrap_or_default();
+    not_after.before(left).before(spread * part / 1_000)
+}
+
+/// The same for a name everywhere and always (FNV-1a).
+fn spread_of(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// How long after so many failures in a row an order is tried again. A CA that looked and did not find what it wants counts
+/// that against us, and a handful of such in an hour is the most that it takes.
+pub(crate) fn back_off(kind: Kind, failures: u64) -> Duration {
+    let step = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
+    let (first, most) = match kind {
+        Kind::Unreachable => (MINUTE, HOUR),
+        Kind::TooMany => (15 * MINUTE, 12 * HOUR),
+        Kind::Refused | Kind::NoAccount => (5 * MINUTE, 12 * HOUR),
+    };
+    first.saturating_mul(1 << step).min(most)
+}
+
+/// Has every domain a certificate that is to have one, until the control plane ends.
+pub(crate) async fn watch(inner: Weak<Inner>) {
+    let mut watch = Watch::default();
+    loop {
+        sleep(WATCH).await;
+        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+        watch.go_on(&control);
+    }
+}
+
+#[derive(Default)]
+struct Watch {
+    orders: JoinSet<String>,
+    open: HashSet<String>,
+    /// When a CA is asked next about each certificate.
+    asked: HashMap<String, Instant>,
+    warned: HashMap<String, Instant>,
+    asking: JoinSet<(String, Duration)>,
+}
+
+impl Watch {
+    fn go_on(&mut self, control: &Control) {
+        while let Some(done) = self.orders.try_join_next() {
+            if let Ok(domain) = done {
+                self.open.remove(&domain);
+            }
+        }
+        if self.orders.is_empty() {
+            // What broke off has left its name behind.
+            self.open.clear();
+        }
+        while let Some(done) = self.asking.try_join_next() {
+            if let Ok((domain, again)) = done {
+                self.asked.insert(domain, Instant::now() + again);
+            }
+        }
+        let room = ORDERS_AT_ONCE.saturating_sub(self.orders.len());
+        for domain in control.inner.due_orders(room, &self.open) {
+            let control = control.clone();
+            self.open.insert(domain.clone());
+            self.orders.spawn(async move {
+                control.issue(&domain).await;
+                domain
+            });
+        }
+        if control.inner.has_duty() {
+            self.ask(control);
+            self.warn(control);
+        }
+    }
+
+    /// Asks the CA when it would have a certificate renewed, of one after the other (RFC 9773).
+    fn ask(&mut self, control: &Control) {
+        if !self.asking.is_empty() {
+            return;
+        }
+        let next = {
+            let book = control.inner.book();
+            let is_due = |domain: &String| self.asked.get(domain).is_none_or(|at| *at <= Instant::now());
+            let mut issued = issued(&book);
+            issued.find(|(domain, _)| is_due(domain)).map(|(domain, chain)| (domain, chain.to_owned()))
+        };
+        if let Some((domain, chain)) = next {
+            let control = control.clone();
+            self.asking.spawn(async move {
+                let again = control.ask_window(&domain, &chain).await.unwrap_or(ASK_AGAIN);
+                (domain, again)
+            });
+        }
+    }
+
+    /// Says so, once a day, where a certificate is about to end.
+    fn warn(&mut self, control: &Control) {
+        let due = |at: Option<&Instant>| at.is_none_or(|at| at.elapsed() >= DAY);
+        if !due(self.warned.get("")) {
+            return;
+        }
+        self.warned.insert(String::new(), Instant::now());
+        for ending in control.inner.ending_soon() {
+            tracing::warn!(
+                domain = ending.domain,
+                days = ending.left.as_secs() / 86_400,
+                why = ending.why,
+                "a certificate is about to end: less than a third of its life is left"
+            );
+        }
+    }
+}
+
+/// What is about to end.
+pub(crate) struct Ending {
+    pub(crate) domain: String,
+    pub(crate) left: Duration,
+    pub(crate) why: String,
+}
+
+/// Every certificate that the CA has issued, by domain, with its chain.
+fn issued(book: &Book) -> impl Iterator<Item = (String, &str)> {
+    let routes = book.certificates().filter(|row| row.issued).map(|row| (row.domain.clone(), row.chain.as_str()));
+    let own = book.issuances().filter_map(|row| Some((row.domain.clone(), row.own.as_ref()?.chain.as_str())));
+    routes.chain(own)
+}
+
+impl Inner {
+    /// Whether there is a CA.
+    pub(crate) fn issues(&self) -> bool {
+        self.issuing.is_some()
+    }
+
+    /// Whether the CA is to issue for this route's domain.
+    fn is_for_ca(&self, book: &Book, row: &RouteRow) -> bool {
+        let is_here = match row.dns {
+            DnsState::Unchecked | DnsState::Seen => true,
+            DnsState::Pending | DnsState::Missing | DnsState::Released => false,
+        };
+        let settings = self.issuing.as_ref().map(|issuing| &issuing.settings);
+        // A wildcard is proved in DNS alone (RFC 8555 §7.1.3).
+        let can = settings.is_some_and(|settings| !row.domain.starts_with("*.") || settings.by_dns);
+        can && is_here
+            && row.mode == Mode::Terminate.name()
+            && row.domain.parse::<Domain>().is_ok()
+            && book.certificate(&row.domain).is_none_or(|certificate| certificate.issued)
+    }
+
+    /// At most so many domains whose order is due, other than these.
+    fn due_orders(&self, most: usize, open: &HashSet<String>) -> Vec<String> {
+        let Some(issuing) = self.issuing.as_ref().filter(|_| most > 0) else { return Vec::new() };
+        let (book, now) = (self.book(), now());
+        let is_due = |domain: &str| !open.contains(domain) && self.is_due(&book, domain, now);
+        let own = issuing.settings.own.iter().map(ToString::to_string).filter(|name| is_due(name));
+        let routes = book.routes().filter(|row| is_due(&row.domain) && self.is_for_ca(&book, row));
+        let mut due: Vec<String> = own.chain(routes.map(|row| row.domain.clone())).collect();
+        // Each gateway begins elsewhere.
+        due.sort_by_key(|domain| spread_of(&format!("{domain} {}", self.gateway.name)));
+        due.truncate(most);
+        due
+    }
+
+    fn is_due(&self, book: &Book, domain: &str, now: Timestamp) -> bool {
+        match book.issuance(domain) {
+            None => true,
+            // Whose claim has ended is seen when it is taken up.
+            Some(row) => row.next <= now && (row.holder.is_empty() || row.until <= now || self.was_held_here(row)),
+        }
+    }
+
+    /// Whether a run of this gateway before this one was at it: it is no more.
+    fn was_held_here(&self, row: &IssuanceRow) -> bool {
+        let before = row.holder.rsplit_once('/').is_some_and(|(name, _)| name == self.gateway.name);
+        before && row.holder != self.counting.run
+    }
+
+    /// Every certificate of which less than a third of its life is left.
+    pub(crate) fn ending_soon(&self) -> Vec<Ending> {
+        let (book, now) = (self.book(), now());
+        let uploaded =
+            book.certificates().filter(|row| !row.issued).map(|row| (row.domain.clone(), row.chain.as_str()));
+        let mut ending = Vec::new();
+        for (domain, chain) in issued(&book).chain(uploaded) {
+            let Ok(facts) = Facts::of_pem(chain.as_bytes()) else { continue };
+            let (from, to): (Timestamp, Timestamp) = (facts.not_before.into(), facts.not_after.into());
+            let left = to.since(now);
+            // With a tenth of grace: a renewal that is under way is no trouble.
+            if left < to.since(from) * 3 / 10 {
+                let issuance = book.issuance(&domain);
+                let why = issuance.map(|row| row.error.clone()).filter(|error| !error.is_empty());
+                let why = why.unwrap_or_else(|| match issuance {
+                    Some(_) => "its renewal is due".to_owned(),
+                    None => "it was added by hand: add its successor with moorgate cert add".to_owned(),
+                });
+                ending.push(Ending { domain, left, why });
+            }
+        }
+        ending
+    }
+}
+
+impl Control {
+    /// Orders, shows and takes up a domain's certificate; what comes of it is written down.
+    async fn issue(&self, domain: &str) {
+        let claimed = self.claim_order(domain.to_owned()).await;
+        let claim = match claimed {
+            Ok(Some(claim)) => claim,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(error = words(&error), domain, "an order waits for the store");
+                return sleep(MINUTE / 4).await;
+            }
+        };
+        let ordered = timeout(ORDER_TIME, self.order(&claim)).await;
+        let slow = || Problem { kind: Kind::Refused, said: "the order took too long".to_owned(), retry_after: None };
+        let done = match ordered.unwrap_or_else(|_| Err(slow())) {
+            Ok(issued) => self.take_up(&claim, issued).await,
+            Err(problem) => self.note_failure(&claim, &problem).await,
+        };
+        if let Err(error) = done {
+            // Nobody else takes it up until the claim ends; then it is ordered again.
+            tracing::error!(error = words(&error), domain, "what came of an order could not be written down");
+        }
+    }
+
+    /// Takes an order up, unless somebody else has or it is not due any more.
+    async fn claim_order(&self, domain: String) -> Result<Option<IssuanceRow>> {
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let at = session.tx()?.now().await?;
+            let (old, account) = {
+                let book = inner.book();
+                let is_own =
+                    inner.issuing.as_ref().is_some_and(|it| it.settings.own.iter().any(|own| own.as_str() == domain));
+                let route = book.route(&domain).filter(|row| inner.is_for_ca(&book, row));
+                if !is_own && route.is_none() {
+                    return Ok(None);
+                }
+                (book.issuance(&domain).cloned(), route.map(|row| row.account))
+            };
+            if let Some(old) = &old
+                && (old.next > now() || !(old.holder.is_empty() || old.until <= at || inner.was_held_here(old)))
+            {
+                return Ok(None);
+            }
+            let base = old.clone().unwrap_or_else(|| IssuanceRow { domain, account, ..IssuanceRow::default() });
+            let (holder, until) = (inner.counting.run.clone(), at.after(HOLD));
+            let row = IssuanceRow { holder, until, challenge: String::new(), ..base };
+            let name = account.map(|account| inner.account_name(account));
+            session.put_issuance(name.as_deref(), "order", old.as_ref(), row.clone()).await?;
+            session.commit().await?;
+            Ok(Some(row))
+        };
+        self.write(operation).await
+    }
+
+    async fn order(&self, claim: &IssuanceRow) -> Result<Issued, Problem> {
+        let Some(issuing) = self.inner.issuing.clone() else {
+            return Err(Problem { kind: Kind::Refused, said: "there is no CA".to_owned(), retry_after: None });
+        };
+        let account = self.ca_account(issuing.clone()).await?;
+        let old = self.inner.shown_chain(&claim.domain);
+        let old = old.and_then(|pem| chain::certificates(pem.as_bytes()).ok()?.into_iter().next());
+        let wanted = Wanted {
+            name: claim.domain.clone(),
+            kinds: kinds(&issuing.settings, claim),
+            replaces: old.as_ref().map(|certificate| certificate.as_ref()),
+        };
+        let shown = Shown { control: self.clone(), claim: claim.clone() };
+        let ordered = issuing.ca().order(&account, &wanted, &shown).await;
+        if let Err(Problem { kind: Kind::NoAccount, .. }) = &ordered {
+            self.forget_ca_account(issuing).await;
+        }
+        ordered
+    }
+
+    /// What is kept of the account at the CA; registered now, if there is none.
+    async fn ca_account(&self, issuing: Arc<Issuing>) -> Result<Arc<Zeroizing<Vec<u8>>>, Problem> {
+        let mut known = issuing.account.lock().await;
+        if let Some(account) = &*known {
+            return Ok(account.clone());
+        }
+        let unwritten = |error: ControlError| Problem {
+            kind: Kind::Unreachable,
+            said: format!("what is kept of the account at the CA can't be read or written: {}", words(&error)),
+            retry_after: None,
+        };
+        let directory = issuing.ca().directory.clone();
+        if let Some(kept) = self.kept_ca_account(directory.clone(), None).await.map_err(unwritten)? {
+            return Ok(known.insert(Arc::new(kept)).clone());
+        }
+        let made = issuing.ca().register().await?;
+        // Another gateway may have registered meanwhile; the first one stays.
+        let kept = self.kept_ca_account(directory, Some(made.clone())).await.map_err(unwritten)?;
+        Ok(known.insert(Arc::new(kept.unwrap_or(made))).clone())
+    }
+
+    /// What the store keeps of the account at a CA; `made` is kept, if there is none.
+    async fn kept_ca_account(
+        &self,
+        directory: String,
+        made: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let key = inner.store_key.key();
+            if let Some(sealed) = session.tx()?.ca_account(&directory).await? {
+                // One that can't be opened is as good as none: another is registered.
+                if let Ok(kept) = open(key, PURPOSE, &sealed) {
+                    session.commit().await?;
+                    return Ok(Some(kept));
+                }
+            }
+            if let Some(made) = &made {
+                let sealed = seal(key, PURPOSE, made).map_err(ControlError::Seal)?;
+                session.tx()?.set_ca_account(&directory, Some(sealed)).await?;
+                session.entries.push(changes::registered(&directory));
+            }
+            session.commit().await?;
+            Ok(None)
+        };
+        self.write(operation).await
+    }
+
+    async fn forget_ca_account(&self, issuing: Arc<Issuing>) {
+        *issuing.account.lock().await = None;
+        let directory = issuing.ca().directory.clone();
+        let operation = async move |mut session: Session| {
+            session.tx()?.set_ca_account(&directory, None).await?;
+            session.entries.push(changes::forgot(&directory));
+            session.commit().await
+        };
+        if let Err(error) = self.write(operation).await {
+            tracing::debug!(error = words(&error), "an account that the CA does not know is kept for now");
+        }
+    }
+
+    /// Has every gateway show the CA what it looks for.
+    async fn show(&self, claim: &IssuanceRow, challenge: &Challenge) -> Result<()> {
+        let text = serde_json::to_string(challenge).unwrap_or_default();
+        let (domain, holder) = (claim.domain.clone(), claim.holder.clone());
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let held = inner.book().issuance(&domain).filter(|row| row.holder == holder).cloned();
+            let old = held.ok_or(Invalid::OrderTaken { domain })?;
+            let row = IssuanceRow { challenge: text, ..old.clone() };
+            let name = old.account.map(|account| inner.account_name(account));
+            session.put_issuance(name.as_deref(), "validate", Some(&old), row).await?;
+            session.commit().await?;
+            Ok(inner.book().version())
+        };
+        let version = self.write(operation).await?;
+        // A gateway that is slow to hear of it must not have the CA come too early; one that hears nothing is lost soon.
+        let _ = timeout(SHOWN_TIME, async {
+            while !self.inner.have_applied(version) {
+                sleep(Duration::from_millis(200)).await;
+                let _ = self.beat().await;
+            }
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Serves what was issued from now on.
+    async fn take_up(&self, claim: &IssuanceRow, issued: Issued) -> Result<()> {
+        let read = Uploaded::from_pem(issued.chain.as_bytes(), issued.key.as_bytes());
+        let read = match read {
+            Ok(read) if read.facts().covers(&claim.domain) => read,
+            Ok(_) => return self.note_failure(claim, &unfit(&"it is for other names")).await,
+            Err(error) => return self.note_failure(claim, &unfit(&error)).await,
+        };
+        let (from, to) = (read.facts().not_before.into(), read.facts().not_after.into());
+        let next = renew_at(from, to, &claim.domain);
+        let key = compile::seal_key(self.inner.store_key.key(), read.key_der()).map_err(ControlError::Seal)?;
+        let (chain, domain, holder) = (read.chain_pem(), claim.domain.clone(), claim.holder.clone());
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            // Whoever has removed the route, or added a certificate of their own, has the last word.
+            let held = inner.book().issuance(&domain).filter(|row| row.holder == holder).cloned();
+            let Some(old) = held else { return session.commit().await };
+            let name = old.account.map(|account| inner.account_name(account));
+            let own = match old.account {
+                None => Some(OwnCertificate { chain, key }),
+                Some(account) => {
+                    let before = inner.book().certificate(&domain).cloned();
+                    if before.as_ref().is_none_or(|before| before.issued) {
+                        let row = CertificateRow {
+                            account,
+                            domain: domain.clone(),
+                            chain,
+                            key,
+                            created: now(),
+                            issued: true,
+                        };
+                        session.put_certificate(name.as_deref().unwrap_or_default(), before.as_ref(), row).await?;
+                    }
+                    None
+                }
+            };
+            let row = IssuanceRow { domain, account: old.account, next, own, ..IssuanceRow::default() };
+            session.put_issuance(name.as_deref(), "finish", Some(&old), row).await?;
+            session.commit().await
+        };
+        self.write(operation).await?;
+        tracing::info!(domain = claim.domain, issuer = read.facts().issuer, "a certificate was issued and is served");
+        Ok(())
+    }
+
+    async fn note_failure(&self, claim: &IssuanceRow, problem: &Problem) -> Result<()> {
+        let failures = claim.failures + 1;
+        let spread = Duration::from_millis(spread_of(&format!("{}{failures}", claim.domain)) % 10_000);
+        let pause = back_off(problem.kind, failures) + spread;
+        let next = now().after(pause).max(problem.retry_after.unwrap_or_default());
+        tracing::warn!(domain = claim.domain, failures, why = problem.said, again = ?pause, "a certificate could not be had");
+        let (domain, holder, error) = (claim.domain.clone(), claim.holder.clone(), problem.said.clone());
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let held = inner.book().issuance(&domain).filter(|row| row.holder == holder).cloned();
+            let Some(old) = held else { return session.commit().await };
+            let name = old.account.map(|account| inner.account_name(account));
+            let free =
+                IssuanceRow { holder: String::new(), until: Timestamp(0), challenge: String::new(), ..old.clone() };
+            let row = IssuanceRow { failures, next, error, ..free };
+            session.put_issuance(name.as_deref(), "fail", Some(&old), row).await?;
+            session.commit().await
+        };
+        self.write(operation).await
+    }
+
+    /// Asks the CA when it would have a certificate renewed; answers with when to ask again.
+    async fn ask_window(&self, domain: &str, pem: &str) -> Option<Duration> {
+        let issuing = self.inner.issuing.clone()?;
+        let certificate = chain::certificates(pem.as_bytes()).ok()?.into_iter().next()?;
+        let account = self.ca_account(issuing.clone()).await.ok()?;
+        let window = issuing.ca().window(&account, &certificate).await.ok()??;
+        // Somewhere in it, the same place each time it is asked.
+        let length = window.end.since(window.start);
+        let part = u32::try_from(spread_of(domain) % 1_000).unwrap_or_default();
+        let wanted = window.start.after(length * part / 1_000);
+        let row = self.inner.book().issuance(domain).cloned()?;
+        if wanted < row.next && row.holder.is_empty() && row.failures == 0 {
+            let changed = self.plan_renewal(domain.to_owned(), wanted, "plan").await;
+            if changed.is_ok() {
+                tracing::info!(domain, "the CA would have a certificate renewed earlier than planned");
+            }
+        }
+        Some(window.again)
+    }
+
+    /// Orders a domain's certificate anew, as soon as it can be.
+    ///
+    /// # Errors
+    /// [`ControlError::NotFound`], [`Invalid::NoCa`], [`Invalid::NotForCa`].
+    pub async fn renew_certificate(&self, domain: &str) -> Result<()> {
+        let issuing = self.inner.issuing.as_ref().ok_or(Invalid::NoCa)?;
+        let domain = super::routes::stored_domain(domain);
+        let is_own = issuing.settings.own.iter().any(|own| own.as_str() == domain);
+        if !is_own {
+            let row = self.inner.route_row(&domain)?;
+            let book = self.inner.book();
+            if !self.inner.is_for_ca(&book, &row) {
+                return Err(Invalid::NotForCa { domain }.into());
+            }
+        }
+        self.plan_renewal(domain, Timestamp(0), "renew").await
+    }
+
+    async fn plan_renewal(&self, domain: String, next: Timestamp, action: &'static str) -> Result<()> {
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let Some(old) = inner.book().issuance(&domain).cloned() else { return session.commit().await };
+            let name = old.account.map(|account| inner.account_name(account));
+            session.put_issuance(name.as_deref(), action, Some(&old), IssuanceRow { next, ..old.clone() }).await?;
+            session.commit().await
+        };
+        self.write(operation).await
+    }
+
+    /// The name by which CAA records allow the CA, if it says so.
+    pub(super) async fn ca_identity(&self) -> Option<String> {
+        let issuing = self.inner.issuing.clone()?;
+        let mut known = issuing.identity.lock().await;
+        if known.is_none() {
+            *known = issuing.ca().identities().await.ok()?.into_iter().next();
+        }
+        known.clone()
+    }
+}
+
+impl Inner {
+    /// The chain that is shown for a domain, if the CA has issued it.
+    fn shown_chain(&self, domain: &str) -> Option<String> {
+        let book = self.book();
+        let own = book.issuance(domain).and_then(|row| row.own.as_ref()).map(|own| own.chain.clone());
+        own.or_else(|| book.certificate(domain).filter(|row| row.issued).map(|row| row.chain.clone()))
+    }
+
+    /// Whether every other gateway that is up serves what this one does.
+    fn have_applied(&self, version: u64) -> bool {
+        let seen = super::lock(&self.seen);
+        seen.rows.iter().filter(|row| row.id != self.id && self.is_up(row, &seen)).all(|row| row.applied >= version)
+    }
+}
+
+fn unfit(why: &dyn std::fmt::Display) -> Problem {
+    let said = format!("the CA issued a certificate that can't be used: {why}");
+    Problem { kind: Kind::Refused, said, retry_after: None }
+}
+
+/// Where the CA may look. After a failure another place comes first: the way to one of them may be what is broken.
+fn kinds(settings: &CaSettings, claim: &IssuanceRow) -> Vec<ChallengeKind> {
+    if claim.domain.starts_with("*.") {
+        return vec![ChallengeKind::Dns];
+    }
+    let mut kinds = settings.kinds.clone();
+    if !kinds.is_empty() {
+        let by = usize::try_from(claim.failures).unwrap_or_default() % kinds.len();
+        kinds.rotate_left(by);
+    }
+    if settings.by_dns && claim.account.is_some() {
+        kinds.push(ChallengeKind::Dns);
+    }
+    kinds
+}
+
+/// An order's challenge, shown by every gateway.
+struct Shown {
+    control: Control,
+    claim: IssuanceRow,
+}
+
+impl Show for Shown {
+    fn show(&self, challenge: Challenge) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async move {
+            let shown = self.control.show(&self.claim, &challenge).await;
+            shown.map_err(|error| format!("what the CA looks for can't be shown: {}", words(&error)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn a_certificate_is_renewed_when_a_third_of_its_life_is_left_or_half_of_a_short_one() {
+        let days = |days: u64| Timestamp(days * 86_400 * SECOND);
+        for (life, from, to) in [(90, 55, 61), (6, 2, 4), (365, 224, 244)] {
+            for name in ["a.example.com", "b.example.com", "c.example.com"] {
+                let at = renew_at(days(0), days(life), name);
+                assert!(at >= days(from) && at <= days(to), "{life} {name}: {}", at.0 / SECOND / 86_400);
+            }
+        }
+        let (a, b) = (renew_at(days(0), days(90), "a.example.com"), renew_at(days(0), days(90), "b.example.com"));
+        assert_ne!(a, b, "not all come at once");
+        // Of two minutes.
+        let at = renew_at(Timestamp(0), Timestamp(120 * SECOND), "a.example.com").0 / SECOND;
+        assert!((54..=60).contains(&at), "{at}");
+        assert_eq!(renew_at(days(9), days(1), "turned round"), days(1));
+    }
+
+    #[test]
+    fn failures_are_tried_again_ever_more_seldom() {
+        let minutes = |kind, failures| back_off(kind, failures).as_secs() / 60;
+        assert_eq!([1, 2, 3, 6, 9, u64::MAX].map(|n| minutes(Kind::Refused, n)), [5, 10, 20, 160, 720, 720]);
+        assert_eq!([1, 2, 7, 100].map(|n| minutes(Kind::Unreachable, n)), [1, 2, 60, 60]);
+        assert_eq!(minutes(Kind::TooMany, 1), 15);
+    }
+}
