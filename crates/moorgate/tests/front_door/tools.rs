@@ -47,6 +47,11 @@ fn clients() -> PathBuf {
     found.expect("the clients of these tests are not installed: run `cargo xtask test`, which installs them")
 }
 
+/// A script of ours.
+pub fn script(name: &str) -> PathBuf {
+    scripts().join(name)
+}
+
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/front_door/clients")
 }

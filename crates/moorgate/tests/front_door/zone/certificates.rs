@@ -1,17 +1,23 @@
 //! Certificates that look after themselves: from Pebble, with DNS as it is outside.
 
-use std::{net::IpAddr, thread, time::Duration};
+use std::{
+    net::{IpAddr, TcpStream},
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use super::{
-    pebble::{Pebble, with_ca},
+    pebble::{PEBBLE, Pebble, with_ca},
     world::{GATEWAY, World},
 };
 use crate::{
     gateway::{Gateway, eventually},
     target::{Target, ok},
-    tools::{outcome, run},
+    tools::{clean, outcome, run, script},
 };
 
 /// A gateway with the zone and the CA.
@@ -147,4 +153,125 @@ fn what_a_ca_says_is_quoted_and_it_is_asked_again_later() {
     let before = orders();
     thread::sleep(Duration::from_secs(4));
     assert_eq!(orders(), before, "{}", pebble.said(&world));
+}
+
+/// Where an origin is that keeps its own key.
+const ORIGIN: &str = "127.0.0.30";
+
+/// Adds a passthrough route to the origin and leads the domain's DNS to it.
+fn passed_through(world: &mut World, gateway: &Gateway, domain: &str) {
+    gateway.cli(&["route", "add", domain, &format!("tls://{ORIGIN}:443"), "--mode", "passthrough"]);
+    let target = gateway.cli_json(&["route", "show", domain])["cname"].as_str().unwrap().to_owned();
+    world.set("example.com", &[&format!("{domain}. CNAME {target}.")]);
+    eventually("its DNS", || (gateway.cli_json(&["route", "show", domain])["dns"] == "seen").then_some(()));
+}
+
+/// What a client is shown that comes by the gateway, verified: the origin serves it with openssl.
+fn served(world: &World, root: &str, domain: &str, chain: &Path, key: &Path) -> String {
+    // Not behind a program that would be ended in its place.
+    let prefix = world.namespace.prefix();
+    let mut server = clean(prefix[0]);
+    server
+        .args(&prefix[1..])
+        .args(["openssl", "s_server", "-www", "-quiet", "-accept", &format!("{ORIGIN}:443"), "-cert"])
+        .arg(chain);
+    server.arg("-cert_chain").arg(chain).arg("-key").arg(key);
+    let mut server = server.spawn().unwrap();
+    let address = format!("{ORIGIN}:443").parse().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok();
+    eventually("openssl", || world.namespace.enter(connect));
+    let status = https(world, root, domain);
+    let _ = server.kill();
+    let _ = server.wait();
+    status
+}
+
+#[test]
+fn certbot_behind_a_passthrough_route_gets_its_certificate_through_us() {
+    let mut world = World::new();
+    let pebble = Pebble::start(&world, 0, "");
+    let gateway = gateway(&world);
+    passed_through(&mut world, &gateway, "bank.example.com");
+    let at = |name: &str| world.path("certbot").join(name);
+    let mut certbot = world.tool("certbot");
+    certbot.args(["certonly", "--standalone", "--non-interactive", "--agree-tos", "--register-unsafely-without-email"]);
+    certbot.args(["--http-01-address", ORIGIN, "-d", "bank.example.com"]);
+    certbot
+        .args(["--server", &format!("https://{PEBBLE}:14000/dir")])
+        .env("REQUESTS_CA_BUNDLE", world.path("pebble-ca.pem"));
+    certbot.arg("--config-dir").arg(at("etc")).arg("--work-dir").arg(at("work")).arg("--logs-dir").arg(at("log"));
+    run(&mut certbot);
+    let live = at("etc/live/bank.example.com");
+    let status = served(
+        &world,
+        &pebble.root(&world),
+        "bank.example.com",
+        &live.join("fullchain.pem"),
+        &live.join("privkey.pem"),
+    );
+    assert_eq!(status, "200");
+    let shown = gateway.try_cli(&["cert", "show", "bank.example.com"]);
+    assert!(!shown.status.success(), "the gateway has none of its own and orders none");
+}
+
+#[test]
+fn a_tls_alpn_client_behind_a_passthrough_route_gets_its_certificate_through_us() {
+    let mut world = World::new();
+    let pebble = Pebble::start(&world, 0, "");
+    let gateway = gateway(&world);
+    passed_through(&mut world, &gateway, "bank.example.com");
+    let (chain, key) = (world.path("chain.pem"), world.path("key.pem"));
+    // Debian's, which has the library.
+    let mut client = world.tool("/usr/bin/python3");
+    client.arg(script("tls_alpn.py")).arg(format!("https://{PEBBLE}:14000/dir")).arg(world.path("pebble-ca.pem"));
+    run(client.args(["bank.example.com", ORIGIN]).arg(&chain).arg(&key));
+    assert_eq!(served(&world, &pebble.root(&world), "bank.example.com", &chain, &key), "200");
+}
+
+#[test]
+fn a_challenge_reaches_the_origin_that_keeps_its_key_and_nothing_else_does() {
+    let world = World::new();
+    let gateway = world.setup().env("MOORGATE_DNS_ZONE", "").start();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    let origin = world.namespace.enter(|| {
+        Target::http(move |request| {
+            seen.lock().unwrap().push(request.to_owned());
+            ok("the origin's")
+        })
+    });
+    gateway.cli(&["route", "add", "bank.example.com", "tls://127.0.0.1:9", "--mode", "passthrough"]);
+    let acme = format!("http://{}", origin.address);
+    gateway.cli(&["route", "set", "bank.example.com", "--acme-origin", &acme]);
+    assert!(gateway.cli(&["route", "show", "bank.example.com"]).contains(&acme));
+    let ask = |arguments: &[&str], path: &str| {
+        let mut curl = world.tool("curl");
+        curl.args(["-sS", "--path-as-is", "--connect-to", &format!("bank.example.com:80:{GATEWAY}:80")])
+            .args(arguments);
+        run(curl.arg(format!("http://bank.example.com{path}")))
+    };
+    let path = "/.well-known/acme-challenge/aZ09-_";
+    assert_eq!(ask(&[], path), "the origin's");
+    assert!(ask(&["-I"], path).starts_with("HTTP/1.1 200"));
+    let status = ["-o", "/dev/null", "-w", "%{http_code}"];
+    for (arguments, path) in [
+        (&[][..], "/.well-known/acme-challenge/a/b"),
+        (&[], "/.well-known/acme-challenge/a?b=c"),
+        (&[], "/.well-known/acme-challenge/"),
+        (&[], "/.well-known/acme-challenge/%61"),
+        (&[], "/.well-known/acme-challenge/../secret"),
+        (&[], "/"),
+        (&["-X", "POST", "-d", "a"], path),
+        (&["-X", "DELETE"], path),
+    ] {
+        let status = ask(&[arguments, &status].concat(), path);
+        assert!(status == "308" || status == "400", "{arguments:?} {path}: {status}");
+    }
+    assert_eq!(asked.lock().unwrap().len(), 2, "{:?}", asked.lock().unwrap());
+    // Its policy holds for a CA as for anybody.
+    gateway.cli(&["route", "set", "bank.example.com", "--deny-client", "127.0.0.0/8"]);
+    assert_eq!(ask(&status, path), "403");
+    let refused = gateway.try_cli(&["route", "set", "bank.example.com", "--acme-origin", "https://127.0.0.1:9"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("write http://HOST[:PORT]"), "{said}");
 }
