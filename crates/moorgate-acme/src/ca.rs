@@ -178,12 +178,31 @@ impl Ca {
         struct Meta {
             caa_identities: Vec<String>,
         }
-        let request = http::Request::get(&self.directory).body(Default::default());
-        let request = request.map_err(|error| Problem::new(Kind::Unreachable, error))?;
-        let answer = self.fetch.ask(request).await.map_err(|error| self.problem(&Error::Other(error)))?;
+        let answer = self.look_up().await?;
         let directory: Directory =
             serde_json::from_slice(answer.body()).map_err(|error| self.problem(&error.into()))?;
         Ok(directory.meta.caa_identities)
+    }
+
+    /// What time it is there, if it says so (RFC 9110 §6.6.1).
+    ///
+    /// # Errors
+    /// [`Problem`]: it does not answer as a CA does.
+    pub async fn clock(&self) -> Result<Option<Timestamp>, Problem> {
+        let answer = self.look_up().await?;
+        if !answer.status().is_success() {
+            let said = format!("{} is no ACME directory: it answers {}", self.directory, answer.status());
+            return Err(Problem::new(Kind::Unreachable, said));
+        }
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok(date.map(Timestamp::from))
+    }
+
+    async fn look_up(&self) -> Result<http::Response<bytes::Bytes>, Problem> {
+        let request = http::Request::get(&self.directory).body(Default::default());
+        let request = request.map_err(|error| Problem::new(Kind::Unreachable, error))?;
+        self.fetch.ask(request).await.map_err(|error| self.problem(&Error::Other(error)))
     }
 
     async fn account(&self, kept: &[u8]) -> Result<Account, Problem> {

@@ -22,6 +22,7 @@ use moorgate_contract::{
     policy::{Effect, Matcher, Policy, Rule},
     time::Timestamp,
 };
+use moorgate_control::Level;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -378,6 +379,24 @@ pub struct Status {
     pub accounts: usize,
     /// How many credentials there are.
     pub credentials: usize,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Diagnosis {
+    /// Which: `store`, `clock`, `gateways`, `egress`, `dns`, `routes`, `certificates` or `ca`.
+    pub check: String,
+    /// `ok`, `note` or `problem`.
+    #[schema(value_type = String)]
+    pub level: Level,
+    /// What was found, in one sentence.
+    pub said: String,
+}
+
+impl From<moorgate_control::Diagnosis> for Diagnosis {
+    fn from(found: moorgate_control::Diagnosis) -> Self {
+        Self { check: found.check, level: found.level, said: found.said }
+    }
 }
 
 #[cfg(test)]

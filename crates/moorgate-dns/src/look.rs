@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::{join, join_all};
 use hickory_proto::rr::{Name, RData, Record, RecordType, rdata::CAA};
 use moorgate_contract::route::Domain;
+use moorgate_wire::name::DomainName;
 use tokio::time::timeout;
 
 use crate::{
@@ -207,4 +208,30 @@ async fn caa(by: Asked, domain: &Domain) -> Option<(String, Vec<Caa>)> {
 
 fn read_caa(caa: &CAA) -> Caa {
     Caa { tag: caa.tag.to_ascii_lowercase(), value: String::from_utf8_lossy(&caa.value).into_owned() }
+}
+
+/// Where the first server is that a zone names in its SOA.
+///
+/// # Errors
+/// The server said nothing of use.
+pub async fn top(by: Asked, zone: &DomainName) -> Result<Vec<IpAddr>, Unsaid> {
+    let Some(name) = name(zone.as_str()) else { return Ok(Vec::new()) };
+    let reply = ask(by, &name, RecordType::SOA).await?;
+    let server = reply.answers.iter().find_map(|record| match &record.data {
+        RData::SOA(soa) => Some(soa.mname.clone()),
+        _ => None,
+    });
+    let Some(server) = server else { return Ok(Vec::new()) };
+    let (four, six) = join(ask(by, &server, RecordType::A), ask(by, &server, RecordType::AAAA)).await;
+    Ok(four.iter().chain(&six).flat_map(addresses).collect())
+}
+
+/// Where a name leads that no route has, in a zone that is records at a provider.
+///
+/// # Errors
+/// The server said nothing of use.
+pub async fn leads(by: Asked, zone: &DomainName) -> Result<Vec<IpAddr>, Unsaid> {
+    let Some(name) = name(&format!("any.{zone}")) else { return Ok(Vec::new()) };
+    let (four, six) = join(ask(by, &name, RecordType::A), ask(by, &name, RecordType::AAAA)).await;
+    Ok(addresses(&four?).into_iter().chain(six.iter().flat_map(addresses)).collect())
 }

@@ -144,7 +144,10 @@ impl Terminator {
     /// When no certificate can have that name, the digest is none, or the system has no randomness.
     pub fn for_challenge(name: &str, digest: &str, protocol: &[u8]) -> Result<Self, SetupError> {
         let shown = moorgate_keys::challenge::certificate(name, digest).map_err(SetupError::Local)?;
-        Self::new(CertSource::new(&shown)?, &[protocol])
+        // Put together without a look: its critical extension is one that rustls does not know.
+        let key = PROVIDER.key_provider.load_private_key(shown.key.clone_key()).map_err(SetupError::Certificate)?;
+        let shown = CertifiedKey::new(shown.chain.clone(), key);
+        Self::new(CertSource(Arc::new(ArcSwap::from_pointee(shown))), &[protocol])
     }
 
     /// Does the handshake. The caller bounds the time it may take; a refused client is kept for a

@@ -78,6 +78,8 @@ pub(crate) enum Command {
     /// The gateways on this store
     #[command(subcommand)]
     Gateway(GatewayCommand),
+    /// Look at everything that can be wrong: ports, addresses, DNS, clock, store, certificates
+    Doctor(Json),
     /// Say what a connection would meet, step by step, without sending traffic
     Explain(Explain),
     /// Show one flow, its decision and what to do

@@ -14,8 +14,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::view::{
-    Account, AddAccount, AddCredential, AddToken, ChangeAccount, ChangeCredential, Credential, EgressAddress,
-    Explained, FlowView, NewCredential, NewToken, PolicyEdit, PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
+    Account, AddAccount, AddCredential, AddToken, ChangeAccount, ChangeCredential, Credential, Diagnosis,
+    EgressAddress, Explained, FlowView, NewCredential, NewToken, PolicyEdit, PolicyRules, Rotate, Scope, Status, Token,
+    WhyFlow,
 };
 
 mod deployment;
@@ -290,6 +291,16 @@ impl Client {
     }
 
     /// Every page of a listing, one after the other, until there are `most` rows.
+    /// What is wrong with the gateway.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn doctor(&self) -> Result<Vec<Diagnosis>, ClientError> {
+        let request = self.request(Method::GET, &Path::of(["doctor"]), Bytes::new())?;
+        let answer = self.open_within(request, Duration::from_secs(60)).await?;
+        self.parse(&self.collect(answer).await?)
+    }
+
     async fn list_most<T: DeserializeOwned>(&self, path: &Path, most: usize) -> Result<Vec<T>, ClientError> {
         let (mut rows, mut path) = (Vec::new(), path.clone());
         for _ in 0..PAGES {

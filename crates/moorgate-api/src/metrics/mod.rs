@@ -41,6 +41,10 @@ pub struct MetricSources {
     /// Each egress address from which something is open, and its source ports that are left toward the destination that
     /// takes most of them.
     pub ports_free: Source<Vec<(IpAddr, u64)>>,
+    /// How many certificates there are, by what they are.
+    pub certificates: Source<Vec<(&'static str, u64)>>,
+    /// When the next one ends, in seconds since the epoch.
+    pub certificate_end: Source<Option<u64>>,
     /// Tasks that panicked.
     pub panics: Source<u64>,
     /// The version of the binary.
@@ -160,6 +164,17 @@ impl Collector for Now {
             (sources.ports_free)().into_iter().map(|(address, free)| ([("address", address.to_string())], free));
         let help = "Source ports that are left toward the destination that takes most of them";
         gauges(&mut encoder, "egress_ports_free", help, ports)?;
+        let counts = (sources.certificates)().into_iter().map(|(state, count)| ([("state", state.to_owned())], count));
+        gauges(
+            &mut encoder,
+            "certificates",
+            "Certificates: added, issued, ordered; failing: the last order failed",
+            counts,
+        )?;
+        if let Some(end) = (sources.certificate_end)() {
+            let help = "When the next certificate ends, in seconds since the epoch";
+            one(&mut encoder, "certificate_end_timestamp_seconds", help, ConstGauge::new(end))?;
+        }
         let build = [([("version", sources.version.to_owned())], 1)];
         gauges(&mut encoder, "build_info", "The version of this gateway", build)
     }

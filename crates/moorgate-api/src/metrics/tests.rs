@@ -16,6 +16,8 @@ pub(crate) fn metrics() -> Metrics {
         snapshot_version: Box::new(|| 7),
         egress: Box::new(|| vec![("203.0.113.10".parse().unwrap(), true), ("203.0.113.11".parse().unwrap(), false)]),
         ports_free: Box::new(|| vec![("203.0.113.10".parse().unwrap(), 28_000)]),
+        certificates: Box::new(|| vec![("issued", 3), ("failing", 1)]),
+        certificate_end: Box::new(|| Some(1_800_000_000)),
         panics: Box::new(|| 0),
         version: "0.1.0",
     })
@@ -45,6 +47,8 @@ fn a_scrape_shows_what_ended_and_what_is_open_now() {
         "moorgate_snapshot_version 7",
         r#"moorgate_egress_address_up{address="203.0.113.11"} 0"#,
         r#"moorgate_egress_ports_free{address="203.0.113.10"} 28000"#,
+        r#"moorgate_certificates{state="failing"} 1"#,
+        "moorgate_certificate_end_timestamp_seconds 1800000000",
         "moorgate_panics_total 0",
         r#"moorgate_build_info{version="0.1.0"} 1"#,
     ] {

@@ -90,6 +90,7 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::GET, "/api/v1/flows/{id}", Anyone(Read)),
     (Method::GET, "/api/v1/explain", Anyone(Read)),
     (Method::GET, "/api/v1/status", Operator(Read)),
+    (Method::GET, "/api/v1/doctor", Operator(Read)),
 ];
 
 /// The address of whoever opened the connection.

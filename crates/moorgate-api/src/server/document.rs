@@ -93,7 +93,9 @@ fn routes(schemas: &mut Map<String, Value>) {
 fn describe(method: &Method, path: &str, operation: &mut Value) {
     let writes = *method != Method::GET;
     let has = |operation: &Value, status: &str| operation.pointer(&format!("/responses/{status}")).is_some();
-    for (status, said) in [("200", "What there is now"), ("201", "It is made"), ("204", "It is done")] {
+    for (status, said) in
+        [("200", "What there is now"), ("201", "It is made"), ("202", "It will be done"), ("204", "It is done")]
+    {
         if has(operation, status) {
             merge(operation, &json!({"responses": {status: {"description": said}}}));
         }

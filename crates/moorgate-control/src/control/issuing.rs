@@ -542,6 +542,12 @@ impl Control {
         self.write(operation).await
     }
 
+    /// What time it is at the CA, if it says so. `None`: there is no CA.
+    pub(super) async fn ca_clock(&self) -> Option<Result<Option<Timestamp>, Problem>> {
+        let issuing = self.inner.issuing.clone()?;
+        Some(issuing.ca().clock().await)
+    }
+
     /// The name by which CAA records allow the CA, if it says so.
     pub(super) async fn ca_identity(&self) -> Option<String> {
         let issuing = self.inner.issuing.clone()?;

@@ -24,6 +24,13 @@ pub struct ZoneFacts {
     pub addresses: BTreeSet<IpAddr>,
 }
 
+impl ZoneFacts {
+    /// Whether an address is one of these.
+    pub(super) fn is(&self, address: &IpAddr) -> bool {
+        self.addresses.contains(address) || self.servers.contains(address)
+    }
+}
+
 impl Control {
     /// Where the zone's names lead now: to every gateway that was well when the store was asked last. `None`: there is no
     /// zone. Fast, and asks nobody.

@@ -96,7 +96,7 @@ impl Store {
     }
 
     /// The store's time.
-    pub(super) async fn now(&mut self) -> Result<Timestamp, StoreError> {
+    pub(crate) async fn now(&mut self) -> Result<Timestamp, StoreError> {
         let now = match self.kind {
             Kind::Sqlite => "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
             Kind::Postgres => "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",

@@ -164,3 +164,10 @@ async fn a_replaced_certificate_is_shown_to_new_clients_and_one_with_a_foreign_k
         assert_eq!(connected.unwrap().get_ref().1.peer_certificates().unwrap(), shown.chain);
     }
 }
+
+#[test]
+fn a_ca_is_shown_what_it_looks_for_by_its_protocol_alone() {
+    let digest = "0123456789abcdef".repeat(4);
+    assert!(Terminator::for_challenge("app.example.com", &digest, b"acme-tls/1").is_ok());
+    assert!(Terminator::for_challenge("app.example.com", "no digest", b"acme-tls/1").is_err());
+}

@@ -77,14 +77,23 @@ impl Gateway {
 
     /// An address by which this machine reaches the inbound TLS listener; `None` when it is asked from elsewhere.
     pub(super) fn inbound_tls(&self) -> Option<SocketAddr> {
-        let first = self.facts.as_ref()?.get("listeners")?.get("inbound_tls")?.get(0)?.as_str()?;
-        let address: SocketAddr = first.parse().ok()?;
-        let ip = match address.ip() {
-            ip if !ip.is_unspecified() => ip,
-            ip if ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
-            _ => Ipv6Addr::LOCALHOST.into(),
+        self.listeners().into_iter().find_map(|(name, address)| (name == "inbound_tls").then_some(address))
+    }
+
+    /// The addresses by which this machine reaches each listener; none when it is asked from elsewhere.
+    pub(super) fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        let named = |facts: &Value| {
+            let listeners = facts.get("listeners").and_then(Value::as_object).cloned().unwrap_or_default();
+            let dns = facts.get("dns").cloned().map(|bound| ("dns".to_owned(), bound));
+            listeners.into_iter().chain(dns).collect::<Vec<_>>()
         };
-        Some(SocketAddr::new(ip, address.port()))
+        let all = self.facts.as_ref().map(named).unwrap_or_default();
+        let bound = |(name, bound): (String, Value)| {
+            let addresses = bound.as_array().cloned().unwrap_or_default().into_iter();
+            let read = addresses.filter_map(|address| address.as_str()?.parse::<SocketAddr>().ok()).collect::<Vec<_>>();
+            read.into_iter().map(move |address| (name.clone(), from_here(address)))
+        };
+        all.into_iter().flat_map(bound).collect()
     }
 
     /// The local CA's certificate, if it is here.
@@ -102,6 +111,16 @@ impl Gateway {
             (error, _) => error,
         }
     }
+}
+
+/// What is bound to every address is reached by loopback.
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        ip if ip.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+        _ => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn read_file(dir: &Path) -> Result<GatewayFile, CommandError> {

@@ -5,6 +5,7 @@ mod audit;
 mod credential;
 mod deployment;
 mod dns;
+mod doctor;
 mod egress;
 mod error;
 mod explain;
@@ -76,6 +77,7 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Policy(command) => policy::run(client, command).await,
             Command::Egress(command) => egress::run(client, command).await,
             Command::Dns(command) => dns::run(client, command).await,
+            Command::Doctor(json) => doctor::run(&gateway, json).await,
             Command::Route(command) => route::run(&gateway, command).await,
             Command::Cert(command) => route::certificates(client, command).await,
             Command::Tier(command) => tier::run(client, command).await,

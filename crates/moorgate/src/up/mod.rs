@@ -349,6 +349,7 @@ fn sources(
 ) -> MetricSources {
     let (open, tunnels, snapshot) = (gateway.clone(), gateway.clone(), gateway.clone());
     let (control, ports_of) = (control.clone(), control.clone());
+    let (certificates_of, ends_of) = (control.clone(), control.clone());
     MetricSources {
         open_connections: Box::new(move || {
             Listener::ALL.iter().map(|listener| (*listener, open.open_connections(*listener) as u64)).collect()
@@ -361,6 +362,17 @@ fn sources(
             let ports = |egress: EgressView| Some((egress.address, u64::try_from(egress.ports?.free()).ok()?));
             ports_of.egress().into_iter().filter_map(ports).collect()
         }),
+        certificates: Box::new(move || {
+            let counts = certificates_of.certificate_counts();
+            let states = [
+                ("added", counts.added),
+                ("issued", counts.issued),
+                ("ordered", counts.ordered),
+                ("failing", counts.failing),
+            ];
+            states.into_iter().map(|(state, count)| (state, u64::try_from(count).unwrap_or(u64::MAX))).collect()
+        }),
+        certificate_end: Box::new(move || ends_of.certificate_counts().next_end.map(|end| end.0 / 1_000_000)),
         panics: Box::new(move || panics.load(Ordering::Relaxed)),
         version: env!("CARGO_PKG_VERSION"),
     }

@@ -6,6 +6,7 @@ mod world;
 
 use std::{net::IpAddr, thread, time::Duration};
 
+use pebble::{Pebble, with_ca};
 use serde_json::Value;
 use test_postgres::Postgres;
 use world::{GATEWAY, RESOLVER, World, ZONE};
@@ -252,4 +253,42 @@ fn the_zone_leads_to_the_gateways_that_are_well() {
     thread::sleep(Duration::from_secs(7));
     assert_eq!(ask(GATEWAY), [GATEWAY]);
     server.thaw();
+}
+
+#[test]
+fn the_doctor_says_what_is_wrong_and_nothing_when_nothing_is() {
+    let world = World::new();
+    let pebble = Pebble::start(&world, 0, "");
+    let setup = with_ca(&world, world.setup()).env("MOORGATE_DNS_LISTEN", format!("{GATEWAY}:53"));
+    let gateway = setup.env("MOORGATE_EGRESS_ADDRESSES", "127.0.0.2").start();
+    let well = gateway.cli(&["doctor"]);
+    assert!(well.contains("nothing is wrong") && !well.contains("PROBLEM"), "{well}");
+    for said in [
+        "inbound_tls accepts at 127.0.0.2:443",
+        "the store can be used",
+        "127.0.0.1 finds the zone edge.example.net here",
+        "the CA answers",
+        "clock agrees with the CA's",
+        "127.0.0.2 can be left from",
+    ] {
+        assert!(well.contains(said), "{said}: {well}");
+    }
+    drop((pebble, gateway));
+
+    // Nobody hands the zone to the gateway, the CA is not there, and an address is another machine's.
+    let world = World::with(&[("example.com", &[])], &[]);
+    let setup = world.setup().env("MOORGATE_DNS_LISTEN", format!("{GATEWAY}:53"));
+    let setup = setup.env("MOORGATE_ACME_DIRECTORY", "https://127.0.0.20:14000/dir");
+    let gateway = setup.env("MOORGATE_EGRESS_ADDRESSES", "203.0.113.10").start();
+    add(&gateway, "app.example.com", "default");
+    let ill = gateway.cli(&["doctor"]);
+    for said in [
+        "does not find the zone edge.example.net here: make the records of `moorgate dns records`",
+        "PROBLEM  ca            the CA can't be reached",
+        "203.0.113.10 is not an address of this machine",
+        "1 of 1 wait for their DNS",
+        "3 things are wrong",
+    ] {
+        assert!(ill.contains(said), "{said}: {ill}");
+    }
 }

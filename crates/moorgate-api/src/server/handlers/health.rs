@@ -7,7 +7,12 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 
 use super::Answer;
-use crate::{metrics::MEDIA_TYPE, problem::Problem, server::ApiState, view::Status};
+use crate::{
+    metrics::MEDIA_TYPE,
+    problem::Problem,
+    server::ApiState,
+    view::{Diagnosis, Status},
+};
 
 /// Where what is.
 pub(in crate::server) async fn root(State(api): State<ApiState>) -> String {
@@ -41,6 +46,14 @@ pub(in crate::server) async fn metrics(State(api): State<ApiState>) -> Result<Re
     let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     Ok(response)
+}
+
+/// Looks at everything that can be looked at without traffic, and says what is wrong. Takes as long as resolvers and the CA
+/// take to answer.
+#[utoipa::path(get, path = "/api/v1/doctor", tag = "status",
+    responses((status = OK, body = Vec<Diagnosis>)))]
+pub(super) async fn examine(State(api): State<ApiState>) -> Answer<Vec<Diagnosis>> {
+    Ok(axum::Json(api.control.doctor().await.into_iter().map(Diagnosis::from).collect()))
 }
 
 /// Shows the gateway's state.

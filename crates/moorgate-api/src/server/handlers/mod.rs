@@ -71,6 +71,7 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(flows::show_flow))
         .routes(routes!(explain::explain_target))
         .routes(routes!(health::show_status))
+        .routes(routes!(health::examine))
 }
 
 /// A defect of ours, with the line for the log.

@@ -121,7 +121,9 @@ async fn no_route_lets_in_whom_it_should_not() {
     for (method, path, _) in routes {
         let url = filled(path, "acme", &username, flow, &victim.id);
         let (status, answer) = house.ask_as(&house.operator, method.as_str(), &url, &body(method, path, "acme")).await;
-        assert!((200..300).contains(&status), "{method} {url} by an operator: {answer}");
+        // There is no CA to order from.
+        let expected = if path.ends_with("/renew") { 422..423 } else { 200..300 };
+        assert!(expected.contains(&status), "{method} {url} by an operator: {answer}");
     }
 }
 

@@ -5,10 +5,11 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use test_postgres::Postgres;
 
 use super::{
     pebble::{PEBBLE, Pebble, with_ca},
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     gateway::{Gateway, eventually},
+    inbound::support::Client,
     target::{Target, ok},
     tools::{clean, outcome, run, script},
 };
@@ -40,6 +42,7 @@ fn wait_issued(gateway: &Gateway, domain: &str) -> Value {
     eventually("a certificate", || {
         let shown = gateway.try_cli(&["cert", "show", domain, "--json"]);
         let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
+        assert!(shown["last_error"].is_null(), "{shown}");
         (shown["source"] == "issued").then_some(shown)
     })
 }
@@ -274,4 +277,105 @@ fn a_challenge_reaches_the_origin_that_keeps_its_key_and_nothing_else_does() {
     let refused = gateway.try_cli(&["route", "set", "bank.example.com", "--acme-origin", "https://127.0.0.1:9"]);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("write http://HOST[:PORT]"), "{said}");
+}
+
+#[test]
+fn without_a_plain_listener_the_ca_validates_over_tls_and_is_told_whose_customer_we_are() {
+    let mut world = World::new();
+    // Only who has the key is let in there.
+    let key = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W";
+    let bound =
+        format!("\"externalAccountBindingRequired\": true, \"externalAccountMACKeys\": {{\"kid-1\": \"{key}\"}},");
+    let pebble = Pebble::start(&world, 0, &bound);
+    let origin = world.namespace.enter(|| Target::http(|_| ok("hi")));
+    let start = |world: &World, key: &str| {
+        let setup = with_ca(world, world.setup()).env("MOORGATE_DNS_LISTEN", format!("{GATEWAY}:53"));
+        let setup = setup.env("MOORGATE_ACME_EAB_KEY_ID", "kid-1").env("MOORGATE_ACME_EAB_HMAC_KEY", key);
+        setup.env("MOORGATE_INBOUND_HTTP", "").start()
+    };
+    let stranger = start(&world, "AAAA");
+    here(&mut world, &stranger, "app.example.com", "http://127.0.0.1:9", &[]);
+    let refused = wait_failed(&stranger, "app.example.com", "the CA says ");
+    assert!(!refused.to_string().contains("AAAA"), "{refused}");
+    drop(stranger);
+    let gateway = start(&world, key);
+    here(&mut world, &gateway, "app.example.com", &format!("http://{}", origin.address), &[]);
+    wait_issued(&gateway, "app.example.com");
+    assert_eq!(https(&world, &pebble.root(&world), "app.example.com"), "200");
+    let flow = gateway.wait_flow(|flow| flow["target"] == "app.example.com" && flow["outcome"] == "ok");
+    assert_eq!(flow["listener"], "inbound_tls", "the CA came there: {flow}");
+}
+
+#[test]
+fn certificates_that_live_shortly_are_renewed_under_load_without_a_failed_handshake() {
+    let mut world = World::new();
+    let pebble = Pebble::start(&world, 5, "\"certificateValidityPeriod\": 20,");
+    let origin = world.namespace.enter(|| Target::http(|_| ok("hi")));
+    let gateway = gateway(&world);
+    here(&mut world, &gateway, "app.example.com", &format!("http://{}", origin.address), &[]);
+    let first = wait_issued(&gateway, "app.example.com")["fingerprint"].clone();
+    let roots = std::fs::read(pebble.root(&world)).unwrap();
+    let client = Client::trusting(&roots);
+    let begun = Instant::now();
+    let mut shown = vec![first];
+    let mut handshakes = 0;
+    while begun.elapsed() < Duration::from_secs(60) {
+        world.namespace.enter(|| {
+            for _ in 0..20 {
+                drop(client.connect(format!("{GATEWAY}:443").parse().unwrap(), "app.example.com"));
+                handshakes += 1;
+            }
+        });
+        let now = gateway.cli_json(&["cert", "show", "app.example.com"])["fingerprint"].clone();
+        if shown.last() != Some(&now) {
+            shown.push(now);
+        }
+    }
+    assert!(shown.len() >= 4, "renewed at half of its life of 20 s: {shown:?}");
+    assert!(handshakes > 500, "{handshakes}");
+}
+
+#[test]
+fn names_that_are_due_together_on_three_gateways_are_each_ordered_once() {
+    let mut world = World::new();
+    let pebble = Pebble::start(&world, 10, "");
+    let server = world.namespace.enter(Postgres::start);
+    let start = |name: &str, address: &str| {
+        let setup = with_ca(&world, world.setup()).env("MOORGATE_STORE_URL", server.url("postgres"));
+        let setup = setup.env("MOORGATE_CLUSTER_NAME", name).env("MOORGATE_SECRETS_MASTER_KEY", "01".repeat(32));
+        let at = |port: u16| format!("{address}:{port}");
+        let setup = setup.env("MOORGATE_INBOUND_TLS", at(443)).env("MOORGATE_INBOUND_HTTP", at(80));
+        setup.env("MOORGATE_DNS_LISTEN", at(53)).start()
+    };
+    let gateways = [start("one", GATEWAY), start("two", "127.0.0.3"), start("three", "127.0.0.4")];
+    const NAMES: usize = 50;
+    let mut text = String::new();
+    for n in 0..NAMES {
+        text += &format!(
+            "[routes.\"h{n}.example.com\"]\nmode = \"terminate\"\norigins = [{{ url = \"http://127.0.0.1:9\" }}]\naccount = \"default\"\n"
+        );
+    }
+    let file = world.path("routes.toml");
+    std::fs::write(&file, text).unwrap();
+    gateways[0].cli(&["apply", "-f", file.to_str().unwrap()]);
+    let routes = gateways[0].cli_json(&["route", "list"]);
+    let record =
+        |route: &Value| format!("{}. CNAME {}.", route["domain"].as_str().unwrap(), route["cname"].as_str().unwrap());
+    let records: Vec<String> = routes.as_array().unwrap().iter().map(record).collect();
+    world.set("example.com", &records.iter().map(String::as_str).collect::<Vec<_>>());
+    let end = Instant::now() + Duration::from_secs(150);
+    let issued = |gateway: &Gateway| {
+        let all = gateway.cli_json(&["cert", "list"]);
+        all.as_array().unwrap().iter().filter(|one| one["source"] == "issued").count()
+    };
+    while issued(&gateways[2]) < NAMES {
+        assert!(Instant::now() < end, "{}", gateways[0].cli(&["cert", "list"]));
+        thread::sleep(Duration::from_millis(500));
+    }
+    let orders =
+        pebble.said(&world).matches("There are now").count().max(pebble.said(&world).matches("order-plz").count());
+    assert!(orders >= NAMES, "{orders}");
+    let issued_by = |gateway: &Gateway| gateway.stderr().matches("a certificate was issued").count();
+    assert_eq!(gateways.iter().map(issued_by).sum::<usize>(), NAMES, "each once");
+    assert!(gateways.iter().filter(|gateway| issued_by(gateway) > 0).count() >= 2, "they share the work");
 }
