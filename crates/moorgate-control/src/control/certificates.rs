@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use moorgate_contract::{
     account::AccountId,
     route::{Domain, Mode},
+    time::Timestamp,
 };
 use moorgate_keys::{Facts, Uploaded};
 
@@ -13,7 +14,7 @@ use super::{
     routes::{missing, stored_domain},
 };
 use crate::{
-    book::{Book, CertificateRow},
+    book::{Book, CertificateRow, IssuanceRow},
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CERTIFICATE_BYTES, MAX_ROUTES},
@@ -93,7 +94,14 @@ impl Control {
             let stored = stored_domain(&domain);
             let inner = session.inner.clone();
             let row = inner.book().certificate(&stored).cloned().ok_or_else(|| missing(What::Certificate, &domain))?;
-            session.remove_certificate(&inner.account_name(row.account), &row).await?;
+            let account = inner.account_name(row.account);
+            session.remove_certificate(&account, &row).await?;
+            // One that the CA has issued is ordered anew.
+            let issuance = inner.book().issuance(&stored).cloned();
+            if let Some(old) = issuance {
+                let due = IssuanceRow { next: Timestamp(0), ..old.clone() };
+                session.put_issuance(Some(&account), "renew", Some(&old), due).await?;
+            }
             session.commit().await
         };
         self.write(operation).await

@@ -102,6 +102,10 @@ pub(crate) async fn watch(inner: Weak<Inner>) {
 struct Watch {
     orders: JoinSet<String>,
     open: HashSet<String>,
+    /// Nothing is due while what is stored has this version, and before this time.
+    idle: Option<(u64, Timestamp)>,
+    /// The same of what a CA is asked about.
+    asked_all: Option<(u64, Timestamp)>,
     /// When a CA is asked next about each certificate.
     asked: HashMap<String, Instant>,
     warned: HashMap<String, Instant>,
@@ -125,7 +129,15 @@ impl Watch {
             }
         }
         let room = ORDERS_AT_ONCE.saturating_sub(self.orders.len());
-        for domain in control.inner.due_orders(room, &self.open) {
+        let version = control.inner.book().version();
+        let due = if room == 0 || rests(self.idle, version) {
+            Vec::new()
+        } else {
+            let (due, next) = control.inner.due_orders(room, &self.open);
+            self.idle = due.is_empty().then_some((version, next));
+            due
+        };
+        for domain in due {
             let control = control.clone();
             self.open.insert(domain.clone());
             self.orders.spawn(async move {
@@ -141,15 +153,17 @@ impl Watch {
 
     /// Asks the CA when it would have a certificate renewed, of one after the other (RFC 9773).
     fn ask(&mut self, control: &Control) {
-        if !self.asking.is_empty() {
+        let version = control.inner.book().version();
+        if !self.asking.is_empty() || rests(self.asked_all, version) {
             return;
         }
         let next = {
             let book = control.inner.book();
-            let is_due = |domain: &String| self.asked.get(domain).is_none_or(|at| *at <= Instant::now());
+            let is_due = |domain: &str| self.asked.get(domain).is_none_or(|at| *at <= Instant::now());
             let mut issued = issued(&book);
-            issued.find(|(domain, _)| is_due(domain)).map(|(domain, chain)| (domain, chain.to_owned()))
+            issued.find(|(domain, _)| is_due(domain)).map(|(domain, chain)| (domain.to_owned(), chain.to_owned()))
         };
+        self.asked_all = next.is_none().then(|| (version, now().after(REST)));
         if let Some((domain, chain)) = next {
             let control = control.clone();
             self.asking.spawn(async move {
@@ -184,10 +198,18 @@ pub(crate) struct Ending {
     pub(crate) why: String,
 }
 
+/// The longest that nothing is looked for where nothing was due.
+const REST: Duration = Duration::from_secs(30);
+
+fn rests(idle: Option<(u64, Timestamp)>, version: u64) -> bool {
+    // A clock that was set back must not make it a long one.
+    idle.is_some_and(|(seen, until)| seen == version && now() < until && until.since(now()) <= REST)
+}
+
 /// Every certificate that the CA has issued, by domain, with its chain.
-fn issued(book: &Book) -> impl Iterator<Item = (String, &str)> {
-    let routes = book.certificates().filter(|row| row.issued).map(|row| (row.domain.clone(), row.chain.as_str()));
-    let own = book.issuances().filter_map(|row| Some((row.domain.clone(), row.own.as_ref()?.chain.as_str())));
+fn issued(book: &Book) -> impl Iterator<Item = (&str, &str)> {
+    let routes = book.certificates().filter(|row| row.issued).map(|row| (&*row.domain, &*row.chain));
+    let own = book.issuances().filter_map(|row| Some((&*row.domain, &*row.own.as_ref()?.chain)));
     routes.chain(own)
 }
 
@@ -199,10 +221,7 @@ impl Inner {
 
     /// Whether the CA is to issue for this route's domain.
     fn is_for_ca(&self, book: &Book, row: &RouteRow) -> bool {
-        let is_here = match row.dns {
-            DnsState::Unchecked | DnsState::Seen => true,
-            DnsState::Pending | DnsState::Missing | DnsState::Released => false,
-        };
+        let is_here = self.zone.is_none() || matches!(row.dns, DnsState::Unchecked | DnsState::Seen);
         let settings = self.issuing.as_ref().map(|issuing| &issuing.settings);
         // A wildcard is proved in DNS alone (RFC 8555 §7.1.3).
         let can = settings.is_some_and(|settings| !row.domain.starts_with("*.") || settings.by_dns);
@@ -212,10 +231,11 @@ impl Inner {
             && book.certificate(&row.domain).is_none_or(|certificate| certificate.issued)
     }
 
-    /// At most so many domains whose order is due, other than these.
-    fn due_orders(&self, most: usize, open: &HashSet<String>) -> Vec<String> {
-        let Some(issuing) = self.issuing.as_ref().filter(|_| most > 0) else { return Vec::new() };
+    /// At most so many domains whose order is due, other than these; and until when none will be, if none is.
+    fn due_orders(&self, most: usize, open: &HashSet<String>) -> (Vec<String>, Timestamp) {
         let (book, now) = (self.book(), now());
+        let rest = now.after(REST);
+        let Some(issuing) = &self.issuing else { return (Vec::new(), rest) };
         let is_due = |domain: &str| !open.contains(domain) && self.is_due(&book, domain, now);
         let own = issuing.settings.own.iter().map(ToString::to_string).filter(|name| is_due(name));
         let routes = book.routes().filter(|row| is_due(&row.domain) && self.is_for_ca(&book, row));
@@ -223,7 +243,8 @@ impl Inner {
         // Each gateway begins elsewhere.
         due.sort_by_key(|domain| spread_of(&format!("{domain} {}", self.gateway.name)));
         due.truncate(most);
-        due
+        let later = book.issuances().map(|row| row.next).filter(|next| *next > now);
+        (due, later.min().unwrap_or(rest).min(rest))
     }
 
     fn is_due(&self, book: &Book, domain: &str, now: Timestamp) -> bool {
@@ -243,8 +264,7 @@ impl Inner {
     /// Every certificate of which less than a third of its life is left.
     pub(crate) fn ending_soon(&self) -> Vec<Ending> {
         let (book, now) = (self.book(), now());
-        let uploaded =
-            book.certificates().filter(|row| !row.issued).map(|row| (row.domain.clone(), row.chain.as_str()));
+        let uploaded = book.certificates().filter(|row| !row.issued).map(|row| (&*row.domain, &*row.chain));
         let mut ending = Vec::new();
         for (domain, chain) in issued(&book).chain(uploaded) {
             let Ok(facts) = Facts::of_pem(chain.as_bytes()) else { continue };
@@ -252,13 +272,13 @@ impl Inner {
             let left = to.since(now);
             // With a tenth of grace: a renewal that is under way is no trouble.
             if left < to.since(from) * 3 / 10 {
-                let issuance = book.issuance(&domain);
+                let issuance = book.issuance(domain);
                 let why = issuance.map(|row| row.error.clone()).filter(|error| !error.is_empty());
                 let why = why.unwrap_or_else(|| match issuance {
                     Some(_) => "its renewal is due".to_owned(),
                     None => "it was added by hand: add its successor with moorgate cert add".to_owned(),
                 });
-                ending.push(Ending { domain, left, why });
+                ending.push(Ending { domain: domain.to_owned(), left, why });
             }
         }
         ending

@@ -11,6 +11,7 @@
     unreachable_pub
 )]
 
+mod acme;
 mod agent;
 mod api;
 mod clients;

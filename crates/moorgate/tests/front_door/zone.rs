@@ -12,6 +12,7 @@ use test_postgres::Postgres;
 use world::{GATEWAY, RESOLVER, World, ZONE};
 
 use crate::{
+    acme::{Book, Ca},
     gateway::{Gateway, eventually},
     tools::run,
 };
@@ -291,4 +292,17 @@ fn the_doctor_says_what_is_wrong_and_nothing_when_nothing_is() {
     ] {
         assert!(ill.contains(said), "{said}: {ill}");
     }
+}
+
+#[test]
+fn a_domain_that_keeps_the_ca_out_is_told_the_record_that_lets_it_in() {
+    let mut world = World::new();
+    let ca = world.namespace.enter(|| Ca::start(Book { life: 3_600, ..Book::default() }));
+    let gateway = ca.with(world.setup()).env("MOORGATE_DNS_LISTEN", format!("{GATEWAY}:53")).start();
+    let said = add(&gateway, "app.example.com", "default");
+    world.set("example.com", &[records(&said)[0], "@ CAA 0 issue \"other.test\""]);
+    wait_dns(&gateway, "app.example.com", "seen");
+    let check = gateway.cli(&["route", "check", "app.example.com"]);
+    assert!(check.contains("the CAA records of example.com allow no certificate by small.test"), "{check}");
+    assert!(check.contains("example.com. IN CAA 0 issue \"small.test\""), "{check}");
 }

@@ -309,7 +309,10 @@ fn without_a_plain_listener_the_ca_validates_over_tls_and_is_told_whose_customer
 #[test]
 fn certificates_that_live_shortly_are_renewed_under_load_without_a_failed_handshake() {
     let mut world = World::new();
-    let pebble = Pebble::start(&world, 5, "\"certificateValidityPeriod\": 20,");
+    // `cargo xtask soak` has more time, and longer lives.
+    let seconds = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let (lasts, life) = (seconds("SOAK_SECONDS", 60), seconds("SOAK_LIFE", 20));
+    let pebble = Pebble::start(&world, 5, &format!("\"certificateValidityPeriod\": {life},"));
     let origin = world.namespace.enter(|| Target::http(|_| ok("hi")));
     let gateway = gateway(&world);
     here(&mut world, &gateway, "app.example.com", &format!("http://{}", origin.address), &[]);
@@ -319,7 +322,7 @@ fn certificates_that_live_shortly_are_renewed_under_load_without_a_failed_handsh
     let begun = Instant::now();
     let mut shown = vec![first];
     let mut handshakes = 0;
-    while begun.elapsed() < Duration::from_secs(60) {
+    while begun.elapsed() < Duration::from_secs(lasts) {
         world.namespace.enter(|| {
             for _ in 0..20 {
                 drop(client.connect(format!("{GATEWAY}:443").parse().unwrap(), "app.example.com"));
@@ -331,7 +334,9 @@ fn certificates_that_live_shortly_are_renewed_under_load_without_a_failed_handsh
             shown.push(now);
         }
     }
-    assert!(shown.len() >= 4, "renewed at half of its life of 20 s: {shown:?}");
+    println!("{handshakes} handshakes and {} certificates in {lasts} s, none failed", shown.len());
+    let least = usize::try_from(lasts / life).unwrap();
+    assert!(shown.len() > least, "renewed at half of its life of {life} s: {shown:?}");
     assert!(handshakes > 500, "{handshakes}");
 }
 
