@@ -14,7 +14,7 @@ use crate::{
     certificate::{Certificate, Challenge, ChallengeKind},
     failure::Failure,
     guard::Guard,
-    route::{Domain, Route, RouteId, Target},
+    route::{CnameTarget, Domain, Route, RouteId},
     time::Timestamp,
 };
 
@@ -193,7 +193,7 @@ pub struct Snapshot {
     /// What CAs look for, of orders that are open.
     challenges: ByDomain<Arc<Challenge>>,
     /// By label in the zone, those of routes that are not served yet as well.
-    targets: Shards<Arc<str>, Target>,
+    targets: Shards<Arc<str>, CnameTarget>,
 }
 
 impl Snapshot {
@@ -312,7 +312,7 @@ impl Snapshot {
     }
 
     /// Adds or replaces the target of this label, which is in lower case.
-    pub fn put_target(&mut self, label: &str, target: Target) {
+    pub fn put_target(&mut self, label: &str, target: CnameTarget) {
         if self.targets.get(label) != Some(&target) {
             self.targets.insert(label.into(), target);
         }
@@ -324,7 +324,7 @@ impl Snapshot {
     }
 
     /// The target of this label.
-    pub fn target(&self, label: &str) -> Option<Target> {
+    pub fn target(&self, label: &str) -> Option<CnameTarget> {
         self.targets.get(label).cloned()
     }
 

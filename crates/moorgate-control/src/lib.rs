@@ -5,7 +5,7 @@
 //! and hands that to a [`Plane`]. Every write is one transaction, then a swap, then the answer: what was acknowledged is
 //! durable and served. A sealed copy lets a gateway start while its store is down.
 //!
-//! Knows neither proxy nor sockets nor TLS.
+//! Knows neither proxy nor TLS; what it asks of DNS and of a CA it asks through their crates.
 
 mod apply;
 mod background;

@@ -13,7 +13,7 @@ use hickory_proto::{
         },
     },
 };
-use moorgate_contract::route::Target;
+use moorgate_contract::route::CnameTarget;
 use moorgate_wire::name::DomainName;
 
 use crate::record::DnsRecord;
@@ -38,7 +38,7 @@ const MOST_SERVERS: usize = 8;
 /// Who knows the targets there are.
 pub trait Targets: Send + Sync {
     /// The target of this label, in lower case.
-    fn target(&self, label: &str) -> Option<Target>;
+    fn target(&self, label: &str) -> Option<CnameTarget>;
 }
 
 /// A zone, as of one moment.
@@ -153,14 +153,14 @@ impl Zone {
             (Found::Target(_), RecordType::A | RecordType::AAAA) => {
                 (self.target_addresses(name, Some(kind)), Vec::new())
             }
-            (Found::Target(Target { https: true, .. }), RecordType::HTTPS) => {
+            (Found::Target(CnameTarget { https: true, .. }), RecordType::HTTPS) => {
                 // RFC 9460 §9: the name itself, by what it speaks beside HTTP/1.1.
                 let alpn = (SvcParamKey::Alpn, SvcParamValue::Alpn(Alpn(vec!["h2".to_owned()])));
                 let data = HTTPS(SVCB::new(1, Name::root(), vec![alpn]));
                 let record = Record::from_rdata(name.clone(), TARGET_TTL, RData::HTTPS(data));
                 (vec![record], self.target_addresses(name, None))
             }
-            (Found::Challenge(Target { challenge: Some(said), .. }), RecordType::TXT) => {
+            (Found::Challenge(CnameTarget { challenge: Some(said), .. }), RecordType::TXT) => {
                 let data = RData::TXT(TXT::new(vec![said.as_ref().to_owned()]));
                 (vec![Record::from_rdata(name.clone(), CHALLENGE_TTL, data)], Vec::new())
             }
@@ -214,9 +214,9 @@ const MOST_LABEL: usize = 63;
 enum Found {
     Apex,
     Server(usize),
-    Target(Target),
+    Target(CnameTarget),
     /// Where a CA looks that validates an order by DNS.
-    Challenge(Target),
+    Challenge(CnameTarget),
 }
 
 fn at(name: &Name, address: IpAddr, ttl: u32) -> Record {

@@ -30,7 +30,7 @@ pub struct RouteId(pub u64);
 
 /// The name in the gateways' zone that one route's domain points at, as DNS tells of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Target {
+pub struct CnameTarget {
     /// Whether its clients are to come by HTTPS alone, and with HTTP/2 (RFC 9460 §9).
     pub https: bool,
     /// What a CA finds below it, while an order of ours is open that is validated by DNS.

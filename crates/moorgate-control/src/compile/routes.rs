@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use moorgate_contract::{
-    route::{Domain, DomainError, Mode, OnHttp, Route, RouteSettings, Target},
+    route::{CnameTarget, Domain, DomainError, Mode, OnHttp, Route, RouteSettings},
     snapshot::Snapshot,
 };
 use thiserror::Error;
@@ -99,13 +99,13 @@ impl Compiler {
             });
         // What a CA looks for is the order's, not the route's.
         let challenge = snapshot.target(&row.label).and_then(|target| target.challenge);
-        snapshot.put_target(&row.label, Target { https, challenge });
+        snapshot.put_target(&row.label, CnameTarget { https, challenge });
     }
 
     /// Shows a CA below the target of a route what it looks for.
     pub(super) fn set_target_challenge(&self, snapshot: &mut Snapshot, row: &RouteRow, challenge: Option<&str>) {
         if let Some(target) = snapshot.target(&row.label) {
-            snapshot.put_target(&row.label, Target { challenge: challenge.map(Into::into), ..target });
+            snapshot.put_target(&row.label, CnameTarget { challenge: challenge.map(Into::into), ..target });
         }
     }
 

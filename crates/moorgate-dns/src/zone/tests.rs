@@ -6,10 +6,10 @@ use super::*;
 pub(crate) struct Two;
 
 impl Targets for Two {
-    fn target(&self, label: &str) -> Option<Target> {
+    fn target(&self, label: &str) -> Option<CnameTarget> {
         match label {
-            "k3v9x2" => Some(Target { https: true, challenge: Some("what a CA looks for".into()) }),
-            "p8w4m1" => Some(Target::default()),
+            "k3v9x2" => Some(CnameTarget { https: true, challenge: Some("what a CA looks for".into()) }),
+            "p8w4m1" => Some(CnameTarget::default()),
             _ => None,
         }
     }

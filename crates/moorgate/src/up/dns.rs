@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeSet,
-    io, thread,
+    io,
+    net::IpAddr,
+    sync::Arc,
+    thread,
     time::{Duration, SystemTime},
 };
 
-use std::{net::IpAddr, sync::Arc};
-
 use arc_swap::ArcSwapOption;
-use moorgate_contract::route::Target;
+use moorgate_contract::route::CnameTarget;
 use moorgate_control::{Control, ZoneFacts};
 use moorgate_dns::{
     server::{Server, Sockets, Source},
@@ -39,7 +40,7 @@ impl Source for Answering {
 }
 
 impl Targets for Answering {
-    fn target(&self, label: &str) -> Option<Target> {
+    fn target(&self, label: &str) -> Option<CnameTarget> {
         self.gateway.snapshot().target(label)
     }
 }
