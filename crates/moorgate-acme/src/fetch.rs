@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
@@ -27,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// The most bytes of an answer: a chain has some thousands.
 const ANSWER_BYTES: usize = 1 << 20;
+/// The longest time that a CA is left alone because it says so, in seconds: thirty days.
+const MOST_RETRY_AFTER: u32 = 30 * 86_400;
 /// The port of `https://`.
 const HTTPS: u16 = 443;
 
@@ -96,7 +98,8 @@ impl Fetch {
         })
         .await;
         connection.abort();
-        let (parts, body) = answer.map_err(|_| format!("{name} did not answer in time"))??;
+        let (mut parts, body) = answer.map_err(|_| format!("{name} did not answer in time"))??;
+        bound_retry_after(&mut parts.headers);
         if !parts.status.is_success() {
             let after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(after);
             *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) = after;
@@ -124,6 +127,19 @@ fn target(uri: &Uri) -> Result<(Host, u16), Cause> {
     Ok((host, uri.port_u16().unwrap_or(HTTPS)))
 }
 
+/// Whoever reads it adds it to the time that it is.
+fn bound_retry_after(headers: &mut HeaderMap) {
+    let most = HeaderValue::from(MOST_RETRY_AFTER);
+    let is_number = |value: &HeaderValue| value.as_bytes().trim_ascii().iter().all(u8::is_ascii_digit);
+    let is_bounded = |value: &HeaderValue| {
+        let seconds = value.to_str().ok().and_then(|value| value.trim().parse::<u32>().ok());
+        seconds.is_some_and(|seconds| seconds <= MOST_RETRY_AFTER)
+    };
+    if headers.get(header::RETRY_AFTER).is_some_and(|value| is_number(value) && !is_bounded(value)) {
+        headers.insert(header::RETRY_AFTER, most);
+    }
+}
+
 /// In seconds; a date is as good as nothing said (RFC 9110 §10.2.3 allows both, and CAs write seconds).
 fn after(value: &str) -> Option<SystemTime> {
     value.trim().parse::<u32>().ok().map(|seconds| SystemTime::now() + Duration::from_secs(seconds.into()))
@@ -142,5 +158,26 @@ impl HttpClient for Fetch {
             let answer = fetch.ask(Request::from_parts(parts, Full::new(body))).await.map_err(Error::Other)?;
             Ok(BytesResponse::from(answer.map(Full::new)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_beyond_all_patience_is_cut_short() {
+        let bounded = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
+            bound_retry_after(&mut headers);
+            headers.get(header::RETRY_AFTER).unwrap().to_str().unwrap().to_owned()
+        };
+        for kept in ["0", "3600", "2592000", "Fri, 31 Dec 1999 23:59:59 GMT", "soon"] {
+            assert_eq!(bounded(kept), kept);
+        }
+        for cut in ["2592001", "4294967296", "18446744073709551615", "99999999999999999999999"] {
+            assert_eq!(bounded(cut), "2592000");
+        }
     }
 }

@@ -44,9 +44,17 @@ pub enum Invalid {
         /// How many have it.
         accounts: usize,
     },
+    /// A wildcard of somebody else's stands for the domain.
+    #[error("{domain} is what {wildcard} stands for, which is another account's")]
+    UnderWildcard {
+        /// The domain.
+        domain: String,
+        /// The wildcard.
+        wildcard: String,
+    },
     /// Somebody else holds the domain.
     #[error(
-        "{domain} is held by another account that has not proved it; if it is yours, set this TXT record and add the route \
+        "{domain} is held by another account whose DNS does not prove it now; if it is yours, set this TXT record and add the route \
          again: {record}"
     )]
     Held {
@@ -74,8 +82,8 @@ pub enum Invalid {
     NoCa,
     /// No certificate is ordered for the domain.
     #[error(
-        "the CA is not asked for a certificate of {domain}: it is passed through, its DNS is not here, or it has one that \
-         was added by hand (moorgate route show {domain})"
+        "the CA is not asked for a certificate of {domain}: it is passed through, its DNS is not here, it has one that was \
+         added by hand, or it is a wildcard and no [dns] listen is set (moorgate route show '{domain}')"
     )]
     NotForCa {
         /// The domain.

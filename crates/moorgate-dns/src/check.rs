@@ -47,6 +47,8 @@ pub struct Known<'a> {
     pub ours: BTreeSet<IpAddr>,
     /// The CA that is to issue a certificate for the domain, as CAA records name it; `None`: none is asked.
     pub ca: Option<&'a str>,
+    /// Whether the CA looks in DNS, as it does for wildcards.
+    pub by_dns: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -59,6 +61,7 @@ pub fn findings(claim: &Claim, observed: &Observed, known: &Known<'_>) -> Vec<Fi
     finder.strays();
     finder.https();
     finder.caa();
+    finder.challenge();
     finder.silent();
     finder.found
 }
@@ -109,7 +112,9 @@ impl Finder<'_> {
             return;
         }
         if seeing == all {
-            let target = self.claim.target();
+            // That of a wildcard, where that is what leads here.
+            let led = self.said().flat_map(|(_, said)| &said.aliases).find(|alias| self.claim.is_target(alias));
+            let target = led.cloned().unwrap_or_else(|| self.claim.target());
             self.find(
                 Level::Ok,
                 format!(
@@ -312,6 +317,16 @@ impl Finder<'_> {
         let said = format!("the CAA records of {name} allow no certificate by {ca}: add this beside them");
         let record = DnsRecord::new(name, "CAA", format_args!("0 {tag} \"{ca}\""));
         self.find_to_set(said, vec![record]);
+    }
+
+    /// Whether a CA that looks in DNS finds its way here.
+    fn challenge(&mut self) {
+        let wanted = self.claim.challenge();
+        let leads = |alias: &String| alias.eq_ignore_ascii_case(&wanted.value);
+        if self.known.by_dns && !self.observed.challenge.iter().any(leads) {
+            let said = format!("the CA looks for its proof at {}: set this beside the rest", wanted.name);
+            self.find_to_set(said, vec![wanted]);
+        }
     }
 
     fn silent(&mut self) {

@@ -8,6 +8,7 @@ use moorgate_wire::name::DomainName;
 use crate::{
     client::{Asked, Unsaid},
     record::DnsRecord,
+    zone::CHALLENGE as CHALLENGE_LABEL,
 };
 
 /// Where the TXT record stands that proves a claim: below the domain, or below what a wildcard stands for.
@@ -41,6 +42,12 @@ impl Claim {
     /// The record that leads clients here, and proves the claim.
     pub fn cname(&self) -> DnsRecord {
         DnsRecord::new(&self.domain, "CNAME", self.target())
+    }
+
+    /// The record that leads a CA here which looks in DNS (RFC 8555 §8.4).
+    pub fn challenge(&self) -> DnsRecord {
+        let name = format_args!("{CHALLENGE_LABEL}.{}", self.domain.key()).to_string();
+        DnsRecord::new(name, "CNAME", format_args!("{CHALLENGE_LABEL}.{}", self.target()))
     }
 
     /// The record that proves the claim where no CNAME can stand, or not yet.

@@ -38,6 +38,8 @@ pub struct Observed {
     pub zone: Option<ZoneSeen>,
     /// HTTPS records that the domain has itself, as a zone file writes them.
     pub https: Vec<String>,
+    /// What the name is another name of where a CA looks in DNS; for wildcards.
+    pub challenge: Vec<String>,
     /// The CAA records that hold for the domain; of which name, and what they say.
     pub caa: Option<(String, Vec<Caa>)>,
 }
@@ -129,13 +131,13 @@ pub async fn observe(
     let target = claim.target();
     let sights = join_all(resolvers.iter().map(|by| look(*by, claim))).await;
     let first = sights.iter().find_map(|sight| Some((sight.by, sight.said.as_ref().ok()?)));
-    let (zone, https, caa) = match first {
-        None => (None, Vec::new(), None),
+    let (zone, https, caa, challenge) = match first {
+        None => Default::default(),
         Some((by, said)) => {
-            let more = join(own_https(by, &claim.domain), caa(by, &claim.domain));
+            let more = join(own_https(by, &claim.domain), join(caa(by, &claim.domain), challenge_aliases(by, claim)));
             let all = timeout(MORE, join(see_zone(by, claim, said, may_ask), more)).await;
-            let (zone, (https, caa)) = all.unwrap_or_default();
-            (zone, https, caa)
+            let (zone, (https, (caa, challenge))) = all.unwrap_or_default();
+            (zone, https, caa, challenge)
         }
     };
     let unseen = sights.iter().filter(|sight| sight.said.as_ref().is_ok_and(|said| said.addresses.is_empty()));
@@ -146,7 +148,7 @@ pub async fn observe(
         (by, found)
     };
     let target = join_all(unseen.map(|sight| where_to(sight.by))).await;
-    Observed { sights, target, zone, https, caa }
+    Observed { sights, target, zone, https, challenge, caa }
 }
 
 async fn see_zone(
@@ -183,6 +185,13 @@ async fn own_https(by: Asked, domain: &Domain) -> Vec<String> {
     let Ok(reply) = ask(by, &name, RecordType::HTTPS).await else { return Vec::new() };
     let own = reply.answers.iter().filter(|it| it.name == name && it.record_type() == RecordType::HTTPS);
     own.map(|record| record.data.to_string()).collect()
+}
+
+async fn challenge_aliases(by: Asked, claim: &Claim) -> Vec<String> {
+    let name = name(&claim.challenge().name).filter(|_| matches!(claim.domain, Domain::Wildcard(_)));
+    let Some(name) = name else { return Vec::new() };
+    let reply = ask(by, &name, RecordType::TXT).await;
+    reply.map(|reply| reply.aliases(&name).iter().map(|(alias, _)| bare(alias)).collect()).unwrap_or_default()
 }
 
 /// RFC 8659 §3: those of the name nearest to the domain, upwards, that has any.

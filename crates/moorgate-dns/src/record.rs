@@ -35,7 +35,7 @@ impl fmt::Display for DnsRecord {
             write!(f, "{ttl} ")?;
         }
         match &**kind {
-            "CNAME" | "NS" => write!(f, "IN {kind} {value}."),
+            "CNAME" | "ALIAS" | "NS" => write!(f, "IN {kind} {value}."),
             "TXT" => write!(f, "IN {kind} \"{value}\""),
             _ => write!(f, "IN {kind} {value}"),
         }

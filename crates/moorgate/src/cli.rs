@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// Apps behind the gateway: a public domain and where it leads
     #[command(subcommand)]
     Route(route::Route),
-    /// Certificates of terminate routes that were issued elsewhere
+    /// Certificates of terminate routes: added, or issued by the CA of [acme]
     #[command(subcommand)]
     Cert(route::Cert),
     /// The zone in which routes have the names that their domains point at

@@ -173,6 +173,11 @@ impl Session {
         if let Some(issuance) = issuance {
             self.remove_issuance(Some(account), &issuance).await?;
         }
+        // What the CA has issued goes with what it was issued for; what somebody has added is theirs.
+        let issued = self.inner.book().certificate(&row.domain).filter(|certificate| certificate.issued).cloned();
+        if let Some(issued) = issued {
+            self.remove_certificate(account, &issued).await?;
+        }
         let entry = entry(What::Route, &row.domain, "remove", &row.domain).of(account);
         self.note(entry.before(shown::route(row)), Edit::RemoveRoute(row.domain.clone()));
         Ok(())

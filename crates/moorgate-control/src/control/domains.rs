@@ -159,7 +159,8 @@ impl Control {
         // Another label than a moment ago: what was seen of the old one says nothing any more.
         let claim = self.inner.claim(&row).unwrap_or(claim);
         let ca = self.ca_identity().await.filter(|_| row.mode == Mode::Terminate.name());
-        let known = Known { ours: self.inner.zone_facts().addresses, ca: ca.as_deref(), now: now() };
+        let by_dns = self.inner.validates_by_dns(&row);
+        let known = Known { ours: self.inner.zone_facts().addresses, ca: ca.as_deref(), by_dns, now: now() };
         let seen = |sight: &Sight| SeenBy { by: sight.by.to_string(), says: says(sight) };
         let servers = observed.zone.iter().flat_map(|zone| &zone.servers);
         let servers = servers.map(|(name, sight)| SeenBy { by: name.clone(), says: says(sight) });
@@ -282,7 +283,8 @@ fn says(sight: &Sight) -> String {
         Err(Unsaid::Refused(code)) => code.clone(),
         Ok(said) if !said.exists => "no such name".to_owned(),
         Ok(said) => {
-            let addresses = said.addresses.iter().map(ToString::to_string);
+            let addresses: Vec<String> = said.addresses.iter().map(ToString::to_string).collect();
+            let addresses = (!addresses.is_empty()).then(|| addresses.join(", "));
             let all: Vec<String> = said.aliases.iter().cloned().chain(addresses).collect();
             if all.is_empty() { "nothing".to_owned() } else { all.join(" → ") }
         }

@@ -83,7 +83,9 @@ pub(crate) fn back_off(kind: Kind, failures: u64) -> Duration {
     let (first, most) = match kind {
         Kind::Unreachable => (MINUTE, HOUR),
         Kind::TooMany => (15 * MINUTE, 12 * HOUR),
-        Kind::Refused | Kind::NoAccount => (5 * MINUTE, 12 * HOUR),
+        // Another is registered then.
+        Kind::NoAccount => (MINUTE / 6, HOUR),
+        Kind::Refused => (5 * MINUTE, 12 * HOUR),
     };
     first.saturating_mul(1 << step).min(most)
 }
@@ -125,7 +127,7 @@ impl Watch {
         }
         while let Some(done) = self.asking.try_join_next() {
             if let Ok((domain, again)) = done {
-                self.asked.insert(domain, Instant::now() + again);
+                self.asked.insert(domain, Instant::now() + again.clamp(MINUTE, DAY));
             }
         }
         let room = ORDERS_AT_ONCE.saturating_sub(self.orders.len());
@@ -217,6 +219,12 @@ impl Inner {
     /// Whether there is a CA.
     pub(crate) fn issues(&self) -> bool {
         self.issuing.is_some()
+    }
+
+    /// Whether the CA looks in DNS for what proves this route's domain.
+    pub(super) fn validates_by_dns(&self, row: &RouteRow) -> bool {
+        let is_wildcard = row.domain.starts_with("*.") && row.mode == Mode::Terminate.name();
+        is_wildcard && self.issuing.as_ref().is_some_and(|issuing| issuing.settings.by_dns)
     }
 
     /// Whether the CA is to issue for this route's domain.
@@ -551,12 +559,14 @@ impl Control {
         self.plan_renewal(domain, Timestamp(0), "renew").await
     }
 
+    /// What failed before does not count against it.
     async fn plan_renewal(&self, domain: String, next: Timestamp, action: &'static str) -> Result<()> {
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let Some(old) = inner.book().issuance(&domain).cloned() else { return session.commit().await };
             let name = old.account.map(|account| inner.account_name(account));
-            session.put_issuance(name.as_deref(), action, Some(&old), IssuanceRow { next, ..old.clone() }).await?;
+            let row = IssuanceRow { next, failures: 0, ..old.clone() };
+            session.put_issuance(name.as_deref(), action, Some(&old), row).await?;
             session.commit().await
         };
         self.write(operation).await

@@ -48,7 +48,13 @@ impl Control {
             let (account, domain) = (inner.owner(account.as_deref())?, domain.to_string());
             let held = inner.book().route(&domain).filter(|row| Some(&row.label) == over.as_ref()).cloned();
             if let Some(held) = &held {
-                session.remove_route(&inner.account_name(held.account), held).await?;
+                let holder = inner.account_name(held.account);
+                session.remove_route(&holder, held).await?;
+                // A proof beats what was added without one.
+                let added = inner.book().certificate(&domain).filter(|added| !added.issued).cloned();
+                if let Some(added) = added.filter(|added| added.account == held.account) {
+                    session.remove_certificate(&holder, &added).await?;
+                }
             }
             inner.refuse_new_route(account, &domain, held.is_some())?;
             let row = inner.new_route(account, &domain, mode, settings)?;
@@ -167,11 +173,14 @@ impl Inner {
         }
         // An exact name beats a wildcard, so it would take over what is somebody else's.
         let wildcard = domain.split_once('.').and_then(|(_, parent)| book.route(&format!("*.{parent}")));
-        if wildcard.is_some_and(|wildcard| wildcard.account != account) {
-            return Err(ControlError::Exists { what: What::Route, name: domain.to_owned() });
+        // One that nobody has proved stands for nothing.
+        let proved = wildcard.filter(|wildcard| self.compiler.is_proved(wildcard));
+        if let Some(wildcard) = proved.filter(|wildcard| wildcard.account != account) {
+            let (domain, wildcard) = (domain.to_owned(), wildcard.domain.clone());
+            return Err(Invalid::UnderWildcard { domain, wildcard }.into());
         }
         // Whoever's route it were would show a certificate that was not given to them.
-        if book.certificate(domain).is_some_and(|certificate| certificate.account != account) {
+        if !taken_over && book.certificate(domain).is_some_and(|certificate| certificate.account != account) {
             return Err(Invalid::CertificateOfAnother { domain: domain.to_owned() }.into());
         }
         if book.routes().len() >= MAX_ROUTES {

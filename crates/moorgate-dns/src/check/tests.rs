@@ -24,6 +24,7 @@ fn found(domain: &str, observed: &Observed) -> Vec<String> {
     let known = Known {
         ours: ["203.0.113.10".parse().unwrap(), "2001:db8::10".parse().unwrap()].into(),
         ca: Some("ca.test"),
+        by_dns: domain.starts_with("*.wild"),
         now: Timestamp(1_000_000_000),
     };
     let line = |finding: Finding| {
@@ -108,7 +109,7 @@ fn old_answers_that_are_still_out_there_are_said_with_their_end() {
 fn the_top_of_a_zone_is_told_what_can_stand_there() {
     let apex = |said: Said| found("example.com", &Observed { zone: zone("example.com", &[]), ..observed(&[said]) });
     let txt = "_moorgate-challenge.example.com. IN TXT \"k3v9x2\"";
-    let ways = "example.com. IN ALIAS k3v9x2.edge.example.net | example.com. IN A 203.0.113.10 | example.com. IN AAAA 2001:db8::10";
+    let ways = "example.com. IN ALIAS k3v9x2.edge.example.net. | example.com. IN A 203.0.113.10 | example.com. IN AAAA 2001:db8::10";
     let wanted = apex(address("198.51.100.7")).remove(0);
     assert!(wanted.starts_with("problem: example.com is the top of its zone"), "{wanted}");
     assert!(wanted.ends_with(&format!(" | {txt} | {ways}")), "{wanted}");
@@ -177,4 +178,23 @@ fn who_can_not_answer_is_named() {
         found("app.example.com", &observed)[0],
         "wait: no resolver could say anything of app.example.com; this gateway goes on asking"
     );
+}
+
+#[test]
+fn a_wildcard_is_told_how_the_ca_finds_its_proof() {
+    let here = || observed(&[cname(HERE)]);
+    let record = "_acme-challenge.wild.test. IN CNAME _acme-challenge.k3v9x2.edge.example.net.";
+    let told = found("*.wild.test", &here());
+    assert_eq!(
+        told[1],
+        format!(
+            "problem: the CA looks for its proof at _acme-challenge.wild.test: set this beside the rest | {record}"
+        )
+    );
+    let led = vec!["_ACME-challenge.k3v9x2.edge.example.net".to_owned()];
+    assert_eq!(found("*.wild.test", &Observed { challenge: led, ..here() }).len(), 1);
+    // The wildcard itself leads there too, and not far enough.
+    assert_eq!(found("*.wild.test", &Observed { challenge: vec![HERE.to_owned()], ..here() }).len(), 2);
+    let below = observed(&[cname("w7d2c8.edge.example.net")]);
+    assert!(found("app.example.com", &below)[0].contains("leads to w7d2c8.edge.example.net"));
 }

@@ -163,7 +163,7 @@ pub(crate) enum Cert {
         #[command(flatten)]
         json: Json,
     },
-    /// Remove a certificate; clients are shown the local CA's then
+    /// Remove a certificate; clients are shown the local CA's until there is another
     Remove {
         /// The domain
         domain: String,

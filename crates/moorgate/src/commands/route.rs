@@ -194,7 +194,7 @@ fn added(gateway: &Gateway, route: &RouteView) -> String {
         }
         (_, Mode::Terminate) => writeln!(
             text,
-            "  its certificate is the local CA's until you add one:\n\
+            "  its certificate is the local CA's until the CA of [acme] has issued one, or you add one:\n\
              \x20          moorgate cert add {domain} --chain FILE --key FILE{flag}"
         ),
         (_, Mode::Passthrough) => writeln!(
@@ -383,15 +383,19 @@ pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), C
         Cert::Renew { domain, json } => {
             let certificate = client.renew_certificate(&domain).await?;
             answer(json, &certificate, || {
+                let domain = shown(&certificate.domain);
                 format!(
-                    "a certificate for {0} is ordered; what comes of it: moorgate cert show {0}\n",
-                    shown(&certificate.domain)
+                    "a certificate for {domain} is ordered; what comes of it: moorgate cert show {}\n",
+                    quote(&domain)
                 )
             })
         }
         Cert::Remove { domain } => {
             client.remove_certificate(&domain).await?;
-            output::print(&format!("certificate for {} removed; clients are shown the local CA's\n", shown(&domain)))
+            output::print(&format!(
+                "certificate for {} removed; clients are shown the local CA's until there is another\n",
+                shown(&domain)
+            ))
         }
     }
 }
@@ -435,9 +439,10 @@ fn show_certificate(one: &Certificate) -> String {
             one.not_before.map_or_else(|| "not yet".into(), |from| format!("from {} to {}", span(from), expires(one))),
         ),
         ("renewal", renewal(one)),
-        ("key", format!("{} (sealed; it is never shown)", one.key)),
+        ("key", if one.key.is_empty() { String::new() } else { format!("{} (sealed; it is never shown)", one.key) }),
         ("sha-256", one.fingerprint.clone()),
     ];
     let problem = one.last_error.iter().map(|problem| ("problem", problem.clone()));
-    lines.into_iter().chain(problem).map(|(name, value)| format!("{name:8}  {}\n", shown(&value))).collect()
+    let lines = lines.into_iter().filter(|(_, value)| !value.is_empty());
+    lines.chain(problem).map(|(name, value)| format!("{name:8}  {}\n", shown(&value))).collect()
 }

@@ -123,7 +123,10 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
         "default",
     ]);
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && said.contains("held by another account that has not proved it"), "{said}");
+    assert!(
+        !refused.status.success() && said.contains("held by another account whose DNS does not prove it now"),
+        "{said}"
+    );
     let word = said.split_once("add the route again: ").unwrap().1.trim();
     assert!(word.starts_with("_moorgate-challenge.app.example.com. IN TXT "), "{word}");
     world.set("example.com", &[word]);

@@ -21,7 +21,7 @@ use serde_json::json;
 use super::trouble::sql;
 use crate::{
     Control, ControlError, DnsState, Invalid, RouteState, RouteView, ZoneSettings,
-    testing::{House, change, until},
+    testing::{House, Made, change, until},
 };
 
 const ZONE: &str = "edge.example.net";
@@ -228,5 +228,35 @@ async fn routes_that_are_older_than_the_zone_are_served_and_never_released() {
     let route = control.route(APP).await.unwrap();
     assert_eq!((route.state, route.dns), (RouteState::Active, Some(DnsState::Unchecked)));
     assert!(is_served(&house) && route.cname.is_some());
+    control.close().await;
+}
+
+#[tokio::test]
+async fn what_nobody_has_proved_stands_in_no_ones_way() {
+    let (known, resolver) = Known::start();
+    let house = house(&[resolver]);
+    let (control, _) = house.open().await.unwrap();
+    control.add_account("other").await.unwrap();
+    let to = || change(json!({ "origins": [{ "url": "http://192.0.2.7:1" }] }));
+    // A wildcard that is claimed, and a certificate that anybody can make.
+    let wildcard = control.add_route(Some("other"), "*.example.com", Mode::Terminate, to()).await.unwrap();
+    let mine = add(&control, "default").await.unwrap();
+    control.remove_route(APP).await.unwrap();
+    let theirs = add(&control, "other").await.unwrap();
+    let made = Made::of(&[APP]);
+    control.add_certificate(Some("other"), APP, made.chain.as_bytes(), made.key.as_bytes()).await.unwrap();
+    let held = add(&control, "default").await.unwrap_err();
+    let ControlError::Invalid(Invalid::Held { record, .. }) = &held else { panic!("{held}") };
+    known.set(TXT, record.split('"').nth(1).unwrap());
+    let taken = add(&control, "default").await.unwrap();
+    assert_eq!(taken.account, "default");
+    assert!(taken.cname != mine.cname && taken.cname != theirs.cname);
+    assert!(control.list_certificates(Some("other")).await.is_empty());
+    // Once the wildcard is proved, what it stands for is its account's.
+    control.remove_route(APP).await.unwrap();
+    known.set("*.example.com", &wildcard.cname.unwrap());
+    control.check_route("*.example.com").await.unwrap();
+    let refused = add(&control, "default").await.unwrap_err();
+    assert_eq!(refused.to_string(), "app.example.com is what *.example.com stands for, which is another account's");
     control.close().await;
 }
