@@ -17,6 +17,7 @@ use crate::{
     error::chain,
     limits::{
         BEAT_DELAY, FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE, SHARE_DELAY,
+        WATCH,
     },
     store::CHANNEL,
 };
@@ -34,10 +35,23 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
     ]
     .into_iter()
     .chain(inner.is_shared().then(|| tokio::spawn(share(Arc::downgrade(inner), signals.clone())).abort_handle()))
-    .chain(inner.zone.is_some().then(|| tokio::spawn(domains::watch(Arc::downgrade(inner))).abort_handle()))
-    .chain(inner.issues().then(|| tokio::spawn(issuing::watch(Arc::downgrade(inner))).abort_handle()))
+    .chain(inner.zone.is_some().then(|| watch(inner, domains::Watch::default(), domains::Watch::go_on)))
+    .chain(inner.issues().then(|| watch(inner, issuing::Watch::default(), issuing::Watch::go_on)))
     .chain(inner.store_url.server().map(|url| tokio::spawn(listen(url.to_owned(), signals)).abort_handle()))
     .collect()
+}
+
+/// Looks all the time whether there is something to do.
+fn watch<W: Send + 'static>(inner: &Arc<Inner>, mut watch: W, go_on: fn(&mut W, &Control)) -> AbortHandle {
+    let inner = Arc::downgrade(inner);
+    let looking = async move {
+        loop {
+            sleep(WATCH).await;
+            let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
+            go_on(&mut watch, &control);
+        }
+    };
+    tokio::spawn(looking).abort_handle()
 }
 
 async fn seal(inner: Weak<Inner>, signals: Arc<Signals>) {

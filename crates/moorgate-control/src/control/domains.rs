@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
-    sync::Weak,
     time::{Duration, Instant},
 };
 
@@ -20,7 +19,7 @@ use moorgate_dns::{
     client::{Asked, Unsaid},
     look::{look, observe, proofs},
 };
-use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{Control, Inner, Session, hex, now};
 use crate::{
@@ -66,18 +65,9 @@ fn again(since: Duration) -> Duration {
     })
 }
 
-/// Looks at domains until the control plane ends: at those that are waited for, and now and then at all others.
-pub(crate) async fn watch(inner: Weak<Inner>) {
-    let mut watch = Watch::default();
-    loop {
-        sleep(WATCH).await;
-        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
-        watch.go_on(&control);
-    }
-}
-
+/// Looks at domains: at those that are waited for, and now and then at all others.
 #[derive(Default)]
-struct Watch {
+pub(crate) struct Watch {
     /// When those that are waited for were looked at last.
     looked: HashMap<RouteId, Instant>,
     open: HashSet<RouteId>,
@@ -87,7 +77,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn go_on(&mut self, control: &Control) {
+    pub(crate) fn go_on(&mut self, control: &Control) {
         while let Some(done) = self.looks.try_join_next() {
             // A look that broke off has its id forgotten with all others, when nothing is open any more.
             match done {

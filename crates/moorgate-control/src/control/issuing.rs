@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,24 +21,21 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use super::{Control, Inner, Session, changes, now};
+use super::{
+    Control, Inner, Session, changes, now,
+    schedule::{DAY, MINUTE, back_off, part_of, renew_at, spread_of},
+};
 use crate::{
     book::{Book, CertificateRow, IssuanceRow, OwnCertificate, RouteRow},
     compile,
     error::{ControlError, Invalid, Result, chain as words},
-    limits::{HOLD, ORDER_TIME, ORDERS_AT_ONCE, SHOWN_TIME, WATCH},
+    limits::{HOLD, ORDER_TIME, ORDERS_AT_ONCE, SHOWN_TIME},
     route_views::DnsState,
     settings::CaSettings,
 };
 
 /// What the account at the CA is sealed for.
 const PURPOSE: &str = "ACME account";
-/// A minute, an hour, and a day.
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// A certificate that lives shorter is renewed at half of its life.
-const SHORT_LIFE: Duration = Duration::from_secs(10 * 24 * 3_600);
 /// How long nobody asks a CA again that did not say when a certificate is to be renewed.
 const ASK_AGAIN: Duration = Duration::from_secs(6 * 3_600);
 
@@ -61,47 +58,9 @@ impl Issuing {
     }
 }
 
-/// When a certificate is to be renewed, if nobody says otherwise: when a third of its life is left, and those of other names
-/// a little earlier or later, so that not all come at once.
-pub(crate) fn renew_at(not_before: Timestamp, not_after: Timestamp, name: &str) -> Timestamp {
-    let life = not_after.since(not_before);
-    let left = if life < SHORT_LIFE { life / 2 } else { life / 3 };
-    let spread = life / 20;
-    let part = u32::try_from(spread_of(name) % 1_000).unwrap_or_default();
-    not_after.before(left).before(spread * part / 1_000)
-}
-
-/// The same for a name everywhere and always (FNV-1a).
-fn spread_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-/// How long after so many failures in a row an order is tried again. A CA that looked and did not find what it wants counts
-/// that against us, and a handful of such in an hour is the most that it takes.
-pub(crate) fn back_off(kind: Kind, failures: u64) -> Duration {
-    let step = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
-    let (first, most) = match kind {
-        Kind::Unreachable => (MINUTE, HOUR),
-        Kind::TooMany => (15 * MINUTE, 12 * HOUR),
-        // Another is registered then.
-        Kind::NoAccount => (MINUTE / 6, HOUR),
-        Kind::Refused => (5 * MINUTE, 12 * HOUR),
-    };
-    first.saturating_mul(1 << step).min(most)
-}
-
-/// Has every domain a certificate that is to have one, until the control plane ends.
-pub(crate) async fn watch(inner: Weak<Inner>) {
-    let mut watch = Watch::default();
-    loop {
-        sleep(WATCH).await;
-        let Some(control) = inner.upgrade().map(Control::by_itself) else { return };
-        watch.go_on(&control);
-    }
-}
-
+/// Has every domain a certificate that is to have one.
 #[derive(Default)]
-struct Watch {
+pub(crate) struct Watch {
     orders: JoinSet<String>,
     open: HashSet<String>,
     /// Nothing is due while what is stored has this version, and before this time.
@@ -110,12 +69,13 @@ struct Watch {
     asked_all: Option<(u64, Timestamp)>,
     /// When a CA is asked next about each certificate.
     asked: HashMap<String, Instant>,
-    warned: HashMap<String, Instant>,
+    /// When it was last said which certificates are about to end.
+    warned: Option<Instant>,
     asking: JoinSet<(String, Duration)>,
 }
 
 impl Watch {
-    fn go_on(&mut self, control: &Control) {
+    pub(crate) fn go_on(&mut self, control: &Control) {
         while let Some(done) = self.orders.try_join_next() {
             if let Ok(domain) = done {
                 self.open.remove(&domain);
@@ -177,11 +137,10 @@ impl Watch {
 
     /// Says so, once a day, where a certificate is about to end.
     fn warn(&mut self, control: &Control) {
-        let due = |at: Option<&Instant>| at.is_none_or(|at| at.elapsed() >= DAY);
-        if !due(self.warned.get("")) {
+        if self.warned.is_some_and(|at| at.elapsed() < DAY) {
             return;
         }
-        self.warned.insert(String::new(), Instant::now());
+        self.warned = Some(Instant::now());
         for ending in control.inner.ending_soon() {
             tracing::warn!(
                 domain = ending.domain,
@@ -528,9 +487,7 @@ impl Control {
         let account = self.ca_account(issuing.clone()).await.ok()?;
         let window = issuing.ca().window(&account, &certificate).await.ok()??;
         // Somewhere in it, the same place each time it is asked.
-        let length = window.end.since(window.start);
-        let part = u32::try_from(spread_of(domain) % 1_000).unwrap_or_default();
-        let wanted = window.start.after(length * part / 1_000);
+        let wanted = window.start.after(part_of(window.end.since(window.start), domain));
         let row = self.inner.book().issuance(domain).cloned()?;
         if wanted < row.next && row.holder.is_empty() && row.failures == 0 {
             let changed = self.plan_renewal(domain.to_owned(), wanted, "plan").await;
@@ -637,37 +594,5 @@ impl Show for Shown {
             let shown = self.control.show(&self.claim, &challenge).await;
             shown.map_err(|error| format!("what the CA looks for can't be shown: {}", words(&error)))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000;
-
-    #[test]
-    fn a_certificate_is_renewed_when_a_third_of_its_life_is_left_or_half_of_a_short_one() {
-        let days = |days: u64| Timestamp(days * 86_400 * SECOND);
-        for (life, from, to) in [(90, 55, 61), (6, 2, 4), (365, 224, 244)] {
-            for name in ["a.example.com", "b.example.com", "c.example.com"] {
-                let at = renew_at(days(0), days(life), name);
-                assert!(at >= days(from) && at <= days(to), "{life} {name}: {}", at.0 / SECOND / 86_400);
-            }
-        }
-        let (a, b) = (renew_at(days(0), days(90), "a.example.com"), renew_at(days(0), days(90), "b.example.com"));
-        assert_ne!(a, b, "not all come at once");
-        // Of two minutes.
-        let at = renew_at(Timestamp(0), Timestamp(120 * SECOND), "a.example.com").0 / SECOND;
-        assert!((54..=60).contains(&at), "{at}");
-        assert_eq!(renew_at(days(9), days(1), "turned round"), days(1));
-    }
-
-    #[test]
-    fn failures_are_tried_again_ever_more_seldom() {
-        let minutes = |kind, failures| back_off(kind, failures).as_secs() / 60;
-        assert_eq!([1, 2, 3, 6, 9, u64::MAX].map(|n| minutes(Kind::Refused, n)), [5, 10, 20, 160, 720, 720]);
-        assert_eq!([1, 2, 7, 100].map(|n| minutes(Kind::Unreachable, n)), [1, 2, 60, 60]);
-        assert_eq!(minutes(Kind::TooMany, 1), 15);
     }
 }

@@ -44,6 +44,7 @@ mod kept;
 mod open;
 mod policy;
 pub(crate) mod routes;
+mod schedule;
 mod sealing;
 mod secrets;
 mod session;

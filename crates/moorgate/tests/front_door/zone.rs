@@ -4,7 +4,7 @@ mod certificates;
 mod pebble;
 mod world;
 
-use std::{net::IpAddr, thread, time::Duration};
+use std::{net::IpAddr, process::Output, thread, time::Duration};
 
 use pebble::{Pebble, with_ca};
 use serde_json::Value;
@@ -19,6 +19,10 @@ use crate::{
 
 fn add(gateway: &Gateway, domain: &str, account: &str) -> String {
     gateway.cli(&["route", "add", domain, "http://127.0.0.1:9", "--mode", "terminate", "--account", account])
+}
+
+fn try_add(gateway: &Gateway, domain: &str, account: &str) -> Output {
+    gateway.try_cli(&["route", "add", domain, "http://127.0.0.1:9", "--mode", "terminate", "--account", account])
 }
 
 fn shown(gateway: &Gateway, domain: &str) -> Value {
@@ -112,16 +116,7 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
     let gateway = world.gateway();
     gateway.cli(&["account", "add", "other"]);
     let held = add(&gateway, "app.example.com", "other");
-    let refused = gateway.try_cli(&[
-        "route",
-        "add",
-        "app.example.com",
-        "http://127.0.0.1:9",
-        "--mode",
-        "terminate",
-        "--account",
-        "default",
-    ]);
+    let refused = try_add(&gateway, "app.example.com", "default");
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(
         !refused.status.success() && said.contains("held by another account whose DNS does not prove it now"),
@@ -131,11 +126,7 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
     assert!(word.starts_with("_moorgate-challenge.app.example.com. IN TXT "), "{word}");
     world.set("example.com", &[word]);
     // Until then the resolver keeps that there was no such record.
-    eventually("it is taken over", || {
-        let again =
-            ["route", "add", "app.example.com", "http://127.0.0.1:9", "--mode", "terminate", "--account", "default"];
-        gateway.try_cli(&again).status.success().then_some(())
-    });
+    eventually("it is taken over", || try_add(&gateway, "app.example.com", "default").status.success().then_some(()));
     let mine = shown(&gateway, "app.example.com");
     assert_eq!((mine["account"].as_str(), mine["dns"].as_str()), (Some("default"), Some("pending")));
     // What the first one was told to set leads nowhere now.
@@ -147,16 +138,7 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
 
     world.set("example.com", &[&format!("app CNAME {}.", mine["cname"].as_str().unwrap())]);
     wait_dns(&gateway, "app.example.com", "seen");
-    let refused = gateway.try_cli(&[
-        "route",
-        "add",
-        "app.example.com",
-        "http://127.0.0.1:9",
-        "--mode",
-        "terminate",
-        "--account",
-        "other",
-    ]);
+    let refused = try_add(&gateway, "app.example.com", "other");
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("there is already a route") && !said.contains("TXT"), "{said}");
 }
