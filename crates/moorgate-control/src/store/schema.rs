@@ -79,8 +79,9 @@ impl Store {
         let connection = &mut self.connection;
         let statement = if has_table(connection, self.kind, "store").await? {
             "SELECT key_id FROM store"
-        } else if has_table(connection, self.kind, "gateway").await? {
-            // Its name in the first two schemas.
+        } else if self.kind == Kind::Sqlite && has_table(connection, self.kind, "gateway").await? {
+            // Its name in the first two schemas, which PostgreSQL never had: there another gateway may
+            // have made both tables since the question before, and this one is of another kind.
             "SELECT key_id FROM gateway"
         } else {
             return Ok(None);
