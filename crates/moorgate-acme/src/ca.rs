@@ -10,7 +10,7 @@ use moorgate_contract::{
     certificate::{Challenge, ChallengeKind},
     time::Timestamp,
 };
-use moorgate_keys::request::KeyRequest;
+use moorgate_keys::request::{KeyKind, KeyRequest};
 use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -69,6 +69,8 @@ pub struct Ca {
 pub struct Wanted<'a> {
     /// The one name: a domain, or `*.` and a domain.
     pub name: String,
+    /// For which kind of key.
+    pub key: KeyKind,
     /// Where the CA may look, the best first.
     pub kinds: Vec<ChallengeKind>,
     /// The certificate that it takes the place of (DER).
@@ -137,7 +139,7 @@ impl Ca {
         if order.state().status == OrderStatus::Pending {
             self.prove(&mut order, wanted, show).await?;
         }
-        let request = KeyRequest::new(&wanted.name).map_err(|error| Problem::new(Kind::Refused, error))?;
+        let request = KeyRequest::new(&wanted.name, wanted.key).map_err(|error| Problem::new(Kind::Refused, error))?;
         again!(self, order.finalize_csr(&request.csr))?;
         let chain = again!(self, order.poll_certificate(&PATIENCE))?;
         Ok(Issued { chain, key: request.key })

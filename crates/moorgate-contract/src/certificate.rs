@@ -51,12 +51,27 @@ pub fn acme_token(path: &str) -> Option<&str> {
 pub struct Certificate {
     /// Which domain shows it.
     pub domain: Domain,
+    /// What is shown to whoever can read it.
+    pub first: KeyedChain,
+    /// What is shown to clients that know no key of that kind.
+    pub rsa: Option<KeyedChain>,
+    /// When the first one ends.
+    pub not_after: Timestamp,
+}
+
+/// A certificate, those that signed it, and its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyedChain {
     /// DER, the end entity's first, then each one's issuer.
     pub chain: Vec<Arc<[u8]>>,
     /// PKCS #8, PKCS #1 or SEC 1, DER.
     pub key: Arc<Zeroizing<Vec<u8>>>,
-    /// When it ends.
-    pub not_after: Timestamp,
+}
+
+impl fmt::Debug for KeyedChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedChain").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Certificate {

@@ -128,12 +128,18 @@ pub(crate) struct IssuanceRow {
     /// Why it came to nothing the last time; empty: it did not.
     pub(crate) error: String,
     /// The certificate of a name of the gateways' own, as a [`CertificateRow`] has it.
-    pub(crate) own: Option<OwnCertificate>,
+    pub(crate) own: Option<SealedCertificate>,
+    /// The one with an RSA key, beside the domain's other.
+    #[serde(default)]
+    pub(crate) rsa: Option<SealedCertificate>,
+    /// Only that one is to be ordered: the other was issued already.
+    #[serde(default)]
+    pub(crate) rsa_only: bool,
 }
 
 /// A chain in PEM, and its key, sealed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OwnCertificate {
+pub(crate) struct SealedCertificate {
     pub(crate) chain: String,
     pub(crate) key: Vec<u8>,
 }
@@ -144,9 +150,9 @@ impl fmt::Debug for IssuanceRow {
     }
 }
 
-impl fmt::Debug for OwnCertificate {
+impl fmt::Debug for SealedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnCertificate").finish_non_exhaustive()
+        f.debug_struct("SealedCertificate").finish_non_exhaustive()
     }
 }
 

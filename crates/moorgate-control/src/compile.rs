@@ -25,7 +25,7 @@ mod routes;
 
 pub(crate) use certificates::seal_key;
 pub(crate) use headers::{has_open_values, open_values, seal_values};
-pub(crate) use routes::{mode, settings};
+pub(crate) use routes::{mode, settings, wants_rsa};
 
 /// Why an account can't be served.
 #[derive(Debug, Error)]
@@ -157,7 +157,7 @@ impl Compiler {
                 }
             }
             Edit::PutCertificate(row) => {
-                self.put_certificate(snapshot, row);
+                self.put_certificate(snapshot, row, certificates::rsa_of(row, book));
                 if let Some(route) = book.route(&row.domain) {
                     self.put_route(snapshot, route, Some(row));
                 }

@@ -48,12 +48,13 @@ pub(crate) fn apply(
     mode: Mode,
     pepper: &Pepper,
 ) -> Result<RouteSettings, Invalid> {
-    let RouteChange { origins, paths, proxy_protocol, origin_ca, origin_host, check, acme_origin, .. } = change;
+    let RouteChange { origins, paths, proxy_protocol, origin_ca, origin_host, check, acme_origin, rsa, .. } = change;
     set(&mut settings.origins, origins);
     set(&mut settings.paths, paths);
     set(&mut settings.proxy_protocol, proxy_protocol);
     set(&mut settings.origin_ca, origin_ca);
     set(&mut settings.acme_origin, acme_origin);
+    set(&mut settings.rsa, rsa);
     set(&mut settings.origin_host, origin_host);
     set(&mut settings.check, check);
     let actions = &mut settings.actions;
@@ -122,8 +123,17 @@ fn verify(settings: &RouteSettings, mode: Mode) -> Result<(), Invalid> {
 
 /// Refuses what needs a route that reads HTTP.
 fn fits_passthrough(settings: &RouteSettings) -> Result<(), Invalid> {
-    let RouteSettings { origins: _, paths, proxy_protocol: _, origin_ca, origin_host, check, acme_origin: _, actions } =
-        settings;
+    let RouteSettings {
+        origins: _,
+        paths,
+        proxy_protocol: _,
+        origin_ca,
+        origin_host,
+        check,
+        acme_origin: _,
+        rsa,
+        actions,
+    } = settings;
     let Actions {
         clients: _,
         on_http,
@@ -139,6 +149,7 @@ fn fits_passthrough(settings: &RouteSettings) -> Result<(), Invalid> {
         ("CA certificates for its origins", origin_ca.is_some()),
         ("a Host for its origins", *origin_host != HostFor::default()),
         ("a path to check its origins by", check.path.is_some()),
+        ("a certificate with an RSA key", *rsa),
         ("a rule for plain HTTP", *on_http != OnHttp::default()),
         ("a maintenance page", maintenance.is_some()),
         ("redirects", !redirects.is_empty()),

@@ -38,6 +38,8 @@ pub struct RouteChange {
     /// Where a CA's challenges on port 80 go (passthrough); `null`: to port 80 of the origins.
     #[serde(deserialize_with = "given")]
     pub acme_origin: Option<Option<OriginUrl>>,
+    /// Whether the CA is to issue a certificate with an RSA key too (terminate).
+    pub rsa: Option<bool>,
     /// Health checks.
     pub check: Option<Check>,
     /// Which client addresses may come.
@@ -189,6 +191,8 @@ pub struct RouteView {
     pub origin_host: HostFor,
     /// Where a CA's challenges on port 80 go (passthrough); `None`: to port 80 of the origins.
     pub acme_origin: Option<OriginUrl>,
+    /// Whether the CA is to issue a certificate with an RSA key too (terminate).
+    pub rsa: bool,
     /// Health checks.
     pub check: Check,
     /// What is done to requests and responses.
@@ -352,6 +356,8 @@ pub struct CertificateView {
     pub fingerprint: String,
     /// The kind of its key, such as `ECDSA P-256`.
     pub key: String,
+    /// SHA-256 of the one with an RSA key that is shown to clients without ECDSA, hexadecimal; `None`: there is none.
+    pub rsa_fingerprint: Option<String>,
     /// When it is renewed, or ordered again; `None`: now, or never where it was added.
     pub renew_at: Option<Timestamp>,
     /// Why it can't be shown, or why the last order failed.

@@ -18,4 +18,4 @@ mod tunnel;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub use inbound::fuzzing;
-pub use inbound::look_after_origins;
+pub use inbound::{look_after_origins, source_of};

@@ -15,7 +15,7 @@ pub mod terminate;
 pub use leg::TlsLeg;
 pub use originate::{OriginateError, Originator, TrustRoots};
 pub use stream::TlsStream;
-pub use terminate::{CertSource, LocalIssuer, TerminateError, Terminator};
+pub use terminate::{CertSource, Der, LocalIssuer, TerminateError, Terminator};
 
 /// What one leg may hold that its peer has not taken yet, in bytes before encryption: two full records, so that bulk goes
 /// out two records a system call, and a blocked leg stays within the 60 KiB it is allowed.

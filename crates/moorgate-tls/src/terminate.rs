@@ -50,23 +50,40 @@ pub enum TerminateError {
 
 /// The certificate that listeners show. Clones share it, and replacing it changes what new connections get.
 #[derive(Clone, Debug)]
-pub struct CertSource(Arc<ArcSwap<CertifiedKey>>);
+pub struct CertSource(Arc<ArcSwap<Shown>>);
+
+/// A certificate in DER, the end entity's first, with its key (PKCS #8, PKCS #1 or SEC 1).
+#[derive(Clone, Copy)]
+pub struct Der<'a> {
+    /// The certificate, then each one's issuer.
+    pub chain: &'a [Arc<[u8]>],
+    /// The end entity's key.
+    pub key: &'a [u8],
+}
+
+/// What there is to show.
+#[derive(Debug)]
+struct Shown {
+    first: Arc<CertifiedKey>,
+    /// For clients that can't verify the first one's signature.
+    rsa: Option<Arc<CertifiedKey>>,
+}
 
 impl CertSource {
-    /// A source of a certificate in DER, the end entity's first, with its key (PKCS #8, PKCS #1 or SEC 1). Fails when the
-    /// two don't belong together.
-    pub fn from_der(chain: &[Arc<[u8]>], key: &[u8]) -> Result<Self, SetupError> {
-        let unfit = |why: &'static str| SetupError::Certificate(rustls::Error::General(why.to_owned()));
-        let mut key = PrivateKeyDer::try_from(key).map_err(unfit)?.clone_key();
-        let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
-        let made = CertifiedKey::from_der(chain, key.clone_key(), &PROVIDER).map_err(SetupError::Certificate);
-        key.zeroize();
-        Ok(Self(Arc::new(ArcSwap::from_pointee(made?))))
+    /// A source of `first`, and of `rsa` for clients that can't verify its signature. Fails when a chain and its key don't
+    /// belong together.
+    pub fn from_der(first: Der<'_>, rsa: Option<Der<'_>>) -> Result<Self, SetupError> {
+        let rsa = rsa.map(from_der).transpose()?;
+        Ok(Self::showing(from_der(first)?, rsa))
     }
 
     /// A source of this certificate. Fails when its key is not its own or is of an unknown kind.
     pub fn new(chain: &CertifiedChain) -> Result<Self, SetupError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(certified(chain)?))))
+        Ok(Self::showing(certified(chain)?, None))
+    }
+
+    fn showing(first: CertifiedKey, rsa: Option<CertifiedKey>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Shown { first: Arc::new(first), rsa: rsa.map(Arc::new) })))
     }
 
     /// Shows what `other` shows now.
@@ -76,7 +93,7 @@ impl CertSource {
 
     /// Shows `chain` from now on; open connections stay as they are. On failure the old certificate stays.
     pub fn replace(&self, chain: &CertifiedChain) -> Result<(), SetupError> {
-        self.0.store(Arc::new(certified(chain)?));
+        self.0.store(Arc::new(Shown { first: Arc::new(certified(chain)?), rsa: None }));
         Ok(())
     }
 }
@@ -106,14 +123,27 @@ impl LocalIssuer {
     }
 }
 
+fn from_der(Der { chain, key }: Der<'_>) -> Result<CertifiedKey, SetupError> {
+    let unfit = |why: &'static str| SetupError::Certificate(rustls::Error::General(why.to_owned()));
+    let mut key = PrivateKeyDer::try_from(key).map_err(unfit)?.clone_key();
+    let chain = chain.iter().map(|certificate| CertificateDer::from(certificate.to_vec())).collect();
+    let made = CertifiedKey::from_der(chain, key.clone_key(), &PROVIDER).map_err(SetupError::Certificate);
+    key.zeroize();
+    made
+}
+
 fn certified(chain: &CertifiedChain) -> Result<CertifiedKey, SetupError> {
     CertifiedKey::from_der(chain.chain.clone(), chain.key.clone_key(), &PROVIDER).map_err(SetupError::Certificate)
 }
 
 impl ResolvesServerCert for CertSource {
     /// One identity whatever name is asked for: a proxy is often reached by address, without a name.
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shown = self.0.load();
+        // Those that go with a cipher suite of the client's (RFC 5246 §7.4.2).
+        let can_read = |key: &CertifiedKey| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let rsa = shown.rsa.as_ref().filter(|rsa| !can_read(&shown.first) && can_read(rsa));
+        Some(rsa.unwrap_or(&shown.first).clone())
     }
 }
 
@@ -146,8 +176,7 @@ impl Terminator {
         let shown = moorgate_keys::challenge::certificate(name, digest).map_err(SetupError::Local)?;
         // Put together without a look: its critical extension is one that rustls does not know.
         let key = PROVIDER.key_provider.load_private_key(shown.key.clone_key()).map_err(SetupError::Certificate)?;
-        let shown = CertifiedKey::new(shown.chain.clone(), key);
-        Self::new(CertSource(Arc::new(ArcSwap::from_pointee(shown))), &[protocol])
+        Self::new(CertSource::showing(CertifiedKey::new(shown.chain.clone(), key), None), &[protocol])
     }
 
     /// Does the handshake. The caller bounds the time it may take; a refused client is kept for a

@@ -58,6 +58,8 @@ pub struct Route {
     /// Where a CA's challenges on port 80 go (passthrough): an `http://` URL; none: to port 80 of the origins.
     #[schema(value_type = Option<String>)]
     pub acme_origin: Option<OriginUrl>,
+    /// Whether the CA is to issue a certificate with an RSA key too, for clients that know no ECDSA (terminate).
+    pub rsa: bool,
     /// Health checks: `every` so many seconds, of a `path` or (without one) by a TCP connection.
     #[schema(value_type = Object)]
     pub check: Check,
@@ -147,6 +149,7 @@ impl From<RouteView> for Route {
             origin_ca: route.origin_ca,
             origin_host: route.origin_host,
             acme_origin: route.acme_origin,
+            rsa: route.rsa,
             check: route.check,
             clients: actions.clients,
             on_http: actions.on_http,
@@ -202,6 +205,9 @@ pub struct ChangeRoute {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub acme_origin: Option<Option<OriginUrl>>,
+    /// Whether the CA is to issue a certificate with an RSA key too, for clients that know no ECDSA (terminate).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rsa: Option<bool>,
     /// Health checks: `every` so many seconds, of a `path` or (without one) by a TCP connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -249,6 +255,7 @@ impl From<ChangeRoute> for RouteChange {
             proxy_protocol: change.proxy_protocol,
             origin_ca: change.origin_ca,
             acme_origin: change.acme_origin,
+            rsa: change.rsa,
             origin_host: change.origin_host,
             check: change.check,
             clients: change.clients,
@@ -320,6 +327,8 @@ pub struct Certificate {
     pub fingerprint: String,
     /// The kind of its key.
     pub key: String,
+    /// SHA-256 of the one with an RSA key that is shown to clients without ECDSA, hexadecimal; none: there is none.
+    pub rsa_fingerprint: Option<String>,
     /// When it is renewed, or ordered again; none: now, or never where it was added.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub renew_at: Option<Time>,
@@ -339,6 +348,7 @@ impl From<control::CertificateView> for Certificate {
             not_after: certificate.not_after.map(Time),
             fingerprint: certificate.fingerprint,
             key: certificate.key,
+            rsa_fingerprint: certificate.rsa_fingerprint,
             renew_at: certificate.renew_at.map(Time),
             last_error: certificate.last_error,
         }

@@ -122,6 +122,9 @@ pub struct RouteSettings {
     /// Where a CA's challenges on port 80 go (passthrough); `None`: to port 80 of the origins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acme_origin: Option<OriginUrl>,
+    /// Whether the CA is to issue a certificate with an RSA key too, for clients that know no ECDSA (terminate).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rsa: bool,
     /// What is done to requests and responses (terminate), and which clients may come (both modes).
     pub actions: Actions,
 }

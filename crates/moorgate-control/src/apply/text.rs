@@ -272,6 +272,7 @@ fn written(settings: &RouteSettings) -> serde_json::Map<String, serde_json::Valu
         proxy_protocol: settings.proxy_protocol.map(Some),
         origin_ca: settings.origin_ca.clone().map(Some),
         acme_origin: settings.acme_origin.clone().map(Some),
+        rsa: settings.rsa.then_some(true),
         origin_host: Some(settings.origin_host),
         check: Some(settings.check.clone()),
         clients: Some(actions.clients.clone()),

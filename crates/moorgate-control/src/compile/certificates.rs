@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use moorgate_contract::{
-    certificate::Certificate,
+    certificate::{Certificate, KeyedChain},
     route::{Domain, DomainError},
     snapshot::Snapshot,
+    time::Timestamp,
 };
 use moorgate_keys::{KeyError, MasterKey, SealError, Uploaded, open, seal};
 use thiserror::Error;
 
 use super::{Compiler, routes::is_stored};
-use crate::book::{Book, CertificateRow};
+use crate::book::{Book, CertificateRow, SealedCertificate};
 
 /// What a certificate's key is sealed for.
 const PURPOSE: &str = "certificate key";
@@ -39,12 +40,18 @@ impl Compiler {
             }
         }
         for row in book.certificates() {
-            self.put_certificate(snapshot, row);
+            self.put_certificate(snapshot, row, rsa_of(row, book));
         }
     }
 
-    pub(super) fn put_certificate(&self, snapshot: &mut Snapshot, row: &CertificateRow) {
-        match self.certificate(row) {
+    /// `rsa`: the one with an RSA key that was issued beside it.
+    pub(super) fn put_certificate(
+        &self,
+        snapshot: &mut Snapshot,
+        row: &CertificateRow,
+        rsa: Option<&SealedCertificate>,
+    ) {
+        match self.certificate(row).map(|first| Certificate { rsa: self.rsa(rsa, &row.domain), ..first }) {
             // One that is as it was leaves its route as it is, and what traffic built from that.
             Ok(new) if snapshot.certificate(&new.domain).is_some_and(|old| is_same(old, &new)) => {}
             Ok(new) => snapshot.put_certificate(new),
@@ -61,14 +68,26 @@ impl Compiler {
         if !is_stored(&domain, &row.domain) {
             return Err(UnusableCertificate::Spelling);
         }
-        let key = open(self.store_key.key(), PURPOSE, &row.key)?;
-        let read = Uploaded::stored(row.chain.as_bytes(), key)?;
-        Ok(Certificate {
-            domain,
-            chain: read.chain().iter().map(|der| der.as_ref().into()).collect(),
-            key: Arc::new(read.key_der().clone()),
-            not_after: read.facts().not_after.into(),
-        })
+        let (first, not_after) = self.keyed(&row.chain, &row.key)?;
+        Ok(Certificate { domain, first, rsa: None, not_after })
+    }
+
+    /// The other one, ready to be shown. Without it the first serves all who can read it.
+    fn rsa(&self, rsa: Option<&SealedCertificate>, domain: &str) -> Option<KeyedChain> {
+        let rsa = rsa?;
+        let read = self.keyed(&rsa.chain, &rsa.key);
+        let read = read.inspect_err(|problem| {
+            tracing::error!(domain, %problem, "a certificate with an RSA key can't be used; have it issued anew with moorgate cert renew");
+        });
+        read.ok().map(|(keyed, _)| keyed)
+    }
+
+    fn keyed(&self, chain: &str, sealed: &[u8]) -> Result<(KeyedChain, Timestamp), UnusableCertificate> {
+        let key = open(self.store_key.key(), PURPOSE, sealed)?;
+        let read = Uploaded::stored(chain.as_bytes(), key)?;
+        let chain = read.chain().iter().map(|der| der.as_ref().into()).collect();
+        let keyed = KeyedChain { chain, key: Arc::new(read.key_der().clone()) };
+        Ok((keyed, read.facts().not_after.into()))
     }
 
     /// Why the certificate of a row can't be shown.
@@ -78,7 +97,12 @@ impl Compiler {
 }
 
 fn is_same(old: &Certificate, new: &Certificate) -> bool {
-    old.chain == new.chain && old.key == new.key
+    old.first == new.first && old.rsa == new.rsa
+}
+
+/// What was issued beside a certificate. Beside one that somebody has added, nothing was.
+pub(super) fn rsa_of<'a>(row: &CertificateRow, book: &'a Book) -> Option<&'a SealedCertificate> {
+    book.issuance(&row.domain).filter(|_| row.issued)?.rsa.as_ref()
 }
 
 /// How a key stands in a row.

@@ -18,8 +18,9 @@ impl Compiler {
             self.set_target_challenge(snapshot, route, by_dns.map(|challenge| challenge.answer.as_str()));
         }
         snapshot.set_challenge(&domain, challenge.filter(|challenge| challenge.kind != ChallengeKind::Dns));
-        if let Some(own) = &row.own {
-            self.put_certificate(snapshot, &own.as_certificate(&row.domain));
+        let own = row.own.as_ref().map(|own| own.as_certificate(&row.domain));
+        if let Some(issued) = own.as_ref().or_else(|| book.certificate(&row.domain).filter(|known| known.issued)) {
+            self.put_certificate(snapshot, issued, row.rsa.as_ref());
         }
     }
 
@@ -35,7 +36,7 @@ impl Compiler {
     }
 }
 
-impl crate::book::OwnCertificate {
+impl crate::book::SealedCertificate {
     /// As a route's.
     pub(crate) fn as_certificate(&self, domain: &str) -> CertificateRow {
         CertificateRow {

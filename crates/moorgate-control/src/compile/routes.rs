@@ -159,6 +159,11 @@ pub(super) fn is_stored(domain: &Domain, text: &str) -> bool {
     domain.to_string() == text
 }
 
+/// Whether a route is to have a certificate with an RSA key too. One that can't be read wants nothing.
+pub(crate) fn wants_rsa(row: &RouteRow) -> bool {
+    settings(row).is_ok_and(|settings| settings.rsa)
+}
+
 /// The settings of a row.
 pub(crate) fn settings(row: &RouteRow) -> Result<RouteSettings, serde_json::Error> {
     serde_json::from_str(&row.settings)

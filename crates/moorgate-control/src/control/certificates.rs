@@ -14,7 +14,7 @@ use super::{
     routes::{missing, stored_domain},
 };
 use crate::{
-    book::{Book, CertificateRow, IssuanceRow},
+    book::{Book, CertificateRow},
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CERTIFICATE_BYTES, MAX_ROUTES},
@@ -99,8 +99,7 @@ impl Control {
             // One that the CA has issued is ordered anew.
             let issuance = inner.book().issuance(&stored).cloned();
             if let Some(old) = issuance {
-                let due = IssuanceRow { next: Timestamp(0), ..old.clone() };
-                session.put_issuance(Some(&account), "renew", Some(&old), due).await?;
+                session.renew(Some(&account), "renew", &old, Timestamp(0)).await?;
             }
             session.commit().await
         };
@@ -162,6 +161,7 @@ impl Inner {
         };
         let by_ca = issuance.filter(|_| source != CertificateSource::Added);
         let problem = certificate.and_then(|row| self.compiler.certificate_problem(row)).map(|it| it.to_string());
+        let rsa = by_ca.and_then(|row| Facts::of_pem(row.rsa.as_ref()?.chain.as_bytes()).ok());
         let refused = by_ca.map(|row| row.error.clone()).filter(|error| !error.is_empty());
         Some(CertificateView {
             domain: domain.to_owned(),
@@ -179,6 +179,7 @@ impl Inner {
             not_after: facts.as_ref().map(|facts| facts.not_after.into()),
             fingerprint: text(|facts| &facts.fingerprint),
             key: text(|facts| &facts.key),
+            rsa_fingerprint: rsa.map(|facts| facts.fingerprint),
             names: facts.as_ref().map(|facts| facts.names.clone()).unwrap_or_default(),
             renew_at: by_ca.map(|row| row.next).filter(|next| next.0 > 0),
             last_error: problem.or(refused),

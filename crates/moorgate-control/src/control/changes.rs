@@ -5,12 +5,13 @@ use moorgate_contract::{
     account::{Secret, SecretHash, SecretId},
     time::Timestamp,
 };
-use moorgate_keys::{KeyId, LocalCa};
+use moorgate_keys::{Facts, KeyId, LocalCa};
 use serde_json::{Value, json};
 
-use super::Session;
+use super::{Session, schedule::renew_at};
 use crate::{
     book::{AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, TierRow, TokenRow},
+    compile,
     error::{Result, What},
     shown,
     store::{Change, Entry},
@@ -154,8 +155,44 @@ impl Session {
     pub(crate) async fn set_route(&mut self, account: &str, old: &RouteRow, row: RouteRow) -> Result<()> {
         self.tx()?.update_route(&row).await?;
         let entry = entry(What::Route, &row.domain, "set", &row.domain).of(account);
+        let (had, wants) = (compile::wants_rsa(old), compile::wants_rsa(&row));
+        let domain = row.domain.clone();
         self.note(entry.before(shown::route(old)).after(shown::route(&row)), Edit::PutRoute(row));
-        Ok(())
+        if had == wants { Ok(()) } else { self.follow_rsa(account, &domain, wants).await }
+    }
+
+    /// Has a certificate with an RSA key ordered beside the domain's other, or takes it back.
+    async fn follow_rsa(&mut self, account: &str, domain: &str, wants: bool) -> Result<()> {
+        let (issuance, issued) = {
+            let book = self.inner.book();
+            let issued = book.certificate(domain).filter(|row| row.issued).map(|row| row.chain.clone());
+            (book.issuance(domain).cloned(), issued.and_then(|chain| Facts::of_pem(chain.as_bytes()).ok()))
+        };
+        // Where there is none yet, both are ordered with the first.
+        let (Some(old), Some(issued)) = (issuance, issued) else { return Ok(()) };
+        let row = if wants {
+            IssuanceRow { rsa_only: true, next: Timestamp(0), failures: 0, ..old.clone() }
+        } else {
+            let next = if old.rsa_only {
+                renew_at(issued.not_before.into(), issued.not_after.into(), domain)
+            } else {
+                old.next
+            };
+            IssuanceRow { rsa: None, rsa_only: false, next, ..old.clone() }
+        };
+        self.put_issuance(Some(account), "plan", Some(&old), row).await
+    }
+
+    /// Has a domain's certificates ordered anew. What failed before does not count against them.
+    pub(crate) async fn renew(
+        &mut self,
+        account: Option<&str>,
+        action: &'static str,
+        old: &IssuanceRow,
+        next: Timestamp,
+    ) -> Result<()> {
+        let row = IssuanceRow { next, failures: 0, rsa_only: false, ..old.clone() };
+        self.put_issuance(account, action, Some(old), row).await
     }
 
     /// Takes note of what is known of a route's DNS. Its name says what happened.

@@ -304,6 +304,7 @@ impl Inner {
             }),
             origin_host: settings.origin_host,
             acme_origin: settings.acme_origin.clone(),
+            rsa: settings.rsa,
             check: settings.check.clone(),
             actions: view_actions(&settings.actions),
             certificate: (mode == Mode::Terminate).then(|| shown_certificate(book, &row.domain)),

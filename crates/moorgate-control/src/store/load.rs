@@ -12,7 +12,8 @@ use sqlx::{AnyConnection, Error, query_as, query_scalar};
 use super::{Change, Head, Store, number};
 use crate::{
     book::{
-        AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, OwnCertificate, RouteRow, Rows, TierRow, TokenRow,
+        AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, Rows, SealedCertificate, TierRow,
+        TokenRow,
     },
     error::{StoreError, What},
     route_views::DnsState,
@@ -156,7 +157,8 @@ macro_rules! certificate_sql {
 macro_rules! issuance_sql {
     ($rest:literal) => {
         concat!(
-            "SELECT domain, account, holder, until, challenge, failures, next, error, chain, key FROM issuance ",
+            "SELECT domain, account, holder, until, challenge, failures, next, error, chain, key, \
+             rsa_chain, rsa_key, rsa_only FROM issuance ",
             $rest
         )
     };
@@ -254,10 +256,26 @@ fn certificate((account, domain, chain, key, created, issued): StoredCertificate
     CertificateRow { account, domain, chain, key, created, issued: issued != 0 }
 }
 
-type StoredIssuance = (String, Option<i64>, String, i64, String, i64, i64, String, Option<String>, Option<Vec<u8>>);
+type StoredIssuance = (
+    String,
+    Option<i64>,
+    String,
+    i64,
+    String,
+    i64,
+    i64,
+    String,
+    Option<String>,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<Vec<u8>>,
+    i64,
+);
 
 fn issuance(row: StoredIssuance) -> IssuanceRow {
-    let (domain, account, holder, until, challenge, failures, next, error, chain, key) = row;
+    let (domain, account, holder, until, challenge, failures, next, error, chain, key, rsa_chain, rsa_key, rsa_only) =
+        row;
+    let sealed = |chain: Option<String>, key| chain.zip(key).map(|(chain, key)| SealedCertificate { chain, key });
     IssuanceRow {
         domain,
         account: account.map(|account| AccountId(number(account))),
@@ -267,6 +285,8 @@ fn issuance(row: StoredIssuance) -> IssuanceRow {
         failures: number(failures),
         next: Timestamp(number(next)),
         error,
-        own: chain.zip(key).map(|(chain, key)| OwnCertificate { chain, key }),
+        own: sealed(chain, key),
+        rsa: sealed(rsa_chain, rsa_key),
+        rsa_only: rsa_only != 0,
     }
 }

@@ -25,6 +25,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (9, "did", include_str!("../../migrations/sqlite/0009_did.sql")),
     (10, "targets", include_str!("../../migrations/sqlite/0010_targets.sql")),
     (11, "issuance", include_str!("../../migrations/sqlite/0011_issuance.sql")),
+    (12, "rsa", include_str!("../../migrations/sqlite/0012_rsa.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -38,10 +39,11 @@ const POSTGRES: &[Step] = &[
     (9, "did", include_str!("../../migrations/postgres/0009_did.sql")),
     (10, "targets", include_str!("../../migrations/postgres/0010_targets.sql")),
     (11, "issuance", include_str!("../../migrations/postgres/0011_issuance.sql")),
+    (12, "rsa", include_str!("../../migrations/postgres/0012_rsa.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 11;
+const KNOWN: i64 = 12;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

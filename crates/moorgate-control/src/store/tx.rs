@@ -389,8 +389,8 @@ impl Tx {
         self.delete_issuance(&row.domain).await?;
         let failed = self.failed();
         query(
-            "INSERT INTO issuance (domain, account, holder, until, challenge, failures, next, error, chain, key) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO issuance (domain, account, holder, until, challenge, failures, next, error, chain, key, \
+             rsa_chain, rsa_key, rsa_only) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         )
         .bind(&row.domain)
         .bind(row.account.map(|account| stored(account.0)))
@@ -402,6 +402,9 @@ impl Tx {
         .bind(&row.error)
         .bind(row.own.as_ref().map(|own| own.chain.clone()))
         .bind(row.own.as_ref().map(|own| own.key.clone()))
+        .bind(row.rsa.as_ref().map(|rsa| rsa.chain.clone()))
+        .bind(row.rsa.as_ref().map(|rsa| rsa.key.clone()))
+        .bind(i64::from(row.rsa_only))
         .execute(self.connection())
         .await
         .map(drop)

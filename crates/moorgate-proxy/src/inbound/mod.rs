@@ -37,6 +37,7 @@ use crate::{client::Client, gateway::Visit, refuse::too_slow};
 pub(crate) use actions::too_large;
 pub use check::look_after_origins;
 use introduction::introduced;
+pub use served::source_of;
 
 /// Inbound HTTP: each request is peeked and decided by its authority.
 pub(crate) async fn http(visit: Visit, stream: TcpStream) {

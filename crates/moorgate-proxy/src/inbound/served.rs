@@ -6,11 +6,12 @@ use std::{
 };
 
 use moorgate_contract::{
+    certificate::{Certificate, KeyedChain},
     failure::{Code, Failure},
     route::Route,
     snapshot::Snapshot,
 };
-use moorgate_tls::{CertSource, LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
+use moorgate_tls::{CertSource, Der, LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
 
 use super::waiting::WaitingRoom;
 use crate::gateway::Gateway;
@@ -93,7 +94,7 @@ fn toward_clients(
     route: &Route,
 ) -> Result<(Terminator, Option<Local>), SetupError> {
     let (source, local) = match snapshot.certificate(&route.domain) {
-        Some(certificate) => (CertSource::from_der(&certificate.chain, &certificate.key)?, None),
+        Some(certificate) => (source_of(certificate)?, None),
         None => {
             let name = route.domain.to_string();
             let source = issuer.issue(&name)?;
@@ -101,6 +102,17 @@ fn toward_clients(
         }
     };
     Ok((Terminator::new(source, &[b"h2", b"http/1.1", b"http/1.0"])?, local))
+}
+
+/// What shows a domain's certificate.
+///
+/// # Errors
+/// When a chain and its key don't belong together.
+pub fn source_of(certificate: &Certificate) -> Result<CertSource, SetupError> {
+    fn der(of: &KeyedChain) -> Der<'_> {
+        Der { chain: &of.chain, key: &of.key }
+    }
+    CertSource::from_der(der(&certificate.first), certificate.rsa.as_ref().map(der))
 }
 
 impl Local {

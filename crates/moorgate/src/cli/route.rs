@@ -82,6 +82,9 @@ pub(crate) struct Settings {
     /// Where a CA's challenges on port 80 go (passthrough), such as http://HOST:8080; "" for port 80 of the origins
     #[arg(long, value_name = "URL")]
     pub(crate) acme_origin: Option<AcmeOrigin>,
+    /// Have the CA issue a certificate with an RSA key too, for clients that know no ECDSA (terminate)
+    #[arg(long, value_enum)]
+    pub(crate) rsa: Option<Switch>,
     /// The Host that origins get: the client's, or that of the forwarding URL (for platforms that route by it)
     #[arg(long, value_enum)]
     pub(crate) origin_host: Option<HostArg>,
@@ -373,6 +376,12 @@ impl From<ProxyArg> for Option<ProxyVersion> {
             ProxyArg::Off => None,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{CommandError, dns, gateway::Gateway};
 use crate::{
-    cli::route::{Cert, FieldArg, Listed, Route, Settings, Spec, listed},
+    cli::route::{Cert, FieldArg, Listed, Route, Settings, Spec, Switch, listed},
     output::{self, Table, answer, bytes, day, end, shown, when},
     shell::quote,
 };
@@ -93,6 +93,7 @@ fn change(urls: &[Spec], settings: &Settings, before: Option<&RouteView>) -> Res
         proxy_protocol: settings.proxy_protocol.map(Into::into),
         origin_ca,
         acme_origin: settings.acme_origin.clone().map(|origin| origin.0),
+        rsa: settings.rsa.map(|switch| matches!(switch, Switch::On)),
         origin_host: settings.origin_host.map(Into::into),
         check,
         clients,
@@ -302,6 +303,9 @@ fn show(route: &RouteView) -> String {
     if let Some(url) = &route.acme_origin {
         line("ACME origin", format!("{url} answers challenges on port 80"));
     }
+    if route.rsa {
+        line("RSA", "the CA issues a certificate with an RSA key too, for clients that know no ECDSA".into());
+    }
     if route.origin_host == HostFor::Origin {
         line("origin host", "that of the forwarding URL".into());
     }
@@ -441,6 +445,7 @@ fn show_certificate(one: &Certificate) -> String {
         ("renewal", renewal(one)),
         ("key", if one.key.is_empty() { String::new() } else { format!("{} (sealed; it is never shown)", one.key) }),
         ("sha-256", one.fingerprint.clone()),
+        ("with RSA", one.rsa_fingerprint.clone().unwrap_or_default()),
     ];
     let problem = one.last_error.iter().map(|problem| ("problem", problem.clone()));
     let lines = lines.into_iter().filter(|(_, value)| !value.is_empty());

@@ -10,7 +10,7 @@ use std::{
 
 use moorgate_contract::{certificate::Certificate, decide::ECHO, route::Domain, snapshot::Snapshot};
 use moorgate_keys::{LocalCa, MasterKeys, SubjectName, file, open, seal};
-use moorgate_proxy::gateway::Terminators;
+use moorgate_proxy::{gateway::Terminators, source_of};
 use moorgate_tls::{CertSource, LocalIssuer, Terminator};
 
 use super::{UpError, bind::Addresses, own_names};
@@ -38,7 +38,7 @@ impl OwnCertificate {
         if shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, certificate)) {
             return;
         }
-        match CertSource::from_der(&certificate.chain, &certificate.key) {
+        match source_of(certificate) {
             Ok(source) => {
                 self.proxy.replace_with(&source);
                 *shown = Some(certificate.clone());

@@ -26,7 +26,7 @@ fn shown(house: &House, domain: &str) -> Option<Vec<u8>> {
     let snapshot = house.plane.served();
     let domain: Domain = domain.parse().unwrap();
     snapshot.route_of(&domain)?;
-    snapshot.certificate(&domain).map(|certificate| certificate.key.to_vec())
+    snapshot.certificate(&domain).map(|certificate| certificate.first.key.to_vec())
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ async fn fill(control: &Control) -> Made {
 
 fn shown(house: &House) -> Option<Vec<u8>> {
     let domain = "a.example.com".parse().unwrap();
-    house.plane.served().certificate(&domain).map(|certificate| certificate.key.to_vec())
+    house.plane.served().certificate(&domain).map(|certificate| certificate.first.key.to_vec())
 }
 
 #[tokio::test]

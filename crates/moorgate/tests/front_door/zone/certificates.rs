@@ -103,6 +103,69 @@ fn a_wildcard_is_proved_in_dns_by_delegation() {
     assert_eq!(https(&world, &pebble.root(&world), "any.example.com"), "200");
 }
 
+/// What a client of openssl's is shown, verified: the kind of signature.
+fn signature(world: &World, root: &str, domain: &str, speaks: &[&str]) -> String {
+    let mut client = world.tool("openssl");
+    client.args(["s_client", "-brief", "-connect", &format!("{GATEWAY}:443"), "-servername", domain]);
+    client.args(["-CAfile", root, "-verify_return_error", "-verify_hostname", domain]).args(speaks);
+    let done = outcome(client.stdin(std::process::Stdio::null()));
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success() && said.contains("Verification: OK"), "{speaks:?}: {said}");
+    said.lines().find_map(|line| line.strip_prefix("Signature type: ")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_client_that_knows_no_ecdsa_is_shown_a_certificate_with_an_rsa_key_where_it_was_asked_for() {
+    let mut world = World::new();
+    let pebble = Pebble::start(&world, 0, "");
+    let origin = world.namespace.enter(|| Target::http(|_| ok("hi")));
+    let gateway = gateway(&world);
+    let origin = format!("http://{}", origin.address);
+    gateway.cli(&["route", "add", "app.example.com", &origin, "--mode", "terminate", "--rsa", "on"]);
+    let target = gateway.cli_json(&["route", "show", "app.example.com"])["cname"].as_str().unwrap().to_owned();
+    world.set("example.com", &[&format!("app CNAME {target}.")]);
+    let with_rsa = || {
+        eventually("both", || {
+            let shown = gateway.cli_json(&["cert", "show", "app.example.com"]);
+            (shown["source"] == "issued" && shown["rsa_fingerprint"].is_string()).then_some(shown)
+        })
+    };
+    wait_issued(&gateway, "app.example.com");
+    let shown = with_rsa();
+    assert_eq!(shown["key"], "ECDSA P-256", "it is the first all the same");
+    assert!(shown["renew_at"].is_string() && shown["last_error"].is_null(), "{shown}");
+    let root = pebble.root(&world);
+    let sees = |speaks: &[&str]| signature(&world, &root, "app.example.com", speaks);
+    for old in [
+        &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"][..],
+        &["-tls1_2", "-sigalgs", "RSA+SHA256"],
+        &["-tls1_3", "-sigalgs", "RSA-PSS+SHA256:RSA+SHA256"],
+    ] {
+        assert!(sees(old).starts_with("RSA"), "{old:?}");
+    }
+    for new in [&["-tls1_2"][..], &["-tls1_3"]] {
+        assert_eq!(sees(new), "ECDSA");
+    }
+    // One renewal renews both.
+    gateway.cli(&["cert", "renew", "app.example.com"]);
+    eventually("two others", || {
+        let now = gateway.cli_json(&["cert", "show", "app.example.com"]);
+        (now["fingerprint"] != shown["fingerprint"] && now["rsa_fingerprint"] != shown["rsa_fingerprint"]).then_some(())
+    });
+    // Taken back, and asked for of a route that has the other already: nothing is ordered but what is missing.
+    gateway.cli(&["route", "set", "app.example.com", "--rsa", "off"]);
+    let alone = gateway.cli_json(&["cert", "show", "app.example.com"]);
+    assert!(alone["rsa_fingerprint"].is_null(), "{alone}");
+    assert_eq!(sees(&["-tls1_3"]), "ECDSA");
+    gateway.cli(&["route", "set", "app.example.com", "--rsa", "on"]);
+    assert_eq!(with_rsa()["fingerprint"], alone["fingerprint"]);
+    assert!(gateway.cli(&["export"]).contains("rsa = true"));
+    let refused = ["route", "add", "bank.example.com", "tls://127.0.0.1:9", "--mode", "passthrough", "--rsa", "on"];
+    let refused = gateway.try_cli(&refused);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("a certificate with an RSA key") && said.contains("passthrough"), "{said}");
+}
+
 #[test]
 fn the_proxy_shows_a_certificate_of_the_ca_for_its_own_name() {
     let mut world = World::new();
