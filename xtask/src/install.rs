@@ -55,6 +55,7 @@ const TOOLS: &[Tool] = &[
     tool("knot", || program("knotd").is_some()),
     tool("knot-dnsutils", || works("kdig", &["--version"])),
     tool("bind9", || program("named").is_some()),
+    tool("faketime", || works("faketime", &["--version"])),
     tool("pebble", || program("pebble").is_some()),
     tool("certbot", || works("certbot", &["--version"])),
     tool("python3-acme", || works("/usr/bin/python3", &["-c", "import acme.standalone"])),

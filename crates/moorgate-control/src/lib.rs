@@ -56,6 +56,7 @@ pub use moorgate_dns::{
     check::{Finding, Level},
 };
 pub use names::MAX_ACCOUNT_NAME;
+pub use names::is_public_suffix;
 pub use route_views::{
     ActionsView, CertificateSource, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser,
     OriginExplanation, OriginView, PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy,

@@ -24,12 +24,16 @@ pub(crate) fn check_tier_name(name: &str) -> Result<(), Invalid> {
     check_account_name(name).map_err(|_| Invalid::TierName { name: crate::error::short(name) })
 }
 
+/// Whether anybody may have names directly below this one, such as `co.uk` (publicsuffix.org).
+pub fn is_public_suffix(name: &DomainName) -> bool {
+    let name = name.as_str().as_bytes();
+    psl::suffix(name).is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == name)
+}
+
 /// Checks that a new route's domain may be somebody's.
 pub(crate) fn check_domain(domain: &Domain, zone: Option<&DomainName>) -> Result<(), Invalid> {
     let key = domain.key();
-    let is_suffix = psl::suffix(key.as_str().as_bytes())
-        .is_some_and(|suffix| suffix.is_known() && suffix.as_bytes() == key.as_str().as_bytes());
-    if is_suffix {
+    if is_public_suffix(&key) {
         return Err(Invalid::PublicSuffix { domain: key.to_string() });
     }
     match zone.filter(|zone| key == *zone || key.as_str().ends_with(&format!(".{zone}"))) {

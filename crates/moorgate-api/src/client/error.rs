@@ -1,6 +1,7 @@
 //! What can go wrong between a command and its gateway.
 
 use http::StatusCode;
+use moorgate_tls::{OriginateError, SetupError};
 use thiserror::Error;
 
 use crate::problem::Problem;
@@ -16,6 +17,17 @@ pub enum ClientError {
         /// What connecting met.
         source: std::io::Error,
     },
+    /// What answers there does not prove to be the gateway.
+    #[error("no TLS with the gateway at {gateway}; SSL_CERT_FILE may name the CA that signed its certificate")]
+    Tls {
+        /// The base URL.
+        gateway: String,
+        /// What the handshake met.
+        source: OriginateError,
+    },
+    /// Nothing that the system trusts can be read.
+    #[error("no TLS toward the gateway")]
+    NoTls(#[source] SetupError),
     /// The connection broke before the answer began.
     #[error("the gateway at {gateway} broke the connection; look into its log and try again")]
     Broken {
@@ -54,7 +66,7 @@ pub enum ClientError {
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
     /// The base URL can't be used.
-    #[error("{url:?} is no URL of a gateway's API: write http://HOST:PORT (https is not supported by this version)")]
+    #[error("{url:?} is no URL of a gateway's API: write https://HOST:PORT, or http://HOST:PORT on loopback")]
     BadUrl {
         /// As given.
         url: String,

@@ -1,17 +1,25 @@
 //! The typed client of the API, as the commands use it: HTTP/1.1 over one connection per call.
 //!
-//! It speaks plain HTTP, which the API has on loopback only.
+//! Over TLS, or in the clear where the gateway is on this machine.
 
 use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use moorgate_contract::flow::FlowId;
+use moorgate_tls::{Originator, TrustRoots};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::view::{
     Account, AddAccount, AddCredential, AddToken, ChangeAccount, ChangeCredential, Credential, Diagnosis,
@@ -44,6 +52,8 @@ const PAGES: usize = 10_000;
 pub struct Client {
     base: Base,
     token: String,
+    /// Toward a gateway that speaks TLS.
+    tls: Option<Originator>,
 }
 
 impl std::fmt::Debug for Client {
@@ -53,16 +63,18 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of the gateway at `base_url` (`http://HOST:PORT`, with or without `/api/v1` behind it).
+    /// A client of the gateway at `base_url` (`https://HOST:PORT` or `http://HOST:PORT`, with or without `/api/v1` behind it).
     ///
     /// # Errors
-    /// [`ClientError::BadUrl`]; [`ClientError::BadToken`] when the token can't stand in a header.
+    /// [`ClientError::BadUrl`]; [`ClientError::BadToken`] when the token can't stand in a header; [`ClientError::NoTls`].
     pub fn new(base_url: &str, token: &str) -> Result<Self, ClientError> {
         let token = token.trim();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(ClientError::BadToken);
         }
-        Ok(Self { base: Base::parse(base_url)?, token: token.to_owned() })
+        let base = Base::parse(base_url)?;
+        let tls = base.is_tls().then(|| Originator::new(TrustRoots::System)).transpose().map_err(ClientError::NoTls)?;
+        Ok(Self { base, token: token.to_owned(), tls })
     }
 
     /// Every account that the token may see.
@@ -370,11 +382,16 @@ impl Client {
         let connect = timeout(CONNECT, TcpStream::connect((self.base.host(), self.base.port())));
         let stream =
             connect.await.map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
+        let mut sender = match &self.tls {
+            None => self.speak(stream).await?,
+            Some(tls) => {
+                let secured = timeout(CONNECT, tls.connect(stream, self.base.host()));
+                let secured = secured.await.map_err(|_| unreachable(std::io::ErrorKind::TimedOut.into()))?;
+                let failed = |source| ClientError::Tls { gateway: self.base.to_string(), source };
+                self.speak(secured.map_err(failed)?).await?
+            }
+        };
         let broken = |source| ClientError::Broken { gateway: self.base.to_string(), source };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends with the connection, which ends with the answer's body.
-        tokio::spawn(connection);
         let answer = timeout(limit, sender.send_request(request));
         let response = answer.await.map_err(|_| self.too_slow())?.map_err(broken)?;
         if response.status().is_success() {
@@ -383,6 +400,17 @@ impl Client {
         let status = response.status();
         let body = self.collect(response).await?;
         Err(ClientError::refused(status, &body))
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let broken = |source| ClientError::Broken { gateway: self.base.to_string(), source };
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Ends with the connection, which ends with the answer's body.
+        tokio::spawn(connection);
+        Ok(sender)
     }
 
     async fn read<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T, ClientError> {

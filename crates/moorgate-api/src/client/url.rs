@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::ClientError;
 
-/// `http://HOST:PORT`.
+/// `http://HOST:PORT` or `https://HOST:PORT`.
 #[derive(Clone)]
 pub(super) struct Base {
+    is_tls: bool,
     authority: http::uri::Authority,
 }
 
@@ -16,10 +17,19 @@ impl Base {
         let uri: http::Uri = url.trim().parse().map_err(|_| bad())?;
         let is_ours = matches!(uri.path().trim_end_matches('/'), "" | "/api/v1");
         let authority = uri.authority().cloned().ok_or_else(bad)?;
-        if uri.scheme_str() != Some("http") || !is_ours || authority.as_str().contains('@') {
+        let is_tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(bad()),
+        };
+        if !is_ours || authority.as_str().contains('@') {
             return Err(bad());
         }
-        Ok(Self { authority })
+        Ok(Self { is_tls, authority })
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     pub(super) fn authority(&self) -> &str {
@@ -32,13 +42,13 @@ impl Base {
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.authority.port_u16().unwrap_or(80)
+        self.authority.port_u16().unwrap_or(if self.is_tls { 443 } else { 80 })
     }
 }
 
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority)
+        write!(f, "{}://{}", if self.is_tls { "https" } else { "http" }, self.authority)
     }
 }
 
@@ -110,7 +120,8 @@ mod tests {
             ("http://127.0.0.1:7070", Some(("127.0.0.1", 7070))),
             ("http://[::1]:7070/", Some(("::1", 7070))),
             ("http://localhost:7070/api/v1", Some(("localhost", 7070))),
-            ("https://127.0.0.1:7070", None),
+            ("https://console.example.com", Some(("console.example.com", 443))),
+            ("ftp://127.0.0.1:7070", None),
             ("http://user@127.0.0.1:7070", None),
             ("127.0.0.1:7070", None),
             ("http://127.0.0.1:7070/else", None),

@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use moorgate_control::{Call, ControlError, Scope, What};
 
-use super::ApiState;
+use super::{ApiState, hosts::Reached};
 use crate::problem::{Case, Problem};
 
 /// What a route asks of its caller.
@@ -183,7 +183,9 @@ async fn check(api: &ApiState, need: Need, parts: &mut Parts) -> Result<Option<C
 }
 
 fn is_from_here(parts: &Parts) -> bool {
-    parts.extensions.get::<Peer>().is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())
+    // Over TLS a program of this machine may stand between (a load balancer, a tunnel).
+    parts.extensions.get() == Some(&Reached::Loopback)
+        && parts.extensions.get::<Peer>().is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())
 }
 
 async fn authenticate(api: &ApiState, headers: &HeaderMap) -> Result<Caller, Problem> {

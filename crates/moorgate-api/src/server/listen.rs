@@ -1,6 +1,6 @@
 //! The listener: HTTP/1.1 with every phase bounded, since the console must answer while someone stalls it.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use http::Request;
@@ -13,15 +13,18 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use moorgate_tls::Terminator;
+use moorgate_wire::name::DomainName;
 use socket2::SockRef;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::{ApiState, access::Peer, router};
+use super::{ApiState, access::Peer, hosts::Reached, router};
 
 /// What a connection may take. Units in the types.
 #[derive(Clone, Copy, Debug)]
@@ -68,13 +71,28 @@ impl Stopping {
     }
 }
 
+/// How a listener is reached.
+#[derive(Clone)]
+pub enum Door {
+    /// Plain HTTP, on a loopback address.
+    Loopback,
+    /// TLS, on any other.
+    Tls {
+        /// What opens it.
+        terminator: Terminator,
+        /// The name in its certificate.
+        hostname: DomainName,
+    },
+}
+
 /// Serves the API on `listener` until `shutdown`, then lets open requests finish for five seconds.
-pub async fn serve(listener: TcpListener, state: ApiState, shutdown: impl Future<Output = ()>) {
-    serve_within(listener, router(state), Limits::default(), shutdown).await;
+pub async fn serve(listener: TcpListener, door: Door, state: ApiState, shutdown: impl Future<Output = ()>) {
+    serve_within(listener, door, router(state), Limits::default(), shutdown).await;
 }
 
 pub(super) async fn serve_within(
     listener: TcpListener,
+    door: Door,
     router: Router,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
@@ -95,16 +113,16 @@ pub(super) async fn serve_within(
         };
         match places.clone().try_acquire_owned() {
             Ok(place) => {
-                connections.spawn(connection(
-                    stream,
-                    Peer(peer),
-                    place,
-                    router.clone(),
-                    limits,
-                    Stopping(stopping.clone()),
-                ));
+                let visit = Visit { peer, router: router.clone(), limits, stopping: Stopping(stopping.clone()) };
+                let door = door.clone();
+                connections.spawn(async move {
+                    let _place = place;
+                    visit.enter(stream, door).await;
+                });
             }
-            Err(_) => turn_away(&stream),
+            Err(_) if matches!(door, Door::Loopback) => turn_away(&stream),
+            // Whoever waits for TLS can be told nothing.
+            Err(_) => {}
         }
     }
     drop(listener);
@@ -117,31 +135,48 @@ fn turn_away(stream: &TcpStream) {
     let _ = stream.try_write(FULL);
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: Peer,
-    place: OwnedSemaphorePermit,
+/// One connection, and what it needs on its way.
+struct Visit {
+    peer: SocketAddr,
     router: Router,
     limits: Limits,
-    mut stopping: Stopping,
-) {
-    let _place = place;
-    let _ = stream.set_nodelay(true);
-    // Covers a reader that closed its window too (RFC 5482; the kernel counts its probes).
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.unread));
-    let (service, told) = (TowerToHyperService::new(router), stopping.clone());
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(told.clone());
-        service.call(request)
-    });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    // How a connection ends is the peer's affair: an error here is one that left.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stopping.wait() => connection.as_mut().graceful_shutdown(),
+    stopping: Stopping,
+}
+
+impl Visit {
+    async fn enter(self, stream: TcpStream, door: Door) {
+        let _ = stream.set_nodelay(true);
+        // Covers a reader that closed its window too (RFC 5482; the kernel counts its probes).
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(self.limits.unread));
+        match door {
+            Door::Loopback => self.serve(stream, Reached::Loopback).await,
+            Door::Tls { terminator, hostname } => {
+                // A handshake that fails is the peer's affair.
+                if let Ok(Ok(stream)) = timeout(self.limits.head, terminator.accept_within(stream)).await {
+                    self.serve(stream, Reached::Tls(Arc::new(hostname))).await;
+                }
+            }
+        }
     }
-    let _ = connection.await;
+
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, reached: Reached) {
+        let (service, told) = (TowerToHyperService::new(self.router), self.stopping.clone());
+        let peer = Peer(self.peer);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(reached.clone());
+            request.extensions_mut().insert(told.clone());
+            service.call(request)
+        });
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head);
+        builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        // How a connection ends is the peer's affair: an error here is one that left.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = self.stopping.wait() => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
+    }
 }

@@ -1,6 +1,6 @@
 //! The API, health, metrics: routes, who may call them, and the listener that serves them.
 //!
-//! Plain HTTP on loopback. A request passes: the connection's limits, the Host check, the table of [`access`],
+//! Plain HTTP on loopback, TLS elsewhere. A request passes: the connection's limits, the Host check, the table of [`access`],
 //! the reading of its body, the key under which it may have been done before, its conditions, the handler.
 
 use std::{fmt, sync::Arc};
@@ -23,7 +23,7 @@ mod page;
 mod whole;
 
 pub(crate) use handlers::secrets::MASTER_KEY;
-pub use listen::serve;
+pub use listen::{Door, serve};
 
 /// Says whether the gateway takes traffic, and why not.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -8,7 +8,7 @@ use moorgate_contract::{
 use moorgate_keys::{Facts, KeyId, LocalCa};
 use serde_json::{Value, json};
 
-use super::{Session, schedule::renew_at};
+use super::{Session, now, schedule::next_order};
 use crate::{
     book::{AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, TierRow, TokenRow},
     compile,
@@ -174,7 +174,7 @@ impl Session {
             IssuanceRow { rsa_only: true, next: Timestamp(0), failures: 0, ..old.clone() }
         } else {
             let next = if old.rsa_only {
-                renew_at(issued.not_before.into(), issued.not_after.into(), domain)
+                next_order(issued.not_before.into(), issued.not_after.into(), domain, now())
             } else {
                 old.next
             };

@@ -20,6 +20,14 @@ pub(super) fn renew_at(not_before: Timestamp, not_after: Timestamp, name: &str) 
     not_after.before(left).before(part_of(life / 20, name))
 }
 
+/// When a certificate that was issued just now is ordered anew. By a clock that is ahead of the CA's even that may be due:
+/// then it has served a tenth of its life before, or half of what is left of it.
+pub(super) fn next_order(not_before: Timestamp, not_after: Timestamp, name: &str, now: Timestamp) -> Timestamp {
+    let planned = renew_at(not_before, not_after, name);
+    let pause = (not_after.since(not_before) / 10).min(not_after.since(now) / 2).max(MINUTE);
+    if planned > now { planned } else { now.after(pause) }
+}
+
 /// A part of a time, another for each name.
 pub(super) fn part_of(time: Duration, name: &str) -> Duration {
     time * u32::try_from(spread_of(name) % 1_000).unwrap_or_default() / 1_000
@@ -65,6 +73,16 @@ mod tests {
         let at = renew_at(Timestamp(0), Timestamp(120 * SECOND), "a.example.com").0 / SECOND;
         assert!((54..=60).contains(&at), "{at}");
         assert_eq!(renew_at(days(9), days(1), "turned round"), days(1));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_no_storm_of_orders() {
+        let days = |days: u64| Timestamp(days * 86_400 * SECOND);
+        let next = |now: Timestamp| next_order(days(0), days(10), "a.example.com", now);
+        assert_eq!(next(days(0)), renew_at(days(0), days(10), "a.example.com"));
+        assert_eq!(next(days(7)), days(8));
+        assert_eq!(next(days(9)).0, days(9).0 + 12 * 3_600 * SECOND);
+        assert_eq!(next(days(20)).0, days(20).0 + 60 * SECOND, "it has ended, by that clock");
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub(crate) enum Wanted {
     /// A name.
     #[error("a domain name or an IP address, such as proxy.example.com")]
     Hostname,
+    /// The console's name.
+    #[error("a name that browsers reach the console by, such as console.example.com")]
+    ConsoleHostname,
     /// A time.
     #[error("a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero")]
     Time,
@@ -205,10 +208,10 @@ pub(crate) enum ConfigError {
     },
     /// A console that others could read along with.
     #[error(
-        "{place}: console.listen is {address}, but the console speaks plain HTTP and so opens on loopback only in this version; \
-         write 127.0.0.1:{} and reach it through an SSH tunnel", address.port()
+        "{place}: console.listen is {address}, and off loopback the console speaks TLS alone: name it in console.hostname, \
+         or write 127.0.0.1:{} and reach it through an SSH tunnel", address.port()
     )]
-    ConsoleOffLoopback {
+    ConsoleWithoutName {
         /// Where.
         place: Place,
         /// What was given.

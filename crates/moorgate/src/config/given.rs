@@ -10,6 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use moorgate_contract::guard::Guard;
+use moorgate_control::is_public_suffix;
 use moorgate_dns::zone::Zone;
 use moorgate_wire::{host::Host, name::DomainName};
 
@@ -192,10 +193,18 @@ fn is_word(text: &str) -> bool {
 }
 
 /// `None` when it is empty.
+pub(super) fn console_hostname(value: &Value) -> Result<Option<DomainName>, Bad> {
+    value.one(Wanted::ConsoleHostname, |text| {
+        if text.is_empty() { Some(None) } else { DomainName::parse(text).ok().map(Some) }
+    })
+}
+
+/// `None` when it is empty.
 pub(super) fn zone(value: &Value) -> Result<Option<DomainName>, Bad> {
     let fits = |name: &DomainName| Zone::new(name, 0, &BTreeSet::new(), &BTreeSet::new()).is_ok();
+    let is_own = |name: &DomainName| !is_public_suffix(name);
     value.one(Wanted::Zone, |text| {
-        if text.is_empty() { Some(None) } else { DomainName::parse(text).ok().filter(fits).map(Some) }
+        if text.is_empty() { Some(None) } else { DomainName::parse(text).ok().filter(fits).filter(is_own).map(Some) }
     })
 }
 

@@ -101,7 +101,7 @@ pub(crate) const KEYS: &[Key] = &[
     list("dns", "listen"),
     list("dns", "resolvers"),
     key("console", "listen"),
-    later("console", "hostname"),
+    key("console", "hostname"),
     later("metrics", "listen"),
     key("log", "format"),
     key("log", "flows"),

@@ -121,8 +121,10 @@ pub(crate) struct Config {
     pub(crate) zone_listen: Vec<SocketAddr>,
     /// Who is asked about domains; empty: [`Config::resolvers`].
     pub(crate) zone_resolvers: Vec<SocketAddr>,
-    /// Always a loopback address.
+    /// Plain HTTP on a loopback address, TLS on any other.
     pub(crate) console: SocketAddr,
+    /// The name in the console's certificate: there is one where the console is not on loopback.
+    pub(crate) console_hostname: Option<DomainName>,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Where flows are written.
@@ -323,13 +325,18 @@ impl Settings {
             zone_addresses: self.list("dns", "addresses", Vec::new(), given::reached)?,
             zone_listen: self.list("dns", "listen", Vec::new(), given::listeners)?,
             zone_resolvers: self.list("dns", "resolvers", Vec::new(), given::resolvers)?,
-            console: self.console()?,
+            console: self.get("console", "listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), given::listen)?,
+            console_hostname: self.get("console", "hostname", None, given::console_hostname)?,
             log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
             log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,
         };
         clash(&config)?;
         if config.zone.is_none() && !config.zone_listen.is_empty() {
             return Err(ConfigError::NoZone { place: self.place("dns", "listen") });
+        }
+        if config.console_hostname.is_none() && !config.console.ip().is_loopback() {
+            let address = config.console;
+            return Err(ConfigError::ConsoleWithoutName { place: self.place("console", "listen"), address });
         }
         Ok(config)
     }
@@ -420,14 +427,6 @@ impl Settings {
             (None, Some(_)) => return Err(ConfigError::HalfBinding { place: self.place("acme", "eab_hmac_key") }),
         };
         Ok(Some(Acme { directory, contact, trust, profile, binding }))
-    }
-
-    fn console(&self) -> Result<SocketAddr, ConfigError> {
-        let address = self.get("console", "listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), given::listen)?;
-        if address.ip().is_loopback() {
-            return Ok(address);
-        }
-        Err(ConfigError::ConsoleOffLoopback { place: self.place("console", "listen"), address })
     }
 }
 

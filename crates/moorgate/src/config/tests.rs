@@ -273,8 +273,13 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
         ("[secrets]\nmaster_key = \"5ecret\"", "line 2: secrets.master_key is …, but must be 64 hexadecimal digits"),
         (
             "[console]\nlisten = \"0.0.0.0:7070\"",
-            "line 2: console.listen is 0.0.0.0:7070, but the console speaks plain HTTP and so opens on loopback only in this version; \
-             write 127.0.0.1:7070 and reach it through an SSH tunnel",
+            "line 2: console.listen is 0.0.0.0:7070, and off loopback the console speaks TLS alone: name it in console.hostname, \
+             or write 127.0.0.1:7070 and reach it through an SSH tunnel",
+        ),
+        (
+            "[console]\nhostname = \"192.0.2.1\"",
+            "line 2: console.hostname is \"192.0.2.1\", but must be a name that browsers reach the console by, such as \
+             console.example.com",
         ),
         (
             "[acme]\ndirectory = \"http://ca.test/dir\"",
@@ -329,7 +334,7 @@ fn a_wrong_variable_is_named() {
         ("MOORGATE_ACME_CONTACT", "ops", "acme.contact is ops, but must be where the CA may write to"),
         ("MOORGATE_METRICS_LISTEN", "a", "metrics.listen is not supported by this version"),
         ("MOORGATE_DNS_ZONE", "a..b", "dns.zone is a..b, but must be the name of a zone"),
-        ("MOORGATE_CONSOLE_LISTEN", "192.0.2.1:7070", "console.listen is 192.0.2.1:7070, but the console"),
+        ("MOORGATE_CONSOLE_LISTEN", "192.0.2.1:7070", "console.listen is 192.0.2.1:7070, and off loopback"),
     ] {
         let error = read("", &[(variable, value)]).unwrap_err();
         assert!(error.starts_with(&format!("environment variable {variable}: {said}")), "{error}");

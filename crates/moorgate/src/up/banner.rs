@@ -16,7 +16,7 @@ use moorgate_contract::{
 };
 use moorgate_control::Start;
 
-use super::bind::Addresses;
+use super::{bind::Addresses, files::console_url};
 use crate::{
     config::{Config, Profile, default_data_dir},
     output,
@@ -85,7 +85,7 @@ impl Page<'_> {
         text += &self.outbound();
         text += &self.try_it();
         text += &self.inbound();
-        text += &format!("{}        http://{}/api/v1\n\n", self.head("API"), self.addresses.console);
+        text += &format!("{}        {}/api/v1\n\n", self.head("API"), self.api());
         text += &self.notes();
         text + "Ctrl-C drains. Flows follow as they end:\n"
     }
@@ -96,15 +96,19 @@ impl Page<'_> {
         let (accounts, routes) = (count(*accounts, "account"), count(*routes, "route"));
         let urls = if self.urls.is_some() { "proxy URLs: default.env   " } else { "" };
         format!(
-            "moorgate {}   {}\n{}{}: {accounts}, {routes}, snapshot {snapshot_version}\n{}ready in {} ms   {urls}API: http://{}/api/v1\n",
+            "moorgate {}   {}\n{}{}: {accounts}, {routes}, snapshot {snapshot_version}\n{}ready in {} ms   {urls}API: {}/api/v1\n",
             env!("CARGO_PKG_VERSION"),
             self.profile(),
             self.degraded(),
             tilde(&self.config.data_dir),
             self.listening(),
             began.elapsed().as_millis(),
-            self.addresses.console,
+            self.api(),
         )
+    }
+
+    fn api(&self) -> String {
+        console_url(self.config, self.addresses)
     }
 
     /// Where traffic is listened for, a line for each product.

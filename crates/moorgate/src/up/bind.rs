@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
 };
 
 use moorgate_contract::listener::Listener;
@@ -16,15 +16,18 @@ use crate::config::{CONSOLE_VARIABLE, Config, variable_of};
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     pub(super) traffic: Vec<(Listener, SocketAddr)>,
+    /// What people and programs elsewhere use.
     pub(super) console: SocketAddr,
+    /// What commands on this machine use, always on loopback: the same, if that is.
+    pub(super) api: SocketAddr,
     /// The zone's server.
     pub(super) dns: Vec<SocketAddr>,
 }
 
 impl Addresses {
-    /// Every address, those of console and zone too.
+    /// Every address, those of console, API and zone too.
     pub(super) fn all(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.traffic.iter().map(|(_, address)| *address).chain([self.console]).chain(self.dns.iter().copied())
+        self.traffic.iter().map(|(_, address)| *address).chain([self.console, self.api]).chain(self.dns.iter().copied())
     }
 
     /// The addresses of one listener.
@@ -37,6 +40,8 @@ impl Addresses {
 pub(super) struct Sockets {
     pub(super) traffic: Vec<Vec<(Listener, TcpListener)>>,
     pub(super) console: TcpListener,
+    /// Beside the console, where that is not on loopback.
+    pub(super) api: Option<TcpListener>,
     pub(super) dns: Vec<ZoneSockets>,
 }
 
@@ -63,10 +68,11 @@ impl Bound {
                 mine.push((listener, socket));
             }
         }
-        let console = bind(config.console, 1)
-            .and_then(|sockets| sockets.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
-            .map_err(|error| taken(error, config.console, "console and API", CONSOLE_VARIABLE))?;
+        let console = one(config.console)?;
         let console_address = console.local_addr().map_err(UpError::Thread)?;
+        let beside = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let api = (!console_address.ip().is_loopback()).then(|| one(beside)).transpose()?;
+        let api_address = api.as_ref().map_or(Ok(console_address), TcpListener::local_addr).map_err(UpError::Thread)?;
         let (mut dns, mut dns_addresses) = (Vec::new(), Vec::new());
         for address in config.zone_listen.iter().copied() {
             let taken = |error| taken(error, address, "DNS server", "MOORGATE_DNS_LISTEN");
@@ -78,10 +84,17 @@ impl Bound {
             dns.push(sockets);
         }
         Ok(Self {
-            addresses: Addresses { traffic: addresses, console: console_address, dns: dns_addresses },
-            sockets: Sockets { traffic, console, dns },
+            addresses: Addresses { traffic: addresses, console: console_address, api: api_address, dns: dns_addresses },
+            sockets: Sockets { traffic, console, api, dns },
         })
     }
+}
+
+/// A socket of the control plane, which has one runtime.
+fn one(address: SocketAddr) -> Result<TcpListener, UpError> {
+    bind(address, 1)
+        .and_then(|sockets| sockets.into_iter().next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+        .map_err(|error| taken(error, address, "console and API", CONSOLE_VARIABLE))
 }
 
 /// A machine without IPv6 serves the same listener over IPv4.

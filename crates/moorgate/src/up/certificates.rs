@@ -12,8 +12,9 @@ use moorgate_contract::{certificate::Certificate, decide::ECHO, route::Domain, s
 use moorgate_keys::{LocalCa, MasterKeys, SubjectName, file, open, seal};
 use moorgate_proxy::{gateway::Terminators, source_of};
 use moorgate_tls::{CertSource, LocalIssuer, Terminator};
+use moorgate_wire::{host::Host, name::DomainName};
 
-use super::{UpError, bind::Addresses, own_names};
+use super::{UpError, bind::Addresses};
 use crate::config::Config;
 
 const CA_KEY: &str = "ca.key.sealed";
@@ -21,15 +22,32 @@ const CA_PURPOSE: &str = "local CA key";
 /// A certificate lives for 90 days; a fresh one every ten keeps a gateway that is never restarted far from the end.
 const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);
 
-/// The certificate of the gateway's own name: the CA's of `[acme]`, once it has issued one.
+/// The certificate of one of the gateway's own names: the CA's of `[acme]`, once it has issued one.
 #[derive(Clone)]
 pub(super) struct OwnCertificate {
+    /// `None`: a name that no CA issues for.
     domain: Option<Domain>,
-    proxy: CertSource,
+    /// What the local CA's is for.
+    names: Arc<[SubjectName]>,
+    source: CertSource,
     shown: Arc<Mutex<Option<Arc<Certificate>>>>,
 }
 
 impl OwnCertificate {
+    /// The local CA's, for now.
+    fn new(ca: &LocalCa, domain: Option<DomainName>, names: Vec<SubjectName>) -> Result<Self, UpError> {
+        let source = CertSource::new(&ca.issue(&names)?)?;
+        Ok(Self { domain: domain.map(Domain::Exact), names: names.into(), source, shown: Arc::default() })
+    }
+
+    /// Shows a fresh one of the local CA, unless the CA of `[acme]` has issued one.
+    fn issue(&self, ca: &LocalCa) -> Result<(), UpError> {
+        if !self.is_issued() {
+            self.source.replace(&ca.issue(&self.names)?)?;
+        }
+        Ok(())
+    }
+
     /// Shows what `snapshot` has for the name, if that is another than before.
     pub(super) fn show(&self, snapshot: &Snapshot) {
         let Some(domain) = &self.domain else { return };
@@ -40,7 +58,7 @@ impl OwnCertificate {
         }
         match source_of(certificate) {
             Ok(source) => {
-                self.proxy.replace_with(&source);
+                self.source.replace_with(&source);
                 *shown = Some(certificate.clone());
             }
             Err(error) => {
@@ -61,10 +79,9 @@ pub(super) struct Certificates {
     /// Whether it was made by this start, and is nowhere but here.
     is_fresh: bool,
     issuer: LocalIssuer,
-    names: Vec<SubjectName>,
-    echo_name: Vec<SubjectName>,
-    own: OwnCertificate,
-    echo: CertSource,
+    proxy: OwnCertificate,
+    console: Option<OwnCertificate>,
+    echo: OwnCertificate,
 }
 
 impl Certificates {
@@ -73,30 +90,41 @@ impl Certificates {
         let found = open_ca(&config.data_dir, keys)?;
         let is_fresh = found.is_none();
         let ca = Arc::new(found.map_or_else(|| LocalCa::create("Moorgate local CA"), Ok)?);
-        let names = names(config, addresses);
-        let echo_name: Vec<SubjectName> = vec![ECHO.parse()?];
-        let proxy = CertSource::new(&ca.issue(&names)?)?;
-        let domain = own_names(config).into_iter().next().map(Domain::Exact);
-        let own = OwnCertificate { domain, proxy, shown: Arc::default() };
-        let echo = CertSource::new(&ca.issue(&echo_name)?)?;
+        let proxy = OwnCertificate::new(&ca, proxy_name(config), names(config, addresses))?;
+        let console = console_name(config).map(|name| {
+            let names = vec![name.as_str().parse()?];
+            OwnCertificate::new(&ca, Some(name), names)
+        });
+        let echo = OwnCertificate::new(&ca, None, vec![ECHO.parse()?])?;
         let issuer = LocalIssuer::new(ca.clone());
-        Ok(Self { ca, is_fresh, issuer, names, echo_name, own, echo })
+        Ok(Self { ca, is_fresh, issuer, proxy, console: console.transpose()?, echo })
     }
 
     /// One terminator for each listener: tickets stay with theirs.
     pub(super) fn terminators(&self) -> Result<Terminators, UpError> {
         Ok(Terminators {
-            https: Terminator::new(self.own.proxy.clone(), &[b"h2", b"http/1.1"])?,
+            https: Terminator::new(self.proxy.source.clone(), &[b"h2", b"http/1.1"])?,
             // Clients of SOCKS over TLS agree on no protocol, or on whatever they like.
-            socks_tls: Terminator::new(self.own.proxy.clone(), &[])?,
-            echo: Terminator::new(self.echo.clone(), &[b"http/1.1"])?,
+            socks_tls: Terminator::new(self.proxy.source.clone(), &[])?,
+            echo: Terminator::new(self.echo.source.clone(), &[b"http/1.1"])?,
             local: self.issuer.clone(),
         })
     }
 
-    /// The certificate of the gateway's own name.
-    pub(super) fn own(&self) -> OwnCertificate {
-        self.own.clone()
+    /// How the console is served where it is not on loopback.
+    pub(super) fn console(&self) -> Result<Option<Terminator>, UpError> {
+        let terminator = |console: &OwnCertificate| Terminator::new(console.source.clone(), &[b"http/1.1"]);
+        Ok(self.console.as_ref().map(terminator).transpose()?)
+    }
+
+    /// The certificate of the proxies' name.
+    pub(super) fn proxy(&self) -> OwnCertificate {
+        self.proxy.clone()
+    }
+
+    /// Those of all names that a CA may issue for.
+    pub(super) fn own(&self) -> Vec<OwnCertificate> {
+        [&self.proxy].into_iter().chain(&self.console).cloned().collect()
     }
 
     /// The CA of this data directory.
@@ -117,11 +145,7 @@ impl Certificates {
     }
 
     fn issue(&self) -> Result<(), UpError> {
-        if !self.own.is_issued() {
-            self.own.proxy.replace(&self.ca.issue(&self.names)?)?;
-        }
-        self.echo.replace(&self.ca.issue(&self.echo_name)?)?;
-        Ok(())
+        [&self.proxy, &self.echo].into_iter().chain(&self.console).try_for_each(|own| own.issue(&self.ca))
     }
 
     /// Issues anew from time to time. Open connections keep what they have.
@@ -133,6 +157,28 @@ impl Certificates {
             }
         }
     }
+}
+
+/// The names that clients of the gateway itself use, as far as a CA issues for such.
+pub(super) fn own_names(config: &Config) -> Vec<DomainName> {
+    let names = BTreeSet::from_iter(proxy_name(config).into_iter().chain(console_name(config).filter(is_public)));
+    names.into_iter().collect()
+}
+
+fn proxy_name(config: &Config) -> Option<DomainName> {
+    match &config.hostname {
+        Host::Name(name) => Some(name.clone()).filter(is_public),
+        _ => None,
+    }
+}
+
+/// The console's name, where it needs a certificate.
+fn console_name(config: &Config) -> Option<DomainName> {
+    config.console_hostname.clone().filter(|_| !config.console.ip().is_loopback())
+}
+
+fn is_public(name: &DomainName) -> bool {
+    name.as_str() != "localhost"
 }
 
 /// The CA of a data directory; `None`: it has none yet.

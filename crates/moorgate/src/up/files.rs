@@ -135,10 +135,22 @@ fn facts(config: &Config, addresses: &Addresses, issued: bool) -> serde_json::Va
         "hostname": hostname(config, addresses),
         "listeners": listeners,
         "dns": addresses.dns,
-        "api": format!("http://{}", addresses.console),
+        "api": format!("http://{}", addresses.api),
+        "console": console_url(config, addresses),
         "ca": ca,
         "trust_proxy_protocol_from": config.load_balancers,
     })
+}
+
+/// Where people find the console.
+pub(super) fn console_url(config: &Config, addresses: &Addresses) -> String {
+    match &config.console_hostname {
+        Some(name) if !addresses.console.ip().is_loopback() => match addresses.console.port() {
+            443 => format!("https://{name}"),
+            port => format!("https://{name}:{port}"),
+        },
+        _ => format!("http://{}", addresses.console),
+    }
 }
 
 /// What clients write into proxy URLs: the configured name; without one the address that is listened on, so that

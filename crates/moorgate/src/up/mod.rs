@@ -23,7 +23,7 @@ use clap::Args;
 use moorgate_acme::{Binding, Ca, Fetch};
 use moorgate_api::{
     metrics::{MetricSources, Metrics},
-    server::{self, ApiState},
+    server::{self, ApiState, Door},
 };
 use moorgate_contract::{
     account::Pepper,
@@ -43,7 +43,6 @@ use moorgate_net::{
 };
 use moorgate_proxy::{gateway::Gateway, look_after_origins, recorder, serve::serve};
 use moorgate_tls::{Originator, TrustRoots};
-use moorgate_wire::{host::Host, name::DomainName};
 use nix::{
     sys::resource::{Resource, setrlimit},
     unistd::gethostname,
@@ -52,7 +51,7 @@ use rustix::process::setpriority_process;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::watch,
 };
 
 pub(crate) use error::UpError;
@@ -141,16 +140,24 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let recording = record::start(&runtime, &config, &control, metrics.clone(), reports)?;
 
     let addresses = bound.addresses.clone();
-    let Sockets { mut traffic, console, dns } = bound.sockets;
+    let Sockets { mut traffic, console, api: beside, dns } = bound.sockets;
     let traffic = Workers::start(workers, |worker| {
         let mine = traffic.get_mut(worker).map(std::mem::take).unwrap_or_default();
         serve(gateway.clone(), worker, mine)
     })
     .map_err(UpError::Thread)?;
-    let (stop_api, api_stopped) = oneshot::channel::<()>();
+    let (stop_api, api_stopped) = watch::channel(());
     let api = ApiState { control: control.clone(), metrics, ready: ready(&state), version: env!("CARGO_PKG_VERSION") };
-    let api = runtime.spawn(serve_api(console, api, api_stopped));
-    let own = certificates.own();
+    let console_door = match (&config.console_hostname, certificates.console()?) {
+        (Some(hostname), Some(terminator)) => Door::Tls { terminator, hostname: hostname.clone() },
+        _ => Door::Loopback,
+    };
+    let doors = [(console, console_door)].into_iter().chain(beside.map(|beside| (beside, Door::Loopback)));
+    let apis: Vec<_> = doors
+        .map(|(listener, door)| runtime.spawn(serve_api(listener, door, api.clone(), api_stopped.clone())))
+        .collect();
+    drop(api_stopped);
+    let own = certificates.proxy();
     runtime.spawn(certificates.keep_fresh());
     runtime.spawn(look_after_origins(gateway.clone()));
     if let Some(apex) = config.zone.clone() {
@@ -173,7 +180,9 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     drop(stop_api);
     runtime.block_on(async {
         // The API answers /readyz with 503 until here; its own drain is bounded.
-        let _ = api.await;
+        for api in apis {
+            let _ = api.await;
+        }
         recording.finish().await;
         control.close().await;
     });
@@ -310,18 +319,10 @@ fn ca(
     let kinds = [(ChallengeKind::Http, Listener::InboundHttp), (ChallengeKind::TlsAlpn, Listener::InboundTls)];
     Ok(Some(CaSettings {
         ca,
-        own: own_names(config),
+        own: certificates::own_names(config),
         kinds: kinds.into_iter().filter(|(_, listener)| listens(*listener)).map(|(kind, _)| kind).collect(),
         by_dns: config.zone.is_some() && !addresses.dns.is_empty(),
     }))
-}
-
-/// The names that clients of the gateway itself use, as far as a CA issues for such.
-fn own_names(config: &Config) -> Vec<DomainName> {
-    match &config.hostname {
-        Host::Name(name) if name.as_str() != "localhost" => vec![name.clone()],
-        _ => Vec::new(),
-    }
 }
 
 fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {
@@ -378,13 +379,13 @@ fn sources(
     }
 }
 
-async fn serve_api(console: std::net::TcpListener, state: ApiState, stopped: oneshot::Receiver<()>) {
+async fn serve_api(listener: std::net::TcpListener, door: Door, state: ApiState, mut stopped: watch::Receiver<()>) {
     let stopped = async {
-        // Dropped or sent: either way it is over.
-        let _ = stopped.await;
+        // It never changes: it is over when the other end is gone.
+        let _ = stopped.changed().await;
     };
-    match tokio::net::TcpListener::from_std(console) {
-        Ok(listener) => server::serve(listener, state, stopped).await,
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => server::serve(listener, door, state, stopped).await,
         Err(error) => tracing::error!(%error, "the console's listener can't be served"),
     }
 }

@@ -14,19 +14,19 @@ use super::certificates::OwnCertificate;
 pub(super) struct TrafficPlane {
     gateway: Arc<Gateway>,
     connector: Connector,
-    own: OwnCertificate,
+    own: Vec<OwnCertificate>,
 }
 
 impl TrafficPlane {
-    /// `connector` is control's own; `own` shows what is issued for the gateway's name.
-    pub(super) fn new(gateway: Arc<Gateway>, connector: Connector, own: OwnCertificate) -> Self {
+    /// `connector` is control's own; `own` show what is issued for the gateway's names.
+    pub(super) fn new(gateway: Arc<Gateway>, connector: Connector, own: Vec<OwnCertificate>) -> Self {
         Self { gateway, connector, own }
     }
 }
 
 impl Plane for TrafficPlane {
     fn publish(&self, snapshot: Arc<Snapshot>) {
-        self.own.show(&snapshot);
+        self.own.iter().for_each(|own| own.show(&snapshot));
         self.gateway.publish(snapshot);
     }
 

@@ -1,6 +1,7 @@
 //! The zone of the targets, and the DNS of people's domains: with real servers, in a namespace.
 
 mod certificates;
+mod clock;
 mod pebble;
 mod world;
 

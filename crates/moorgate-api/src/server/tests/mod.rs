@@ -41,7 +41,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{ApiState, listen::Limits, listen::serve_within, router};
+use super::{ApiState, Door, listen::Limits, listen::serve_within, router};
 use crate::client::Client;
 
 /// A data plane that serves nobody and knows one name.
@@ -155,7 +155,7 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve_within(listener, router(state), limits, async {
+        let served = tokio::spawn(serve_within(listener, Door::Loopback, router(state), limits, async {
             let _ = stopped.await;
         }));
         let operator = start.operator_token.unwrap().token.reveal().to_owned();

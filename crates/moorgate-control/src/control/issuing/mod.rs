@@ -71,6 +71,8 @@ pub(crate) struct Watch {
     /// When it was last said which certificates are about to end.
     warned: Option<Instant>,
     asking: JoinSet<(Asked, Duration)>,
+    /// The time of the last look, by two clocks: only the second one can be set.
+    looked: Option<(Instant, Timestamp)>,
 }
 
 /// A certificate that a CA is asked about.
@@ -78,6 +80,10 @@ type Asked = (String, KeyKind);
 
 impl Watch {
     pub(crate) fn go_on(&mut self, control: &Control) {
+        if let Some(back) = self.set_back() {
+            let control = control.clone();
+            tokio::spawn(async move { control.follow_clock(back).await });
+        }
         while let Some(done) = self.orders.try_join_next() {
             if let Ok(domain) = done {
                 self.open.remove(&domain);
@@ -113,6 +119,14 @@ impl Watch {
             self.ask(control);
             self.warn(control);
         }
+    }
+
+    /// By how much the clock was set back since the last look.
+    fn set_back(&mut self) -> Option<Duration> {
+        let (before, now) = (self.looked, now());
+        self.looked = Some((Instant::now(), now));
+        let (at, then) = before?;
+        Some(then.after(at.elapsed()).since(now)).filter(|back| *back > MINUTE)
     }
 
     /// Asks the CA when it would have a certificate renewed, of one after the other (RFC 9773).
@@ -304,6 +318,30 @@ impl Control {
             session.commit().await
         };
         self.write(operation).await
+    }
+
+    /// Orders that failed are not tried again later than they would have been, had the clock never been ahead.
+    async fn follow_clock(&self, back: Duration) {
+        let waits = |row: &IssuanceRow| row.failures > 0 && row.holder.is_empty() && row.next > now();
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let waiting: Vec<IssuanceRow> = inner.book().issuances().filter(|row| waits(row)).cloned().collect();
+            for old in waiting {
+                let name = old.account.map(|account| inner.account_name(account));
+                let row = IssuanceRow { next: old.next.before(back), ..old.clone() };
+                session.put_issuance(name.as_deref(), "plan", Some(&old), row).await?;
+            }
+            session.commit().await
+        };
+        match self.write(operation).await {
+            Ok(()) => {
+                tracing::warn!(?back, "the clock was set back; orders that failed are tried again by the new one")
+            }
+            Err(error) => tracing::warn!(
+                error = words(&error),
+                "the clock was set back, and orders that failed wait by the old one"
+            ),
+        }
     }
 
     /// What time it is at the CA, if it says so. `None`: there is no CA.

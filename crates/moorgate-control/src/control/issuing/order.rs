@@ -16,7 +16,7 @@ use crate::{
     compile,
     control::{
         Control, Inner, Session, lock, now,
-        schedule::{MINUTE, back_off, renew_at, spread_of},
+        schedule::{MINUTE, back_off, next_order, spread_of},
     },
     error::{ControlError, Invalid, Result},
     limits::{HOLD, ORDER_TIME, SHOWN_TIME},
@@ -262,7 +262,7 @@ fn kind_of(claim: &IssuanceRow) -> KeyKind {
 }
 
 fn renewal_of(facts: &Facts, domain: &str) -> Timestamp {
-    renew_at(facts.not_before.into(), facts.not_after.into(), domain)
+    next_order(facts.not_before.into(), facts.not_after.into(), domain, now())
 }
 
 fn unfit(why: &dyn std::fmt::Display) -> Problem {

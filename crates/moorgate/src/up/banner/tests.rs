@@ -12,7 +12,12 @@ fn settings(dir: &Path, production: bool, variables: &[(&str, &str)]) -> Config 
 }
 
 fn page(config: &Config, urls: Option<&ProxyUrls>) -> String {
-    let addresses = Addresses { traffic: config.listeners().collect(), console: config.console, dns: Vec::new() };
+    let addresses = Addresses {
+        traffic: config.listeners().collect(),
+        console: config.console,
+        api: config.console,
+        dns: Vec::new(),
+    };
     let start = Start {
         first: true,
         created_account: None,

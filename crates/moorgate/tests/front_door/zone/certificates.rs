@@ -12,6 +12,7 @@ use serde_json::Value;
 use test_postgres::Postgres;
 
 use super::{
+    clock::Clock,
     pebble::{PEBBLE, Pebble, with_ca},
     world::{GATEWAY, World},
 };
@@ -191,6 +192,41 @@ fn the_proxy_shows_a_certificate_of_the_ca_for_its_own_name() {
             serde_json::from_slice(&std::fs::read(gateway.data_dir().join("gateway.json")).unwrap()).unwrap();
         facts["ca"].as_str().unwrap().ends_with("pebble-ca.pem").then_some(())
     });
+}
+
+#[test]
+fn off_loopback_the_console_speaks_tls_with_a_certificate_of_the_ca() {
+    let mut world = World::new();
+    let pebble = Pebble::start(&world, 0, "");
+    world.set("example.com", &[&format!("console A {GATEWAY}")]);
+    let setup = with_ca(&world, world.setup()).env("MOORGATE_CONSOLE_LISTEN", "0.0.0.0:7071");
+    let gateway = setup.env("MOORGATE_CONSOLE_HOSTNAME", "console.example.com").start();
+    let facts: Value =
+        serde_json::from_slice(&std::fs::read(gateway.data_dir().join("gateway.json")).unwrap()).unwrap();
+    assert_eq!(facts["console"], "https://console.example.com:7071");
+    assert!(facts["api"].as_str().unwrap().starts_with("http://127.0.0.1:"), "commands on the machine need no CA");
+    let ask = |root: &str, more: &[&str], url: &str| {
+        let mut curl = world.tool("curl");
+        curl.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", root]);
+        curl.args(["--resolve", &format!("console.example.com:7071:{GATEWAY}")]);
+        outcome(curl.args(more).arg(url))
+    };
+    let healthz = "https://console.example.com:7071/healthz";
+    wait_issued(&gateway, "console.example.com");
+    let root = pebble.root(&world);
+    let status = |more: &[&str], path: &str| {
+        let done = ask(&root, more, &format!("https://console.example.com:7071{path}"));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    eventually("the CA's certificate", || ask(&root, &[], healthz).status.success().then_some(()));
+    assert!(!ask(&gateway.ca().display().to_string(), &[], healthz).status.success(), "the local CA signs it no more");
+    assert_eq!((&*status(&[], "/readyz"), &*status(&[], "/metrics")), ("200", "401"), "nobody counts as local");
+    let token = std::fs::read_to_string(gateway.data_dir().join("operator.token")).unwrap();
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    assert_eq!((&*status(&[], "/api/v1/accounts"), &*status(&["-H", &bearer], "/api/v1/accounts")), ("401", "200"));
+    assert_eq!(status(&["-H", "Host: evil.example.com"], "/readyz"), "421");
+    let plain = ask(&root, &[], "http://console.example.com:7071/readyz");
+    assert!(!plain.status.success(), "nothing is said in the clear: {plain:?}");
 }
 
 fn wait_failed(gateway: &Gateway, domain: &str, why: &str) -> Value {
@@ -401,6 +437,96 @@ fn certificates_that_live_shortly_are_renewed_under_load_without_a_failed_handsh
     let least = usize::try_from(lasts / life).unwrap();
     assert!(shown.len() > least, "renewed at half of its life of {life} s: {shown:?}");
     assert!(handshakes > 500, "{handshakes}");
+}
+
+/// How many of these the audit log has.
+fn counted(gateway: &Gateway, what: &str) -> usize {
+    gateway.cli(&["audit", "list"]).matches(what).count()
+}
+
+/// Waits for a failure after so many others.
+fn failed_after(gateway: &Gateway, failures: usize) -> Value {
+    eventually("one more failure", || (counted(gateway, "fail issuance") > failures).then_some(()));
+    gateway.cli_json(&["cert", "show", "app.example.com"])
+}
+
+#[test]
+fn a_ca_that_is_down_for_days_costs_no_certificate_and_no_storm() {
+    const DAY: i64 = 24;
+    let mut world = World::new();
+    let clock = Clock::new(&world);
+    let pebble = Pebble::start(&world, 0, &format!("\"certificateValidityPeriod\": {},", 20 * DAY * 3600));
+    let setup = with_ca(&world, world.setup()).env("MOORGATE_DNS_LISTEN", format!("{GATEWAY}:53"));
+    let gateway = clock.over(setup).start();
+    let origin = world.namespace.enter(|| Target::http(|_| ok("hi")));
+    here(&mut world, &gateway, "app.example.com", &format!("http://{}", origin.address), &[]);
+    let first = wait_issued(&gateway, "app.example.com");
+    let root = pebble.root(&world);
+    drop(pebble);
+
+    // Nobody is asked before it is due; then a few times a day.
+    clock.set(10 * DAY);
+    assert_eq!(counted(&gateway, "order issuance"), 1);
+    for (hours, failures) in [(14 * DAY, 0), (14 * DAY + 2, 1), (14 * DAY + 12, 2), (15 * DAY, 3)] {
+        clock.set(hours);
+        let shown = failed_after(&gateway, failures);
+        assert!(shown["last_error"].as_str().unwrap().contains("the CA can't be reached: "), "{shown}");
+        assert_eq!((&shown["fingerprint"], &shown["source"]), (&first["fingerprint"], &"issued".into()));
+    }
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(counted(&gateway, "fail issuance"), 4, "one for each time that it was tried");
+    assert_eq!(https(&world, &root, "app.example.com"), "200", "the old one serves");
+    let told = gateway.try_cli(&["doctor"]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("app.example.com") && told.contains("can't be reached"), "{told}");
+
+    // It is back, and knows nothing of us; its clock is the true one, so to us even what is new is old.
+    let pebble = Pebble::start(&world, 0, "");
+    let mut hours = 15 * DAY;
+    let renewed = eventually("another certificate", || {
+        hours += 1;
+        clock.set(hours);
+        let shown = gateway.cli_json(&["cert", "show", "app.example.com"]);
+        (shown["fingerprint"] != first["fingerprint"]).then_some(shown)
+    });
+    assert_eq!(renewed["last_error"], Value::Null);
+    let orders = || pebble.said(&world).matches("POST /order-plz").count();
+    let before = orders();
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(orders(), before, "it is not ordered again and again");
+    assert_eq!(https(&world, &pebble.root(&world), "app.example.com"), "200");
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_is_set_right_holds_back_no_renewal() {
+    const YEAR: i64 = 365 * 24;
+    let mut world = World::new();
+    let clock = Clock::new(&world);
+    let pebble = Pebble::start(&world, 0, &format!("\"certificateValidityPeriod\": {},", 90 * 24 * 3600));
+    let setup = with_ca(&world, world.setup()).env("MOORGATE_DNS_LISTEN", format!("{GATEWAY}:53"));
+    let gateway = clock.over(setup).start();
+    let origin = world.namespace.enter(|| Target::http(|_| ok("hi")));
+    here(&mut world, &gateway, "app.example.com", &format!("http://{}", origin.address), &[]);
+    let first = wait_issued(&gateway, "app.example.com");
+    // By such a clock nothing that a CA shows or issues holds any more.
+    clock.set(YEAR);
+    let failed = failed_after(&gateway, 0);
+    assert!(failed["last_error"].as_str().unwrap().contains("check this machine's clock"), "{failed}");
+    assert_eq!(failed["fingerprint"], first["fingerprint"], "the old one serves");
+    assert_eq!(https(&world, &pebble.root(&world), "app.example.com"), "200");
+
+    clock.set(0);
+    let again: jiff::Timestamp = eventually("the true time", || {
+        let shown = gateway.cli_json(&["cert", "show", "app.example.com"]);
+        let at: jiff::Timestamp = shown["renew_at"].as_str()?.parse().ok()?;
+        (at.duration_since(jiff::Timestamp::now()).as_hours() < 24).then_some(at)
+    });
+    assert!(again > jiff::Timestamp::now(), "{again}: later than at once, too");
+    gateway.cli(&["cert", "renew", "app.example.com"]);
+    eventually("another certificate", || {
+        let shown = gateway.cli_json(&["cert", "show", "app.example.com"]);
+        (shown["fingerprint"] != first["fingerprint"] && shown["last_error"].is_null()).then_some(())
+    });
 }
 
 #[test]
