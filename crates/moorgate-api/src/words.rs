@@ -152,7 +152,9 @@ fn after_failure(code: Code) -> &'static str {
         Code::NoEgressLeft => "bring an egress address of the account back up, or set another: moorgate egress list",
         Code::PortsExhausted => "use another egress address as well, or fewer connections to that destination",
         Code::QuotaSpent => "wait as long as Retry-After said, or ask your operator for a larger tier",
-        Code::DomainUnknown => "give the domain a route: moorgate route add DOMAIN URL --mode terminate|passthrough",
+        Code::DomainUnknown => {
+            "see what its route waits for (moorgate route check DOMAIN), or give it one: moorgate route add DOMAIN URL --mode …"
+        }
         Code::NameMismatch => "let the client use one name: its TLS server name and its Host differ",
         Code::HostMismatch => "let the client use one name: its request target and its Host differ",
         Code::ClientDenied => {

@@ -32,7 +32,8 @@ pub fn find(snapshot: &Snapshot, name: Option<&DomainName>, witness: &mut impl W
     };
     let Some((route, account)) = snapshot.route(name) else {
         let said = format_args!(
-            "no route has the domain {name}; its owner adds one with: moorgate route add {name} URL --mode terminate|passthrough"
+            "no route serves {name}; where one was added, moorgate route check {name} says why, and otherwise its owner adds \
+             it with: moorgate route add {name} URL --mode terminate|passthrough"
         );
         return Err(Failure::new(Code::DomainUnknown, said));
     };

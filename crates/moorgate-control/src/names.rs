@@ -33,7 +33,7 @@ pub fn is_public_suffix(name: &DomainName) -> bool {
 /// Checks that a new route's domain may be somebody's.
 pub(crate) fn check_domain(domain: &Domain, zone: Option<&DomainName>) -> Result<(), Invalid> {
     let key = domain.key();
-    if is_public_suffix(&key) {
+    if is_public_suffix(key) {
         return Err(Invalid::PublicSuffix { domain: key.to_string() });
     }
     match zone.filter(|zone| key == *zone || key.as_str().ends_with(&format!(".{zone}"))) {

@@ -68,7 +68,7 @@ async fn carry_out(session: &mut Session, change: Planned, made: &mut HashMap<St
             session.add_route(&name, RouteRow { account, ..row }).await
         }
         Planned::SetRoute(name, old, row) => session.set_route(&name, &old, row).await,
-        Planned::RemoveRoute(name, row) => session.remove_route(&name, &row).await,
+        Planned::RemoveRoute(name, row) => session.remove_route(&name, &row, "remove").await,
         Planned::RemoveAccount(row, ..) => session.remove_account(&row).await,
         Planned::RemoveTier(row) => session.remove_tier(&row).await,
     }

@@ -163,6 +163,10 @@ impl Inner {
         let problem = certificate.and_then(|row| self.compiler.certificate_problem(row)).map(|it| it.to_string());
         let rsa = by_ca.and_then(|row| Facts::of_pem(row.rsa.as_ref()?.chain.as_bytes()).ok());
         let refused = by_ca.map(|row| row.error.clone()).filter(|error| !error.is_empty());
+        // What waits for its DNS is not ordered, whatever was planned.
+        let awaited = book.route(domain).filter(|route| by_ca.is_some() && !self.is_here(route));
+        let awaited =
+            awaited.map(|_| format!("its DNS is not here: moorgate route check {domain} says what is missing"));
         Some(CertificateView {
             domain: domain.to_owned(),
             account: account
@@ -182,7 +186,7 @@ impl Inner {
             rsa_fingerprint: rsa.map(|facts| facts.fingerprint),
             names: facts.as_ref().map(|facts| facts.names.clone()).unwrap_or_default(),
             renew_at: by_ca.map(|row| row.next).filter(|next| next.0 > 0),
-            last_error: problem.or(refused),
+            last_error: problem.or(awaited).or(refused),
         })
     }
 }

@@ -203,8 +203,8 @@ impl Session {
         Ok(())
     }
 
-    /// Removes a route.
-    pub(crate) async fn remove_route(&mut self, account: &str, row: &RouteRow) -> Result<()> {
+    /// Removes a route. Its name says why: `remove`, or `hand over` to another account that has proved the domain.
+    pub(crate) async fn remove_route(&mut self, account: &str, row: &RouteRow, action: &'static str) -> Result<()> {
         self.tx()?.delete_route(row.id).await?;
         let issuance = self.inner.book().issuance(&row.domain).cloned();
         if let Some(issuance) = issuance {
@@ -215,7 +215,7 @@ impl Session {
         if let Some(issued) = issued {
             self.remove_certificate(account, &issued).await?;
         }
-        let entry = entry(What::Route, &row.domain, "remove", &row.domain).of(account);
+        let entry = entry(What::Route, &row.domain, action, &row.domain).of(account);
         self.note(entry.before(shown::route(row)), Edit::RemoveRoute(row.domain.clone()));
         Ok(())
     }

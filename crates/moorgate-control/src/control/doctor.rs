@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Control, now};
 use crate::{
-    route_views::{DnsState, RouteState},
+    route_views::{DnsState, RouteState, RouteView},
     views::{GatewayHealth, PortsView},
 };
 
@@ -194,23 +194,24 @@ impl Control {
 
     async fn look_at_routes(&self, chart: &mut Chart) {
         let all = self.list_routes(None).await;
-        let count = |is: &dyn Fn(&crate::RouteView) -> bool| all.iter().filter(|route| is(route)).count();
-        let states = [
-            (Level::Problem, count(&|it| it.state == RouteState::Failed), "can't be served (moorgate route list)"),
-            (Level::Note, count(&|it| it.state == RouteState::Pending), "wait for their DNS"),
-            (Level::Problem, count(&|it| it.dns == Some(DnsState::Missing)), "are served though their DNS is not here"),
-            (
-                Level::Note,
-                count(&|it| it.state == RouteState::Released),
-                "are released: their DNS was not here for a week",
-            ),
+        let missing = |it: &RouteView| it.dns == Some(DnsState::Missing);
+        type Is<'a> = &'a dyn Fn(&RouteView) -> bool;
+        let states: [(Level, Is<'_>, &str); 4] = [
+            (Level::Problem, &|it| it.state == RouteState::Failed, "can't be served (moorgate route list)"),
+            (Level::Note, &|it| it.state == RouteState::Pending, "wait for their DNS (moorgate route check DOMAIN)"),
+            (Level::Problem, &missing, "are served though their DNS is not here (moorgate route check DOMAIN)"),
+            (Level::Note, &|it| it.state == RouteState::Released, "are released: their DNS was not here for a week"),
         ];
-        for (level, count, what) in states {
+        for (level, is, what) in states {
+            let mut names: Vec<&str> = all.iter().filter(|route| is(route)).map(|route| &*route.domain).collect();
+            let count = names.len();
+            names.truncate(NAMED);
+            let more = if count > NAMED { ", …" } else { "" };
             if count > 0 {
-                chart.note("routes", level, format!("{count} of {} {what}", all.len()));
+                chart.note("routes", level, format!("{count} of {} {what}: {}{more}", all.len(), names.join(", ")));
             }
         }
-        let active = count(&|it| it.state == RouteState::Active);
+        let active = all.iter().filter(|route| route.state == RouteState::Active).count();
         chart.note("routes", Level::Ok, format!("{active} of {} are active", all.len()));
     }
 

@@ -49,7 +49,7 @@ impl Control {
             let held = inner.book().route(&domain).filter(|row| Some(&row.label) == over.as_ref()).cloned();
             if let Some(held) = &held {
                 let holder = inner.account_name(held.account);
-                session.remove_route(&holder, held).await?;
+                session.remove_route(&holder, held, "hand over").await?;
                 // A proof beats what was added without one.
                 let added = inner.book().certificate(&domain).filter(|added| !added.issued).cloned();
                 if let Some(added) = added.filter(|added| added.account == held.account) {
@@ -130,7 +130,7 @@ impl Control {
         let operation = async move |mut session: Session| {
             let row = session.inner.route_row(&domain)?;
             let account = session.inner.account_name(row.account);
-            session.remove_route(&account, &row).await?;
+            session.remove_route(&account, &row, "remove").await?;
             session.commit().await
         };
         self.write(operation).await

@@ -66,6 +66,13 @@ impl Control {
             explanation.account = Some(account.name.to_string());
             explanation.mode = Some(route.mode);
         }
+        if let Ok(routed) = &decided
+            && let Some(pool) = &routed.route.acme_pool
+        {
+            let origins: Vec<String> = pool.origins().iter().map(|origin| origin.url.to_string()).collect();
+            let said = format_args!("on port 80 a CA's validation goes to {}", origins.join(" or "));
+            steps.saw("challenge", said);
+        }
         match decided {
             Ok(routed) if routed.route.sends_to_https(listener != Listener::InboundHttp) => {
                 explanation.answer = Some("308 to https".to_owned());

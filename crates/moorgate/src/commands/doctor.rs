@@ -9,7 +9,7 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{CommandError, gateway::Gateway};
 use crate::{
     cli::Json,
-    output::{answer, counted, shown},
+    output::{answer, shown},
 };
 
 /// How long a listener of this machine may take to accept.
@@ -21,7 +21,9 @@ pub(super) async fn run(gateway: &Gateway, json: Json) -> Result<(), CommandErro
         found.push(knock(&name, address).await);
     }
     found.extend(gateway.client.doctor().await?);
-    answer(json, &found, || list(&found))
+    answer(json, &found, || list(&found))?;
+    let problems = found.iter().filter(|one| one.level == Level::Problem).count();
+    if problems == 0 { Ok(()) } else { Err(CommandError::Unwell { problems }) }
 }
 
 async fn knock(name: &str, address: SocketAddr) -> Diagnosis {
@@ -48,10 +50,8 @@ fn list(found: &[Diagnosis]) -> String {
         };
         text += &format!("{word:<8} {check:<13} {}\n", shown(said));
     }
-    let problems = found.iter().filter(|one| one.level == Level::Problem).count();
-    text + &if problems == 0 {
-        "\nnothing is wrong\n".to_owned()
-    } else {
-        format!("\n{}\n", counted(problems, "thing is wrong", "things are wrong"))
+    if found.iter().all(|one| one.level != Level::Problem) {
+        text += "\nnothing is wrong\n";
     }
+    text
 }

@@ -21,10 +21,15 @@ mod tier;
 mod token;
 mod usage;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::CommandFactory;
 use moorgate_api::client::Client;
+use moorgate_keys::chain;
 
 use crate::{
     agent,
@@ -46,7 +51,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Demo(args) => return demo::run(args),
         Command::Agent(args) => return Ok(agent::run(args, data_dir)?),
         Command::Config(Config::Check { file }) => {
-            config::check(&file)?;
+            let checked = config::check(&file)?;
+            if let Some(path) = checked.acme.and_then(|acme| acme.trust) {
+                check_trust(&path).map_err(|source| CommandError::Trust { path, source })?;
+            }
             output::print(&format!("{} is a gateway's file that moorgate up --config would take\n", file.display()))?;
         }
         Command::Completions { shell } => {
@@ -62,6 +70,12 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         asking => ask(asking, data_dir)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a private CA's root can be read.
+fn check_trust(path: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    chain::certificates(&std::fs::read(path)?)?;
+    Ok(())
 }
 
 /// Asks a running gateway.

@@ -363,15 +363,17 @@ pub(super) async fn certificates(client: &Client, command: Cert) -> Result<(), C
         Cert::Add { domain, chain, key, account, json } => {
             let certificate = AddCertificate { chain: read_text(&chain)?, key: read_text(&key)?, account };
             let added = client.add_certificate(&domain, &certificate).await?;
-            let has_route = client.route(&added.domain).await.is_ok();
+            let state = client.route(&added.domain).await.ok().map(|route| route.state);
             answer(json, &added, || {
                 let (domain, issuer) = (shown(&added.domain), shown(&added.issuer));
-                let then = if has_route {
-                    "new connections are shown it from now on".to_owned()
-                } else {
-                    format!(
+                let then = match state {
+                    Some(RouteState::Active) => "new connections are shown it from now on".to_owned(),
+                    Some(_) => format!(
+                        "it is shown as soon as its route is served; what that waits for: moorgate route check {domain}"
+                    ),
+                    None => format!(
                         "it waits for a route of exactly that domain: moorgate route add {domain} URL --mode terminate"
-                    )
+                    ),
                 };
                 format!("certificate for {domain} added: of {issuer}, expires {}; {then}\n", expires(&added))
             })

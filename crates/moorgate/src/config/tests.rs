@@ -277,6 +277,11 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
              or write 127.0.0.1:7070 and reach it through an SSH tunnel",
         ),
         (
+            "[dns]\nzone = \"co.uk\"",
+            "line 2: dns.zone is \"co.uk\", but must be the name of a zone of your own with room for longer names in it, such as \
+             edge.example.com",
+        ),
+        (
             "[console]\nhostname = \"192.0.2.1\"",
             "line 2: console.hostname is \"192.0.2.1\", but must be a name that browsers reach the console by, such as \
              console.example.com",

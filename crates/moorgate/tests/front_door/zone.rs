@@ -128,6 +128,7 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
     world.set("example.com", &[word]);
     // Until then the resolver keeps that there was no such record.
     eventually("it is taken over", || try_add(&gateway, "app.example.com", "default").status.success().then_some(()));
+    assert!(gateway.cli(&["audit", "list"]).contains("hand over route app.example.com"), "the log has words for it");
     let mine = shown(&gateway, "app.example.com");
     assert_eq!((mine["account"].as_str(), mine["dns"].as_str()), (Some("default"), Some("pending")));
     // What the first one was told to set leads nowhere now.
@@ -268,13 +269,15 @@ fn the_doctor_says_what_is_wrong_and_nothing_when_nothing_is() {
     let setup = setup.env("MOORGATE_ACME_DIRECTORY", "https://127.0.0.20:14000/dir");
     let gateway = setup.env("MOORGATE_EGRESS_ADDRESSES", "203.0.113.10").start();
     add(&gateway, "app.example.com", "default");
-    let ill = gateway.cli(&["doctor"]);
+    let doctor = gateway.try_cli(&["doctor"]);
+    assert_eq!(doctor.status.code(), Some(1), "for scripts");
+    assert!(String::from_utf8_lossy(&doctor.stderr).contains("3 things are wrong"), "{doctor:?}");
+    let ill = String::from_utf8(doctor.stdout).unwrap();
     for said in [
         "does not find the zone edge.example.net here: make the records of `moorgate dns records`",
         "PROBLEM  ca            the CA can't be reached",
         "203.0.113.10 is not an address of this machine",
-        "1 of 1 wait for their DNS",
-        "3 things are wrong",
+        "1 of 1 wait for their DNS (moorgate route check DOMAIN): app.example.com",
     ] {
         assert!(ill.contains(said), "{said}: {ill}");
     }

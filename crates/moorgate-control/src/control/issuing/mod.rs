@@ -203,13 +203,19 @@ impl Inner {
         is_wildcard && self.issuing.as_ref().is_some_and(|issuing| issuing.settings.by_dns)
     }
 
+    /// Whether a CA that looks for the route's domain comes here, as far as is known.
+    pub(super) fn is_here(&self, row: &RouteRow) -> bool {
+        self.zone.is_none() || matches!(row.dns, DnsState::Unchecked | DnsState::Seen)
+    }
+
     /// Whether the CA is to issue for this route's domain.
     fn is_for_ca(&self, book: &Book, row: &RouteRow) -> bool {
-        let is_here = self.zone.is_none() || matches!(row.dns, DnsState::Unchecked | DnsState::Seen);
         let settings = self.issuing.as_ref().map(|issuing| &issuing.settings);
         // A wildcard is proved in DNS alone (RFC 8555 §7.1.3).
         let can = settings.is_some_and(|settings| !row.domain.starts_with("*.") || settings.by_dns);
-        can && is_here
+        // No CA puts an underscore into a certificate (CA/Browser Forum's baseline requirements, 7.1.4.2).
+        can && self.is_here(row)
+            && !row.domain.contains('_')
             && row.mode == Mode::Terminate.name()
             && row.domain.parse::<Domain>().is_ok()
             && book.certificate(&row.domain).is_none_or(|certificate| certificate.issued)

@@ -345,6 +345,8 @@ fn a_challenge_reaches_the_origin_that_keeps_its_key_and_nothing_else_does() {
     gateway.cli(&["route", "add", "bank.example.com", "tls://127.0.0.1:9", "--mode", "passthrough"]);
     let acme = format!("http://{}", origin.address);
     gateway.cli(&["route", "set", "bank.example.com", "--acme-origin", &acme]);
+    let explained = gateway.cli(&["explain", "bank.example.com"]);
+    assert!(explained.contains(&format!("on port 80 a CA's validation goes to {acme}")), "{explained}");
     assert!(gateway.cli(&["route", "show", "bank.example.com"]).contains(&acme));
     let ask = |arguments: &[&str], path: &str| {
         let mut curl = world.tool("curl");
@@ -437,6 +439,20 @@ fn certificates_that_live_shortly_are_renewed_under_load_without_a_failed_handsh
     let least = usize::try_from(lasts / life).unwrap();
     assert!(shown.len() > least, "renewed at half of its life of {life} s: {shown:?}");
     assert!(handshakes > 500, "{handshakes}");
+}
+
+#[test]
+fn a_ca_that_takes_its_time_is_waited_for_and_asked_once() {
+    let mut world = World::new();
+    let pebble = Pebble::slow(&world, 12);
+    let gateway = gateway(&world);
+    here(&mut world, &gateway, "app.example.com", "http://127.0.0.1:9", &[]);
+    eventually("an order", || (counted(&gateway, "validate issuance") > 0).then_some(()));
+    let waiting = gateway.cli(&["cert", "list"]);
+    assert!(waiting.contains("ordered") || waiting.contains("Pebble"), "{waiting}");
+    wait_issued(&gateway, "app.example.com");
+    assert_eq!(pebble.said(&world).matches("POST /order-plz").count(), 1);
+    assert_eq!(counted(&gateway, "fail issuance"), 0);
 }
 
 /// How many of these the audit log has.

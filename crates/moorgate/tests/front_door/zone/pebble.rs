@@ -28,6 +28,15 @@ impl Drop for Pebble {
 impl Pebble {
     /// Strict, and refuses so many of a hundred nonces. More settings: JSON, with a comma at its end.
     pub fn start(world: &World, bad_nonces: u32, more: &str) -> Self {
+        Self::start_with(world, bad_nonces, more, ("PEBBLE_VA_NOSLEEP", "1"))
+    }
+
+    /// One that takes up to so many seconds to look.
+    pub fn slow(world: &World, seconds: u32) -> Self {
+        Self::start_with(world, 0, "", ("PEBBLE_VA_SLEEPTIME", &seconds.to_string()))
+    }
+
+    fn start_with(world: &World, bad_nonces: u32, more: &str, sleep: (&str, &str)) -> Self {
         let path = |name: &str| world.path(name).display().to_string();
         if !world.path("pebble.json").exists() {
             let ca = LocalCa::create("The CA's own CA").unwrap();
@@ -49,7 +58,7 @@ impl Pebble {
         let prefix = world.namespace.prefix();
         let mut pebble = clean(prefix[0]);
         pebble.args(&prefix[1..]).args(["pebble", "-strict", "-dnsserver", &format!("{RESOLVER}:53"), "-config"]);
-        pebble.arg(path("pebble.json")).env("PEBBLE_VA_NOSLEEP", "1");
+        pebble.arg(path("pebble.json")).env(sleep.0, sleep.1);
         pebble.env("PEBBLE_WFE_NONCEREJECT", bad_nonces.to_string()).env("PEBBLE_AUTHZREUSE", "0");
         let said = fs::OpenOptions::new().create(true).append(true).open(path("pebble.log")).unwrap();
         let child = pebble.stdout(said.try_clone().unwrap()).stderr(said).spawn();
