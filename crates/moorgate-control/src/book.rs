@@ -17,6 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{route_views::DnsState, store::Head, views::Scope};
 
+mod people;
+
+pub(crate) use people::{InvitationRow, People, PersonRow, SignInRow};
+
 /// An account as it is stored. Policy and egress stay text here: a row that can't be read must not take others with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AccountRow {
@@ -184,6 +188,12 @@ pub(crate) struct Rows {
     pub(crate) certificates: Vec<CertificateRow>,
     #[serde(default)]
     pub(crate) issuances: Vec<IssuanceRow>,
+    #[serde(default)]
+    pub(crate) people: Vec<PersonRow>,
+    #[serde(default)]
+    pub(crate) sign_ins: Vec<SignInRow>,
+    #[serde(default)]
+    pub(crate) invitations: Vec<InvitationRow>,
 }
 
 /// One change of the rows.
@@ -206,6 +216,15 @@ pub(crate) enum Edit {
     PutIssuance(IssuanceRow),
     /// By domain.
     RemoveIssuance(String),
+    PutPerson(PersonRow),
+    /// By id.
+    RemovePerson(String),
+    PutSignIn(SignInRow),
+    /// By id.
+    RemoveSignIn(String),
+    PutInvitation(InvitationRow),
+    /// By id.
+    RemoveInvitation(String),
 }
 
 /// A password whose end is known.
@@ -234,6 +253,7 @@ pub(crate) struct Book {
     waiting: BTreeSet<String>,
     certificates: ByDomain<CertificateRow>,
     issuances: BTreeMap<String, IssuanceRow>,
+    people: People,
 }
 
 /// What has an owner and is found by its domain.
@@ -285,9 +305,12 @@ impl Book {
         let routes = rows.routes.into_iter().map(Edit::PutRoute);
         let certificates = rows.certificates.into_iter().map(Edit::PutCertificate);
         let issuances = rows.issuances.into_iter().map(Edit::PutIssuance);
+        let people = rows.people.into_iter().map(Edit::PutPerson);
+        let sign_ins = rows.sign_ins.into_iter().map(Edit::PutSignIn);
+        let invitations = rows.invitations.into_iter().map(Edit::PutInvitation);
         let all =
             tiers.chain(accounts).chain(credentials).chain(tokens).chain(routes).chain(certificates).chain(issuances);
-        all.for_each(|edit| book.apply(edit));
+        all.chain(people).chain(sign_ins).chain(invitations).for_each(|edit| book.apply(edit));
         book
     }
 
@@ -303,6 +326,9 @@ impl Book {
             routes: self.routes().cloned().collect(),
             certificates: self.certificates().cloned().collect(),
             issuances: self.issuances().cloned().collect(),
+            people: self.people.all().cloned().collect(),
+            sign_ins: self.people.sign_ins().cloned().collect(),
+            invitations: self.people.invitations().cloned().collect(),
         }
     }
 
@@ -371,6 +397,12 @@ impl Book {
             Edit::RemoveIssuance(domain) => {
                 self.issuances.remove(&domain);
             }
+            Edit::PutPerson(row) => self.people.put(row),
+            Edit::RemovePerson(id) => self.people.remove(&id),
+            Edit::PutSignIn(row) => self.people.put_sign_in(row),
+            Edit::RemoveSignIn(id) => self.people.remove_sign_in(&id),
+            Edit::PutInvitation(row) => self.people.put_invitation(row),
+            Edit::RemoveInvitation(id) => self.people.remove_invitation(&id),
         }
     }
 
@@ -385,6 +417,7 @@ impl Book {
         self.waiting.retain(|domain| self.routes.rows.contains_key(domain));
         self.certificates.remove_account(id);
         self.issuances.retain(|_, row| row.account != Some(id));
+        self.people.remove_account(id);
         self.tokens.retain(|_, token| token.account != Some(id));
         self.bearers.retain(|_, token| self.tokens.contains_key(token));
     }
@@ -409,6 +442,11 @@ impl Book {
         for secret in &row.secrets {
             self.endings.remove(&secret.id);
         }
+    }
+
+    /// Who may use the console.
+    pub(crate) fn people(&self) -> &People {
+        &self.people
     }
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierRow> {

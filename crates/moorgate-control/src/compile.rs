@@ -139,8 +139,16 @@ impl Compiler {
             }
             Edit::PutCredential(row) => put_credential(snapshot, row),
             Edit::RemoveCredential(_, username) => snapshot.remove_credential(username),
-            // Nobody has a tier that is removed.
-            Edit::PutToken(_) | Edit::RemoveToken(_) | Edit::RemoveTier(_) => {}
+            // Nobody has a tier that is removed; and no traffic is served by the rest.
+            Edit::PutToken(_)
+            | Edit::RemoveToken(_)
+            | Edit::RemoveTier(_)
+            | Edit::PutPerson(_)
+            | Edit::RemovePerson(_)
+            | Edit::PutSignIn(_)
+            | Edit::RemoveSignIn(_)
+            | Edit::PutInvitation(_)
+            | Edit::RemoveInvitation(_) => {}
             Edit::PutRoute(row) => {
                 if let Some(old) = book.route(&row.domain).filter(|old| old.label != row.label) {
                     snapshot.remove_target(&old.label);

@@ -188,12 +188,18 @@ pub enum What {
     Tier,
     /// What is being done so that a domain has a certificate.
     Issuance,
+    /// Somebody who may use the console.
+    Person,
+    /// A browser that somebody is signed in with.
+    SignIn,
+    /// An invitation to the console.
+    Invitation,
     /// A gateway, with the store that it shares.
     Gateway,
 }
 
 impl What {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Account,
         Self::Credential,
         Self::Token,
@@ -201,6 +207,9 @@ impl What {
         Self::Certificate,
         Self::Tier,
         Self::Issuance,
+        Self::Person,
+        Self::SignIn,
+        Self::Invitation,
         Self::Gateway,
     ];
 
@@ -214,6 +223,9 @@ impl What {
             Self::Certificate => "certificate",
             Self::Tier => "tier",
             Self::Issuance => "issuance",
+            Self::Person => "person",
+            Self::SignIn => "sign-in",
+            Self::Invitation => "invitation",
             Self::Gateway => "gateway",
         }
     }
@@ -245,6 +257,7 @@ impl What {
             Self::Certificate => "moorgate cert list",
             Self::Tier => "moorgate tier list",
             Self::Issuance => "moorgate cert list",
+            Self::Person | Self::SignIn | Self::Invitation => "moorgate person list",
             Self::Gateway => "moorgate gateway list",
         }
     }

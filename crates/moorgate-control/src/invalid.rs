@@ -13,7 +13,10 @@ use thiserror::Error;
 
 use crate::{
     error::What,
-    limits::{MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_SETTINGS_BYTES},
+    limits::{
+        MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_PASSWORD, MAX_SETTINGS_BYTES,
+        MIN_PASSWORD,
+    },
     names::MAX_ACCOUNT_NAME,
 };
 
@@ -25,6 +28,38 @@ pub enum Invalid {
     AccountName {
         /// As given.
         name: String,
+    },
+    /// Not an address of somebody.
+    #[error("{email:?} is no email address, such as you@example.com")]
+    Email {
+        /// As given.
+        email: String,
+    },
+    /// Somebody has it.
+    #[error("{email} can sign in already; sign in, and take up the invitation then")]
+    EmailTaken {
+        /// As given.
+        email: String,
+    },
+    /// A password that is guessed too soon.
+    #[error(
+        "a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters and is not the email address; several words are easy to keep"
+    )]
+    Passphrase,
+    /// A link that opens nothing.
+    #[error("this link was used, has ended or was taken back; ask whoever sent it for another")]
+    InvitationGone,
+    /// It is somebody else's.
+    #[error("this invitation is for {email}")]
+    InvitationOfAnother {
+        /// Who is meant.
+        email: String,
+    },
+    /// Nobody could let anybody in any more.
+    #[error("{email} is the last operator; make another one first")]
+    LastOperator {
+        /// Who.
+        email: String,
     },
     /// Not a name for a tier.
     #[error("{name:?} is no name for a tier: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]

@@ -24,6 +24,7 @@ mod ledger;
 mod limits;
 mod location;
 mod names;
+mod people_views;
 mod route_change;
 mod route_views;
 mod sealed;
@@ -49,7 +50,7 @@ pub use explain::By;
 pub use flows::{FlowFilter, Recorded};
 pub use limits::{
     FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS,
-    MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS,
+    MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS, MIN_PASSWORD,
 };
 pub use moorgate_dns::{
     DnsRecord,
@@ -57,6 +58,7 @@ pub use moorgate_dns::{
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use names::is_public_suffix;
+pub use people_views::{InvitationView, NewInvitation, NewSignIn, PersonView, Role, SignInView, SignedIn, Standing};
 pub use route_views::{
     ActionsView, CertificateSource, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser,
     OriginExplanation, OriginView, PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy,

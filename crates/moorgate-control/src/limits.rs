@@ -8,6 +8,23 @@ pub const MAX_ACCOUNTS: usize = 100_000;
 pub const MAX_CREDENTIALS: usize = 1_000;
 /// The most API tokens of one account, and of the operators together.
 pub const MAX_TOKENS: usize = 1_000;
+/// The most people who may use the console.
+pub(crate) const MAX_PEOPLE: usize = 100_000;
+/// The most invitations that are open.
+pub(crate) const MAX_INVITATIONS: usize = 10_000;
+/// The most browsers that one person is signed in with; the oldest makes room.
+pub(crate) const MAX_SIGN_INS: usize = 20;
+/// How long an invitation can be taken up.
+pub(crate) const INVITATION_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long somebody is signed in, at most.
+pub(crate) const SIGN_IN_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The shortest password of a person, in characters (NIST SP 800-63B §5.1.1.2 asks for 8), and the longest: hashing costs by
+/// the byte.
+pub const MIN_PASSWORD: usize = 10;
+/// See [`MIN_PASSWORD`].
+pub(crate) const MAX_PASSWORD: usize = 256;
+/// Passwords that are hashed at once: each takes 19 MiB for some hundredths of a second.
+pub(crate) const HASHED_AT_ONCE: usize = 2;
 /// The most networks that one credential may be used from.
 pub const MAX_CLIENTS: usize = 200;
 /// The most tiers.

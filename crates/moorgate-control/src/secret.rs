@@ -65,6 +65,16 @@ impl Token {
     pub(crate) fn random() -> Result<Self, ControlError> {
         random_text("mgt_", TOKEN_CHARS).map(Self)
     }
+
+    /// What stands in a cookie of the console.
+    pub(crate) fn of_cookie() -> Result<Self, ControlError> {
+        random_text("mgc_", TOKEN_CHARS).map(Self)
+    }
+
+    /// What stands in the link of an invitation.
+    pub(crate) fn of_link() -> Result<Self, ControlError> {
+        random_text("mgi_", TOKEN_CHARS).map(Self)
+    }
 }
 
 pub(crate) fn random_username() -> Result<String, ControlError> {

@@ -1,6 +1,7 @@
 //! Rows as the audit log shows them: all that was decided, nothing that is secret.
 
 use moorgate_contract::{
+    account::AccountId,
     policy::Policy,
     route::{HeaderEdits, RouteSettings},
     time::Timestamp,
@@ -8,7 +9,10 @@ use moorgate_contract::{
 use moorgate_keys::Facts;
 use serde_json::{Value, json};
 
-use crate::book::{AccountRow, CertificateRow, CredentialRow, IssuanceRow, RouteRow, TierRow, TokenRow};
+use crate::book::{
+    AccountRow, CertificateRow, CredentialRow, InvitationRow, IssuanceRow, PersonRow, RouteRow, SignInRow, TierRow,
+    TokenRow,
+};
 
 /// Stands for a value that is kept and not shown.
 const HIDDEN: &str = "(hidden)";
@@ -29,6 +33,21 @@ pub(crate) fn credential(row: &CredentialRow) -> Value {
 
 pub(crate) fn token(row: &TokenRow) -> Value {
     json!({ "operator": row.account.is_none(), "scope": row.scope })
+}
+
+/// A person's standing. `name_of`: an account's name.
+pub(crate) fn person(row: &PersonRow, name_of: &dyn Fn(AccountId) -> String) -> Value {
+    let roles: serde_json::Map<String, Value> =
+        row.roles.iter().map(|(account, role)| (name_of(*account), json!(role))).collect();
+    json!({ "email": row.email, "operator": row.operator, "roles": roles, "password": !row.password.is_empty() })
+}
+
+pub(crate) fn sign_in(row: &SignInRow) -> Value {
+    json!({ "until": second(row.until), "client": row.client, "agent": row.agent })
+}
+
+pub(crate) fn invitation(row: &InvitationRow) -> Value {
+    json!({ "email": row.email, "operator": row.operator, "role": row.role, "until": second(row.until) })
 }
 
 pub(crate) fn tier(row: &TierRow) -> Value {

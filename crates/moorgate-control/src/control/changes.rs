@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 use super::{Session, now, schedule::next_order};
 use crate::{
-    book::{AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, TierRow, TokenRow},
+    book::{
+        AccountRow, CertificateRow, CredentialRow, Edit, InvitationRow, IssuanceRow, PersonRow, RouteRow, SignInRow,
+        TierRow, TokenRow,
+    },
     compile,
     error::{Result, What},
     shown,
@@ -266,6 +269,71 @@ impl Session {
         self.tx()?.delete_issuance(&row.domain).await?;
         let entry = entry(What::Issuance, &row.domain, "end", &row.domain).of_some(account);
         self.note(entry.before(shown::issuance(row)), Edit::RemoveIssuance(row.domain.clone()));
+        Ok(())
+    }
+
+    /// Adds or changes somebody who may use the console. Their name says what happened.
+    pub(crate) async fn put_person(
+        &mut self,
+        action: &'static str,
+        old: Option<&PersonRow>,
+        row: PersonRow,
+    ) -> Result<()> {
+        self.tx()?.put_person(&row).await?;
+        let mut entry = entry(What::Person, &row.id, action, &row.email);
+        let inner = self.inner.clone();
+        let name_of = |account| inner.account_name(account);
+        if let Some(old) = old {
+            entry = entry.before(shown::person(old, &name_of));
+        }
+        self.note(entry.after(shown::person(&row, &name_of)), Edit::PutPerson(row));
+        Ok(())
+    }
+
+    /// Removes somebody, with what they are signed in with.
+    pub(crate) async fn remove_person(&mut self, row: &PersonRow) -> Result<()> {
+        self.tx()?.delete_person(&row.id).await?;
+        let inner = self.inner.clone();
+        let entry = entry(What::Person, &row.id, "remove", &row.email);
+        let entry = entry.before(shown::person(row, &|account| inner.account_name(account)));
+        self.note(entry, Edit::RemovePerson(row.id.clone()));
+        Ok(())
+    }
+
+    /// Signs somebody in.
+    pub(crate) async fn add_sign_in(&mut self, email: &str, row: SignInRow) -> Result<()> {
+        self.tx()?.insert_sign_in(&row).await?;
+        let entry = entry(What::SignIn, &row.id, "open", email);
+        self.note(entry.after(shown::sign_in(&row)), Edit::PutSignIn(row));
+        Ok(())
+    }
+
+    /// Signs somebody out.
+    pub(crate) async fn remove_sign_in(&mut self, email: &str, row: &SignInRow) -> Result<()> {
+        self.tx()?.delete_sign_in(&row.id).await?;
+        let entry = entry(What::SignIn, &row.id, "close", email);
+        self.note(entry.before(shown::sign_in(row)), Edit::RemoveSignIn(row.id.clone()));
+        Ok(())
+    }
+
+    /// Invites somebody.
+    pub(crate) async fn add_invitation(&mut self, account: Option<&str>, row: InvitationRow) -> Result<()> {
+        self.tx()?.insert_invitation(&row).await?;
+        let entry = entry(What::Invitation, &row.id, "add", &row.id).of_some(account);
+        self.note(entry.after(shown::invitation(&row)), Edit::PutInvitation(row));
+        Ok(())
+    }
+
+    /// Ends an invitation: it was taken up, or taken back.
+    pub(crate) async fn remove_invitation(
+        &mut self,
+        account: Option<&str>,
+        row: &InvitationRow,
+        action: &'static str,
+    ) -> Result<()> {
+        self.tx()?.delete_invitation(&row.id).await?;
+        let entry = entry(What::Invitation, &row.id, action, &row.id).of_some(account);
+        self.note(entry.before(shown::invitation(row)), Edit::RemoveInvitation(row.id.clone()));
         Ok(())
     }
 

@@ -13,7 +13,10 @@ use std::{
 use arc_swap::ArcSwap;
 use moorgate_contract::{account::Pepper, snapshot::Snapshot, time::Timestamp};
 use moorgate_keys::{MasterKeys, StoreKey};
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::AbortHandle,
+};
 
 use crate::{
     book::{Book, Edit},
@@ -42,6 +45,7 @@ mod gateways;
 pub(crate) mod issuing;
 mod kept;
 mod open;
+mod people;
 mod policy;
 pub(crate) mod routes;
 mod schedule;
@@ -109,6 +113,8 @@ pub(crate) struct Inner {
     /// Whether this gateway is about to end: its address is not given to clients any more.
     leaving: AtomicBool,
     token_pepper: Pepper,
+    /// Turns at hashing what people sign in with.
+    hashing: Semaphore,
     /// Of the audit log's hashes.
     chain: Pepper,
     book: RwLock<Book>,

@@ -10,7 +10,10 @@ use std::{
 use arc_swap::ArcSwap;
 use moorgate_contract::{account::Pepper, snapshot::Site};
 use moorgate_keys::file;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     Control, Inner, Signals, Writer,
@@ -26,7 +29,7 @@ use crate::{
     book::Book,
     compile::Compiler,
     error::{ControlError, Result},
-    limits::{FIRST_SETTLE, LOCK_TIME, RETRY},
+    limits::{FIRST_SETTLE, HASHED_AT_ONCE, LOCK_TIME, RETRY},
     secret::random_token_id,
     settings::{Settings, Start},
     store::StoreUrl,
@@ -87,6 +90,7 @@ impl Control {
             side: Arc::default(),
             plane,
             token_pepper: Pepper::new(*store_key.key().derive(TOKEN_PEPPER)),
+            hashing: Semaphore::new(HASHED_AT_ONCE),
             chain: Pepper::new(*store_key.key().derive(AUDIT_CHAIN)),
             store_key,
             book: RwLock::default(),

@@ -9,7 +9,7 @@ use moorgate_contract::{
 };
 use sqlx::{AnyConnection, Error, query_as, query_scalar};
 
-use super::{Change, Head, Store, number};
+use super::{Change, Head, Store, number, people};
 use crate::{
     book::{
         AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, Rows, SealedCertificate, TierRow,
@@ -53,6 +53,9 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Rows, Error> {
         routes: all_of(connection, route_sql!("ORDER BY id")).await?.into_iter().map(route).collect(),
         certificates: all_of(connection, certificate_sql!("ORDER BY id")).await?.into_iter().map(certificate).collect(),
         issuances: all_of(connection, issuance_sql!("ORDER BY domain")).await?.into_iter().map(issuance).collect(),
+        people: people::all(connection).await?,
+        sign_ins: people::sign_ins(connection).await?,
+        invitations: people::invitations(connection).await?,
     })
 }
 
@@ -91,6 +94,9 @@ pub(super) async fn edit(connection: &mut AnyConnection, change: &Change) -> Res
             let row = query_as(issuance_sql!("WHERE domain = $1")).bind(key).fetch_optional(connection).await?;
             Some(row.map_or_else(|| Edit::RemoveIssuance(key.clone()), |row| Edit::PutIssuance(issuance(row))))
         }
+        What::Person => Some(people::changed(connection, key).await?),
+        What::SignIn => Some(people::changed_sign_in(connection, key).await?),
+        What::Invitation => Some(people::changed_invitation(connection, key).await?),
         // No row of its own that anything is served by.
         What::Gateway => None,
     })

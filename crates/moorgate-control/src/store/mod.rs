@@ -11,6 +11,7 @@ pub(crate) mod file;
 mod flows;
 mod gateways;
 mod load;
+mod people;
 pub(crate) mod schema;
 mod tx;
 mod url;

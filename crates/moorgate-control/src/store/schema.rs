@@ -26,6 +26,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (10, "targets", include_str!("../../migrations/sqlite/0010_targets.sql")),
     (11, "issuance", include_str!("../../migrations/sqlite/0011_issuance.sql")),
     (12, "rsa", include_str!("../../migrations/sqlite/0012_rsa.sql")),
+    (13, "people", include_str!("../../migrations/sqlite/0013_people.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -40,10 +41,11 @@ const POSTGRES: &[Step] = &[
     (10, "targets", include_str!("../../migrations/postgres/0010_targets.sql")),
     (11, "issuance", include_str!("../../migrations/postgres/0011_issuance.sql")),
     (12, "rsa", include_str!("../../migrations/postgres/0012_rsa.sql")),
+    (13, "people", include_str!("../../migrations/postgres/0013_people.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 12;
+const KNOWN: i64 = 13;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

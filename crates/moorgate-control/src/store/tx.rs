@@ -317,8 +317,13 @@ impl Tx {
 
     /// Removes a token.
     pub(crate) async fn delete_token(&mut self, id: &str) -> Result<(), StoreError> {
+        self.delete_text("DELETE FROM token WHERE id = $1", id).await
+    }
+
+    /// Deletes what a text names.
+    pub(super) async fn delete_text(&mut self, statement: &'static str, key: &str) -> Result<(), StoreError> {
         let failed = self.failed();
-        query("DELETE FROM token WHERE id = $1").bind(id).execute(self.connection()).await.map(drop).map_err(failed)
+        query(statement).bind(key).execute(self.connection()).await.map(drop).map_err(failed)
     }
 
     /// Adds a route; its id is given here.
@@ -379,9 +384,7 @@ impl Tx {
 
     /// Removes the certificate of a domain.
     pub(crate) async fn delete_certificate(&mut self, domain: &str) -> Result<(), StoreError> {
-        let failed = self.failed();
-        let statement = query("DELETE FROM certificate WHERE domain = $1").bind(domain);
-        statement.execute(self.connection()).await.map(drop).map_err(failed)
+        self.delete_text("DELETE FROM certificate WHERE domain = $1", domain).await
     }
 
     /// Adds or replaces what is being done for a domain's certificate.
@@ -413,9 +416,7 @@ impl Tx {
 
     /// Forgets what is being done for a domain's certificate.
     pub(crate) async fn delete_issuance(&mut self, domain: &str) -> Result<(), StoreError> {
-        let failed = self.failed();
-        let statement = query("DELETE FROM issuance WHERE domain = $1").bind(domain);
-        statement.execute(self.connection()).await.map(drop).map_err(failed)
+        self.delete_text("DELETE FROM issuance WHERE domain = $1", domain).await
     }
 
     /// What is kept of the account at a CA, sealed.

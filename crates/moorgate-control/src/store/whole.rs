@@ -99,6 +99,13 @@ impl Tx {
         for row in &whole.rows.issuances {
             self.put_issuance(row).await?;
         }
+        for row in &whole.rows.people {
+            self.put_person(row).await?;
+        }
+        // Who was signed in when the backup was made signs in anew: it may be months ago.
+        for row in &whole.rows.invitations {
+            self.insert_invitation(row).await?;
+        }
         self.raise_version(whole.rows.version);
         self.head = whole.rows.head.clone();
         Ok(())

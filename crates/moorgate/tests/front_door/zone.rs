@@ -146,6 +146,20 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
 }
 
 #[test]
+fn a_domain_whose_servers_are_down_waits_and_says_so() {
+    // Nobody is at that address.
+    let delegation = [format!("{ZONE}. NS ns1.{ZONE}."), format!("ns1.{ZONE}. A {GATEWAY}")];
+    let dead = ["dead.test. NS ns1.dead.test.".to_owned(), "ns1.dead.test. A 127.0.0.99".to_owned()];
+    let world = World::with(&[("example.com", &[])], &[&delegation[..], &dead].concat());
+    let gateway = world.gateway();
+    add(&gateway, "app.dead.test", "default");
+    let check = gateway.cli(&["route", "check", "app.dead.test"]);
+    assert!(check.contains("finds no answer (SERVFAIL): the DNS servers of"), "{check}");
+    assert_eq!(shown(&gateway, "app.dead.test")["state"], "pending");
+    assert_eq!(curl(&world, "app.dead.test"), "421");
+}
+
+#[test]
 fn the_gateway_answers_for_its_zone_by_udp_and_tcp_and_behind_a_resolver() {
     let world = World::new();
     let gateway = world.gateway();

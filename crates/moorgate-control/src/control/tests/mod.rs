@@ -5,6 +5,7 @@ mod audit;
 mod certificates;
 mod changes;
 mod domains;
+mod people;
 mod poison;
 mod postgres;
 mod routes;
