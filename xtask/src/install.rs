@@ -92,8 +92,14 @@ const PYTHON: &[&str] = &[
     "openapi-spec-validator==0.9.0",
 ];
 /// Node's clients, as they run on Debian's Node too.
-const NODE: &[&str] =
-    &["undici@6.29.1", "https-proxy-agent@7.0.6", "socks-proxy-agent@8.0.5", "playwright-core@1.65.1"];
+const NODE: &[&str] = &[
+    "undici@6.29.1",
+    "http-proxy-agent@7.0.2",
+    "https-proxy-agent@7.0.6",
+    "socks-proxy-agent@8.0.5",
+    "playwright-core@1.65.1",
+    "axe-core@4.11.0",
+];
 /// Says which clients were installed, so that a second run has nothing to do.
 const STAMP: &str = "moorgate-clients";
 

@@ -401,3 +401,7 @@ impl From<moorgate_control::Diagnosis> for Diagnosis {
 
 #[cfg(test)]
 mod tests;
+
+mod people;
+
+pub use people::{AddInvitation, NewInvitation, Person, Role};

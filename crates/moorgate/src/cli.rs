@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Bearer tokens of the API
     #[command(subcommand)]
     Token(Token),
+    /// People who use the console
+    #[command(subcommand)]
+    Person(Person),
     /// Where an account's connections may go
     #[command(subcommand)]
     Policy(Policy),
@@ -176,6 +179,47 @@ pub(crate) enum Token {
         /// As listed
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Person {
+    /// Print a link by which somebody comes into the console, once and within a week
+    Invite {
+        /// Only whoever has this address; without it whoever has the link
+        email: Option<String>,
+        /// Into this account; without it as an operator
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// As what
+        #[arg(long, value_enum, requires = "account")]
+        role: Option<RoleArg>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List people
+    List(Json),
+    /// Remove somebody, who is signed out everywhere
+    Remove {
+        /// Their address
+        email: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RoleArg {
+    Viewer,
+    Member,
+    Owner,
+}
+
+impl From<RoleArg> for moorgate_api::view::Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Viewer => Self::Viewer,
+            RoleArg::Member => Self::Member,
+            RoleArg::Owner => Self::Owner,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

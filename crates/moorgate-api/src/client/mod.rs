@@ -22,9 +22,9 @@ use tokio::{
 };
 
 use crate::view::{
-    Account, AddAccount, AddCredential, AddToken, ChangeAccount, ChangeCredential, Credential, Diagnosis,
-    EgressAddress, Explained, FlowView, NewCredential, NewToken, PolicyEdit, PolicyRules, Rotate, Scope, Status, Token,
-    WhyFlow,
+    Account, AddAccount, AddCredential, AddInvitation, AddToken, ChangeAccount, ChangeCredential, Credential,
+    Diagnosis, EgressAddress, Explained, FlowView, NewCredential, NewInvitation, NewToken, Person, PolicyEdit,
+    PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
 };
 
 mod deployment;
@@ -75,6 +75,11 @@ impl Client {
         let base = Base::parse(base_url)?;
         let tls = base.is_tls().then(|| Originator::new(TrustRoots::System)).transpose().map_err(ClientError::NoTls)?;
         Ok(Self { base, token: token.to_owned(), tls })
+    }
+
+    /// Where it asks.
+    pub fn url(&self) -> String {
+        self.base.to_string()
     }
 
     /// Every account that the token may see.
@@ -203,6 +208,30 @@ impl Client {
         path.ask("dry_run", dry_run.then_some("true"));
         path.ask("cut", cut.then_some("true"));
         self.send(Method::PUT, &path, rules).await
+    }
+
+    /// Who may use the console.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn people(&self) -> Result<Vec<Person>, ClientError> {
+        self.get(&Path::of(["people"])).await
+    }
+
+    /// Removes somebody.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn remove_person(&self, email: &str) -> Result<(), ClientError> {
+        self.delete(&Path::of(["people", email])).await
+    }
+
+    /// Invites somebody to the console.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn invite(&self, add: &AddInvitation) -> Result<NewInvitation, ClientError> {
+        self.send(Method::POST, &Path::of(["invitations"]), add).await
     }
 
     /// The API's tokens, without their secrets.

@@ -1,6 +1,6 @@
 //! Who may call what: one table. What is not in it can't be called by anyone.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     RequestPartsExt,
@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use moorgate_control::{Call, ControlError, Scope, What};
 
-use super::{ApiState, hosts::Reached};
+use super::{ApiState, listen::Arrival};
 use crate::problem::{Case, Problem};
 
 /// What a route asks of its caller.
@@ -36,7 +36,6 @@ use Scope::{Read, Write};
 
 /// Every route with what it asks of its caller.
 pub(super) const TABLE: &[(Method, &str, Need)] = &[
-    (Method::GET, "/", Nothing),
     (Method::GET, "/healthz", Nothing),
     (Method::GET, "/readyz", Nothing),
     (Method::GET, "/metrics", LoopbackOrOperator),
@@ -58,6 +57,9 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::POST, "/api/v1/tokens", Anyone(Write)),
     (Method::GET, "/api/v1/tokens/{id}", Anyone(Read)),
     (Method::DELETE, "/api/v1/tokens/{id}", Anyone(Write)),
+    (Method::GET, "/api/v1/people", Operator(Read)),
+    (Method::DELETE, "/api/v1/people/{email}", Operator(Write)),
+    (Method::POST, "/api/v1/invitations", Operator(Write)),
     (Method::GET, "/api/v1/routes", Anyone(Read)),
     (Method::POST, "/api/v1/routes", Anyone(Write)),
     (Method::GET, "/api/v1/routes/{domain}", Anyone(Read)),
@@ -92,11 +94,6 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::GET, "/api/v1/status", Operator(Read)),
     (Method::GET, "/api/v1/doctor", Operator(Read)),
 ];
-
-/// The address of whoever opened the connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
 /// Who calls: what the token says, and the token itself, so that a long answer ends when it is revoked.
 #[derive(Clone)]
 pub(super) struct Caller {
@@ -145,7 +142,7 @@ pub(super) async fn guard(State(api): State<ApiState>, request: Request, next: N
         return if known { Ok(wrong_method(&parts)) } else { Err(Problem::no_page()) };
     };
     if let Some(caller) = check(&api, need, &mut parts).await? {
-        let from = parts.extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
+        let from = parts.extensions.get::<Arrival>().map(|arrival| arrival.peer.ip().to_canonical());
         parts.extensions.insert(Call { by: Some(caller.is.clone()), from, upon: None, once: None });
         parts.extensions.insert(caller);
     }
@@ -184,8 +181,8 @@ async fn check(api: &ApiState, need: Need, parts: &mut Parts) -> Result<Option<C
 
 fn is_from_here(parts: &Parts) -> bool {
     // Over TLS a program of this machine may stand between (a load balancer, a tunnel).
-    parts.extensions.get() == Some(&Reached::Loopback)
-        && parts.extensions.get::<Peer>().is_some_and(|Peer(peer)| peer.ip().to_canonical().is_loopback())
+    let arrival = parts.extensions.get::<Arrival>();
+    arrival.is_some_and(|arrival| !arrival.tls && arrival.peer.ip().to_canonical().is_loopback())
 }
 
 async fn authenticate(api: &ApiState, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -236,7 +233,8 @@ pub(super) async fn method_not_allowed(request: Request) -> Response {
 /// What is answered here is for the one who asked, and is what its media type says.
 pub(super) async fn quiet_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What never changes under its name says so itself.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -24,7 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ApiState, access::Peer, hosts::Reached, router};
+use super::{ApiState, hosts::Reached, router};
 
 /// What a connection may take. Units in the types.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,15 @@ impl Stopping {
     }
 }
 
+/// How a request came; an extension of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// From where.
+    pub peer: SocketAddr,
+    /// Whether nobody on the way could read it.
+    pub tls: bool,
+}
+
 /// How a listener is reached.
 #[derive(Clone)]
 pub enum Door {
@@ -85,9 +94,15 @@ pub enum Door {
     },
 }
 
-/// Serves the API on `listener` until `shutdown`, then lets open requests finish for five seconds.
-pub async fn serve(listener: TcpListener, door: Door, state: ApiState, shutdown: impl Future<Output = ()>) {
-    serve_within(listener, door, router(state), Limits::default(), shutdown).await;
+/// Serves the API, and `pages`, on `listener` until `shutdown`, then lets open requests finish for five seconds.
+pub async fn serve(
+    listener: TcpListener,
+    door: Door,
+    state: ApiState,
+    pages: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_within(listener, door, router(state, pages), Limits::default(), shutdown).await;
 }
 
 pub(super) async fn serve_within(
@@ -161,9 +176,9 @@ impl Visit {
 
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, reached: Reached) {
         let (service, told) = (TowerToHyperService::new(self.router), self.stopping.clone());
-        let peer = Peer(self.peer);
+        let arrival = Arrival { peer: self.peer, tls: matches!(reached, Reached::Tls(_)) };
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(arrival);
             request.extensions_mut().insert(reached.clone());
             request.extensions_mut().insert(told.clone());
             service.call(request)

@@ -5,7 +5,10 @@
 
 use std::{fmt, sync::Arc};
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router, middleware,
+    routing::{any, get},
+};
 use moorgate_control::Control;
 
 use self::{conditional::Conditions, idempotency::Answers};
@@ -23,7 +26,7 @@ mod page;
 mod whole;
 
 pub(crate) use handlers::secrets::MASTER_KEY;
-pub use listen::{Door, serve};
+pub use listen::{Arrival, Door, serve};
 
 /// Says whether the gateway takes traffic, and why not.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -47,9 +50,9 @@ impl fmt::Debug for ApiState {
     }
 }
 
-/// Every route, behind the table of who may call it. [`serve`] is what gives it the peer's address; without it nobody
-/// counts as loopback.
-pub fn router(state: ApiState) -> Router {
+/// Every route, behind the table of who may call it, and `pages` for what no route is. [`serve`] is what gives it the
+/// [`Arrival`]; without it nobody counts as loopback.
+pub fn router(state: ApiState, pages: Router) -> Router {
     let (api, document) = handlers::api().split_for_parts();
     let document: Arc<str> = document::text(document, state.version).into();
     let conditions = Conditions::new(api.clone().with_state(state.clone()), state.control.clone());
@@ -57,13 +60,14 @@ pub fn router(state: ApiState) -> Router {
         .route_layer(middleware::from_fn_with_state(Answers::default(), idempotency::once))
         .route_layer(middleware::from_fn(whole::whole))
         .route(handlers::OPENAPI, get(async move || document::answer(&document)))
-        .route("/", get(handlers::health::root))
         .route("/healthz", get(handlers::health::healthz))
         .route("/readyz", get(handlers::health::readyz))
         .route("/metrics", get(handlers::health::metrics))
         .method_not_allowed_fallback(access::method_not_allowed)
         .route_layer(middleware::from_fn_with_state(state.clone(), access::guard))
-        .fallback(async || Problem::no_page())
+        .route("/api", any(async || Problem::no_page()))
+        .route("/api/{*rest}", any(async || Problem::no_page()))
+        .fallback_service(pages)
         .layer(middleware::from_fn(hosts::only_ours))
         .layer(middleware::map_response(access::quiet_headers))
         .with_state(state)

@@ -68,6 +68,12 @@ impl Gateway {
         Ok(Self { client: Client::new(&api, &token)?, facts, dir, asked_by_file, data_dir_flag })
     }
 
+    /// Where people find the console: as the gateway says, or where the API is.
+    pub(super) fn console(&self) -> String {
+        let said = self.facts.as_ref().and_then(|facts| facts.get("console")?.as_str());
+        said.map_or_else(|| self.client.url(), str::to_owned)
+    }
+
     /// Whether the gateway takes `address` for a load balancer, which has to say by the PROXY protocol whom it speaks for.
     pub(super) fn is_load_balancer(&self, address: IpAddr) -> bool {
         let trusted = self.facts.as_ref().and_then(|facts| facts.get("trust_proxy_protocol_from")?.as_array());

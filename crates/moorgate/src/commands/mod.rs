@@ -13,6 +13,7 @@ mod gateway;
 mod gateways;
 mod log;
 mod manual;
+mod person;
 mod policy;
 mod quota;
 mod route;
@@ -88,6 +89,7 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Account(command) => account::run(client, command).await,
             Command::Credential(command) => credential::run(&gateway, command).await,
             Command::Token(command) => token::run(client, command).await,
+            Command::Person(command) => person::run(&gateway, command).await,
             Command::Policy(command) => policy::run(client, command).await,
             Command::Egress(command) => egress::run(client, command).await,
             Command::Dns(command) => dns::run(client, command).await,

@@ -28,9 +28,18 @@ use crate::{
 const URL: usize = 47;
 
 /// Prints it. A reader that is gone is no reason to stop.
-pub(super) fn print(config: &Config, addresses: &Addresses, start: &Start, urls: Option<&ProxyUrls>, began: Instant) {
+pub(super) fn print(
+    config: &Config,
+    addresses: &Addresses,
+    start: &Start,
+    urls: Option<&ProxyUrls>,
+    link: Option<&str>,
+    began: Instant,
+) {
     let terminal = io::stdout().is_terminal();
-    let page = Page { config, addresses, start, urls, terminal, bold: output::colour() };
+    // Whoever reads a journal is no operator by that.
+    let link = link.filter(|_| terminal);
+    let page = Page { config, addresses, start, urls, link, terminal, bold: output::colour() };
     let text = if start.first { page.first(began) } else { page.again(began) };
     let _ = io::stdout().write_all(text.as_bytes());
     let _ = io::stdout().flush();
@@ -54,6 +63,8 @@ struct Page<'a> {
     addresses: &'a Addresses,
     start: &'a Start,
     urls: Option<&'a ProxyUrls>,
+    /// By which the first operator comes into the console.
+    link: Option<&'a str>,
     terminal: bool,
     bold: bool,
 }
@@ -85,7 +96,7 @@ impl Page<'_> {
         text += &self.outbound();
         text += &self.try_it();
         text += &self.inbound();
-        text += &format!("{}        {}/api/v1\n\n", self.head("API"), self.api());
+        text += &self.console();
         text += &self.notes();
         text + "Ctrl-C drains. Flows follow as they end:\n"
     }
@@ -96,7 +107,7 @@ impl Page<'_> {
         let (accounts, routes) = (count(*accounts, "account"), count(*routes, "route"));
         let urls = if self.urls.is_some() { "proxy URLs: default.env   " } else { "" };
         format!(
-            "moorgate {}   {}\n{}{}: {accounts}, {routes}, snapshot {snapshot_version}\n{}ready in {} ms   {urls}API: {}/api/v1\n",
+            "moorgate {}   {}\n{}{}: {accounts}, {routes}, snapshot {snapshot_version}\n{}ready in {} ms   {urls}console: {}/\n",
             env!("CARGO_PKG_VERSION"),
             self.profile(),
             self.degraded(),
@@ -107,8 +118,24 @@ impl Page<'_> {
         )
     }
 
+    /// What a command needs to find this gateway.
+    fn flag(&self) -> String {
+        data_dir_flag(&self.config.data_dir, default_data_dir(&|name| std::env::var(name).ok()).as_deref())
+    }
+
     fn api(&self) -> String {
         console_url(self.config, self.addresses)
+    }
+
+    fn console(&self) -> String {
+        let (head, api) = (self.head("CONSOLE"), format!("{}        {}/api/v1\n\n", self.head("API"), self.api()));
+        match self.link {
+            Some(link) => format!("{head}    your way in, once and within a week:\n  {link}\n\n{api}"),
+            None => {
+                let invite = format!("{}person invite{}", binary(), self.flag());
+                format!("{head}    {}/   a way in for an operator: {invite}\n\n{api}", self.api())
+            }
+        }
     }
 
     /// Where traffic is listened for, a line for each product.
@@ -145,8 +172,7 @@ impl Page<'_> {
     /// The proxy URLs, each with what the wire to us can read.
     fn outbound(&self) -> String {
         let Some(urls) = self.urls else {
-            let dir =
-                data_dir_flag(&self.config.data_dir, default_data_dir(&|name| std::env::var(name).ok()).as_deref());
+            let dir = self.flag();
             return format!(
                 "{}   give an app its proxy URLs\n  {bin}account add acme{dir}\n  {bin}credential add acme{dir}\n\n",
                 self.head("OUTBOUND"),
@@ -208,7 +234,7 @@ impl Page<'_> {
             return String::new();
         }
         let shared = if bound(Listener::InboundTls).is_empty() { "" } else { "; Static and Shield share the TLS port" };
-        let dir = data_dir_flag(&self.config.data_dir, default_data_dir(&|name| std::env::var(name).ok()).as_deref());
+        let dir = self.flag();
         let bin = binary();
         format!(
             "{}    {}{shared}\n\

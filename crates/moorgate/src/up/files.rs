@@ -155,7 +155,7 @@ pub(super) fn console_url(config: &Config, addresses: &Addresses) -> String {
 
 /// What clients write into proxy URLs: the configured name; without one the address that is listened on, so that
 /// `localhost` can't lead to the other family first.
-fn hostname(config: &Config, addresses: &Addresses) -> String {
+pub(super) fn hostname(config: &Config, addresses: &Addresses) -> String {
     let configured = config.hostname.to_string();
     let bound = addresses.of(Listener::OutboundHttp).map(|address: SocketAddr| address.ip());
     match bound.filter(|ip: &IpAddr| !ip.is_unspecified()).min_by_key(IpAddr::is_ipv6) {

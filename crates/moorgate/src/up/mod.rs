@@ -6,6 +6,7 @@ mod certificates;
 mod dns;
 mod error;
 mod files;
+mod pages;
 mod plane;
 mod record;
 
@@ -19,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use clap::Args;
 use moorgate_acme::{Binding, Ca, Fetch};
 use moorgate_api::{
@@ -152,9 +154,12 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         (Some(hostname), Some(terminator)) => Door::Tls { terminator, hostname: hostname.clone() },
         _ => Door::Loopback,
     };
+    let pages = pages::router(&config, &addresses, &control, certificates.proxy());
     let doors = [(console, console_door)].into_iter().chain(beside.map(|beside| (beside, Door::Loopback)));
     let apis: Vec<_> = doors
-        .map(|(listener, door)| runtime.spawn(serve_api(listener, door, api.clone(), api_stopped.clone())))
+        .map(|(listener, door)| {
+            runtime.spawn(serve_api(listener, door, api.clone(), pages.clone(), api_stopped.clone()))
+        })
         .collect();
     drop(api_stopped);
     let own = certificates.proxy();
@@ -170,7 +175,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let urls = runtime.block_on(files::write(&config, &addresses, &control, &start, own.is_issued()))?;
     runtime.spawn(files::keep(config.clone(), addresses.clone(), own));
     state.store(READY, Ordering::Release);
-    banner::print(&config, &addresses, &start, urls.as_ref(), began);
+    let link = runtime.block_on(pages::first_link(&config, &addresses, &control, &start));
+    banner::print(&config, &addresses, &start, urls.as_ref(), link.as_deref(), began);
 
     runtime.block_on(stop.asked());
     state.store(DRAINING, Ordering::Release);
@@ -379,13 +385,19 @@ fn sources(
     }
 }
 
-async fn serve_api(listener: std::net::TcpListener, door: Door, state: ApiState, mut stopped: watch::Receiver<()>) {
+async fn serve_api(
+    listener: std::net::TcpListener,
+    door: Door,
+    state: ApiState,
+    pages: Router,
+    mut stopped: watch::Receiver<()>,
+) {
     let stopped = async {
         // It never changes: it is over when the other end is gone.
         let _ = stopped.changed().await;
     };
     match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => server::serve(listener, door, state, stopped).await,
+        Ok(listener) => server::serve(listener, door, state, pages, stopped).await,
         Err(error) => tracing::error!(%error, "the console's listener can't be served"),
     }
 }

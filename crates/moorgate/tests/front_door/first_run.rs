@@ -155,7 +155,7 @@ fn a_second_start_keeps_account_credential_and_ca_and_is_brief() {
     assert!(!data_dir.join("gateway.json").exists(), "a gateway that is gone leaves no address behind");
 
     let again = Setup::default().home(home.path()).start();
-    let brief = wait_page(&again, "API: ");
+    let brief = wait_page(&again, "console: ");
     assert!(brief.contains("  inbound  127.0.0.1:") && brief.contains(" (HTTP proxy), "), "{brief}");
     assert!(brief.lines().count() <= 6 && brief.lines().count() < page.lines().count() / 3, "{brief}");
     assert!(brief.contains("~/.local/state/moorgate: 1 account") && brief.contains("default.env"), "{brief}");

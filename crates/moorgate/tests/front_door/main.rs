@@ -15,6 +15,7 @@ mod acme;
 mod agent;
 mod api;
 mod clients;
+mod console;
 mod demo;
 mod dns;
 mod doors;

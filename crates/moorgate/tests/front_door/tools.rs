@@ -58,10 +58,20 @@ fn scripts() -> PathBuf {
 
 /// Python with its clients, running a script of ours.
 pub fn python(script: &str) -> Command {
+    python_at(&scripts().join(script))
+}
+
+/// Python with its clients, running the script at a path.
+pub fn python_at(script: &Path) -> Command {
     let mut command = tool(clients().join("venv/bin/python"));
     // Nothing is left beside the sources.
-    command.arg(scripts().join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(script).env("PYTHONDONTWRITEBYTECODE", "1");
     command
+}
+
+/// Where Node's packages are.
+pub fn packages() -> PathBuf {
+    clients().join("node")
 }
 
 /// Node with its clients, running a script of ours.

@@ -1,4 +1,4 @@
-//! Health, readiness, metrics, state, and the page that says where all of that is.
+//! Health, readiness, metrics and state.
 
 use axum::{
     extract::State,
@@ -13,19 +13,6 @@ use crate::{
     server::ApiState,
     view::{Diagnosis, Status},
 };
-
-/// Where what is.
-pub(in crate::server) async fn root(State(api): State<ApiState>) -> String {
-    format!(
-        "moorgate {}\n\n\
-         API      /api/v1             with a token: Authorization: Bearer …\n\
-         OpenAPI  {}\n\
-         health   /healthz, /readyz\n\
-         metrics  /metrics\n",
-        api.version,
-        super::OPENAPI
-    )
-}
 
 /// The process lives.
 pub(in crate::server) async fn healthz() -> &'static str {

@@ -18,6 +18,7 @@ mod flows;
 mod gateways;
 pub(super) mod health;
 mod owned;
+mod people;
 mod policy;
 mod routes;
 pub(super) mod secrets;
@@ -42,6 +43,9 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(policy::show_policy, policy::set_policy))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
         .routes(routes!(tokens::show_token, tokens::revoke_token))
+        .routes(routes!(people::list_people))
+        .routes(routes!(people::remove_person))
+        .routes(routes!(people::invite))
         .routes(routes!(routes::list_routes, routes::add_route))
         .routes(routes!(routes::show_route, routes::change_route, routes::remove_route))
         .routes(routes!(routes::explain_route))

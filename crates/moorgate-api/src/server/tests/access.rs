@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use moorgate_control::Scope;
+use moorgate_control::{Password, Scope, Standing};
 
 use super::*;
 use crate::server::{
@@ -33,6 +33,7 @@ async fn every_route_is_described_and_in_the_table_of_who_may_call_it() {
 /// A path of the table with something in its holes, and a body that is right for it.
 fn filled(path: &str, account: &str, username: &str, flow: FlowId, token: &str) -> String {
     let path = path.replace("{account}", account).replace("{username}", username).replace("{domain}", "app.test");
+    let path = path.replace("{email}", "ann@example.com");
     let path = path.replace("{tier}", "gold").replace("{gateway}", "gateway");
     let path = match path.as_str() {
         "/api/v1/explain" => format!("{path}?account={account}&host=four.example&port=443"),
@@ -53,6 +54,7 @@ fn body(method: &Method, path: &str, account: &str) -> String {
         ),
         ("PUT", path) if path.contains("certificates") => serde_json::to_string(&certificate_for("app.test")).unwrap(),
         ("PUT", path) if path.contains("policy") => r#"{"rules":[]}"#.into(),
+        ("POST", "/api/v1/invitations") => r#"{"email":"bob@example.com"}"#.into(),
         ("POST", "/api/v1/apply") => r#"{"text":"[tiers.gold]"}"#.into(),
         ("POST", "/api/v1/tokens") => format!(r#"{{"account":"{account}"}}"#),
         _ => String::new(),
@@ -73,6 +75,11 @@ async fn no_route_lets_in_whom_it_should_not() {
     let victim = secret(Some("acme"), Scope::Write).await;
     let username = control.add_credential("acme", Default::default()).await.unwrap().username;
     control.set_tier("gold", Default::default()).await.unwrap();
+    for email in ["ann@example.com", "the-other-operator@example.com"] {
+        let invited = control.invite(None, Standing::Operator).await.unwrap();
+        let password = Password::given("correct horse battery");
+        control.accept_invitation(invited.token.reveal(), email, &password, "").await.unwrap();
+    }
     house.add_route("acme", "app.test").await;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
     for (method, path, need) in TABLE {

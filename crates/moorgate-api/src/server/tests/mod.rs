@@ -155,9 +155,10 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve_within(listener, Door::Loopback, router(state), limits, async {
-            let _ = stopped.await;
-        }));
+        let served =
+            tokio::spawn(serve_within(listener, Door::Loopback, router(state, axum::Router::new()), limits, async {
+                let _ = stopped.await;
+            }));
         let operator = start.operator_token.unwrap().token.reveal().to_owned();
         Self { _dir: dir, control, usage, address, operator, ready, stop: Some(stop), served }
     }

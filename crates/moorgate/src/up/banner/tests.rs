@@ -28,7 +28,8 @@ fn page(config: &Config, urls: Option<&ProxyUrls>) -> String {
         routes: 0,
         snapshot_version: 1,
     };
-    Page { config, addresses: &addresses, start: &start, urls, terminal: true, bold: false }.first(Instant::now())
+    Page { config, addresses: &addresses, start: &start, urls, link: None, terminal: true, bold: false }
+        .first(Instant::now())
 }
 
 #[test]

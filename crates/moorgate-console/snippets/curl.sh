@@ -1,0 +1,1 @@
+curl -x "$MOORGATE_STATIC_URL" http://echo.moorgate.internal/

@@ -1,0 +1,118 @@
+//! The console: what the API offers to programs, as pages for people.
+//!
+//! Rendered on the server; every form works without a script. A request passes [`guard`]: its headers, where it comes from,
+//! who is signed in; then a page asks [`Control`] on that person's behalf. Pages hold no rule of their own.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use moorgate_control::Control;
+
+mod assets;
+mod form;
+mod guard;
+mod pages;
+mod plot;
+mod probe;
+mod shown;
+mod snippets;
+mod throttle;
+
+use throttle::Throttle;
+
+/// Where clients find the outbound listeners.
+#[derive(Clone, Debug, Default)]
+pub struct Doors {
+    /// The host in proxy URLs.
+    pub host: String,
+    /// Ports of the HTTP proxy, SOCKS5, the HTTPS proxy and SOCKS5 over TLS; `None`: not open.
+    pub http: Option<u16>,
+    /// See [`Doors::http`].
+    pub socks: Option<u16>,
+    /// See [`Doors::http`].
+    pub https: Option<u16>,
+    /// See [`Doors::http`].
+    pub socks_tls: Option<u16>,
+    /// Where this process itself reaches the HTTP proxy.
+    pub own_http: Option<SocketAddr>,
+}
+
+/// What says which CA clients have to trust for the TLS listeners, in PEM; `None`: every client trusts it.
+pub type ProxyCa = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// What the pages work with.
+#[derive(Clone)]
+pub struct Console {
+    /// What can be done.
+    pub control: Control,
+    /// Where clients go.
+    pub doors: Arc<Doors>,
+    /// What they have to trust.
+    pub proxy_ca: ProxyCa,
+    /// Where people find the console.
+    pub url: Arc<str>,
+    /// The version of the binary.
+    pub version: &'static str,
+    throttle: Arc<Throttle>,
+}
+
+impl Console {
+    /// A console of this control plane.
+    pub fn new(control: Control, doors: Doors, proxy_ca: ProxyCa, url: &str, version: &'static str) -> Self {
+        Self { control, doors: Arc::new(doors), proxy_ca, url: url.into(), version, throttle: Arc::default() }
+    }
+}
+
+/// Every page. Who is not signed in sees those of [`pages::sign_in`] and what they are drawn with, and nothing else.
+pub fn router(console: Console) -> Router {
+    use pages::{account, connect, credentials, home, members, operator, policy, routes, sign_in, traffic, you};
+    let open = Router::new()
+        .route("/sign-in", get(sign_in::page).post(sign_in::enter))
+        .route("/welcome/{token}", get(sign_in::welcome).post(sign_in::accept))
+        .route("/assets/{file}", get(assets::file))
+        .route("/favicon.ico", get(assets::icon));
+    let closed = Router::new()
+        .route("/", get(home::page))
+        .route("/sign-out", post(sign_in::leave))
+        .route("/you", get(you::page))
+        .route("/you/password", post(you::set_password))
+        .route("/you/sign-ins/{id}/end", post(you::end_sign_in))
+        .route("/welcome/{token}/join", post(sign_in::join))
+        .route("/accounts", get(operator::accounts).post(operator::add_account))
+        .route("/gateways", get(operator::gateways))
+        .route("/audit", get(operator::audit))
+        .route("/people", get(operator::people).post(operator::invite))
+        .route("/people/{id}/remove", post(operator::remove_person))
+        .route("/a/{account}", get(account::page))
+        .route("/a/{account}/letter", get(account::letter))
+        .route("/a/{account}/ca.pem", get(account::ca))
+        .route("/a/{account}/connect", get(connect::page))
+        .route("/a/{account}/connect/credential", post(connect::make_credential))
+        .route("/a/{account}/connect/test", post(connect::test))
+        .route("/a/{account}/connect/calls", get(connect::calls))
+        .route("/a/{account}/credentials", get(credentials::page).post(credentials::add))
+        .route("/a/{account}/credentials/{username}/rotate", post(credentials::rotate))
+        .route("/a/{account}/credentials/{username}/revoke", post(credentials::revoke))
+        .route("/a/{account}/routes", get(routes::page))
+        .route("/a/{account}/routes/new", get(routes::wizard).post(routes::add))
+        .route("/a/{account}/routes/{domain}", get(routes::show))
+        .route("/a/{account}/routes/{domain}/check", get(routes::check))
+        .route("/a/{account}/routes/{domain}/remove", post(routes::remove))
+        .route("/a/{account}/policy", get(policy::page).post(policy::set))
+        .route("/a/{account}/traffic", get(traffic::page))
+        .route("/a/{account}/flows/{id}", get(traffic::flow))
+        .route("/a/{account}/exposure", get(traffic::exposure))
+        .route("/a/{account}/members", get(members::page).post(members::invite))
+        .route("/a/{account}/members/{id}", post(members::set))
+        .route("/a/{account}/invitations/{id}/take-back", post(members::take_back))
+        .route_layer(middleware::from_fn_with_state(console.clone(), guard::signed_in));
+    open.merge(closed)
+        .fallback(pages::nothing)
+        .method_not_allowed_fallback(pages::nothing)
+        .layer(middleware::from_fn(guard::from_ourselves))
+        .layer(middleware::from_fn(guard::headers))
+        .with_state(console)
+}

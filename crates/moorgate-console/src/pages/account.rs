@@ -1,0 +1,164 @@
+//! The start page of an account, and the letter to its partners.
+
+use askama::Template;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use http::{StatusCode, header};
+use moorgate_contract::time::Timestamp;
+use moorgate_control::{
+    AccountView, CertificateSource, CredentialStanding, DnsState, GroupBy, RouteState, UsageFilter, UsageRow,
+};
+
+use super::{Frame, drawn, failed, now, proxy_urls};
+use crate::{
+    Console,
+    guard::Inside,
+    plot::{self, Column},
+    shown,
+};
+
+/// The most things of one kind that are named one by one.
+const NAMED: usize = 5;
+/// Microseconds.
+const DAY: u64 = 86_400 * 1_000_000;
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountPage {
+    frame: Frame,
+    view: AccountView,
+    /// What, where it can be mended, and how that is called.
+    attention: Vec<(String, String, &'static str)>,
+    urls: Vec<(&'static str, String, &'static str)>,
+    month: String,
+    requests: String,
+    requests_of: Option<String>,
+    bytes: String,
+    bytes_of: Option<String>,
+    refusals: String,
+}
+
+pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Response {
+    let Inside { visitor, account, .. } = &inside;
+    let view = match console.control.account(account).await {
+        Ok(view) => view,
+        Err(error) => return failed(&error),
+    };
+    let rows = month(&console, account).await;
+    let sum = |of: fn(&UsageRow) -> u64| rows.iter().map(of).sum::<u64>();
+    let quotas = view.quota.as_ref().map(|quota| quota.quotas);
+    let urls = proxy_urls(&console.doors, "USERNAME", "PASSWORD");
+    let page = AccountPage {
+        frame: Frame::of_account(visitor, account, ""),
+        attention: attention(&console, account).await,
+        urls: urls.into_iter().map(|(product, _, url, read)| (product, url, read)).collect(),
+        month: plot::columns("Requests and tunnels by day", &days(&rows), |most| shown::number(most as u64)),
+        requests: shown::number(sum(|row| row.requests + row.connections)),
+        requests_of: quotas.and_then(|quotas| quotas.requests_per_month).map(shown::number),
+        bytes: shown::bytes(sum(|row| row.bytes_up + row.bytes_down)),
+        bytes_of: quotas.and_then(|quotas| quotas.bytes_per_month).map(shown::bytes),
+        refusals: shown::number(sum(|row| row.refusals)),
+        view,
+    };
+    drawn(&page)
+}
+
+/// The usage of the last thirty days, by hour. None where the store can't be asked.
+async fn month(console: &Console, account: &str) -> Vec<UsageRow> {
+    let until = now();
+    let since = Timestamp(until.0.saturating_sub(30 * DAY));
+    let filter = UsageFilter { account: Some(account.to_owned()), since, until, by: GroupBy::Hour };
+    console.control.usage(filter).await.unwrap_or_default()
+}
+
+fn days(rows: &[UsageRow]) -> Vec<Column> {
+    let today = now().0 / DAY;
+    let column = |back: u64| {
+        let day = today.saturating_sub(back);
+        let of_day = rows.iter().filter(|row| row.hour.is_some_and(|hour| hour.0 / DAY == day));
+        let count: u64 = of_day.map(|row| row.requests + row.connections).sum();
+        let name = shown::day(Timestamp(day * DAY));
+        let label = if back.is_multiple_of(7) { name.get(5..).unwrap_or_default().to_owned() } else { String::new() };
+        Column { label, title: format!("{name}: {}", shown::number(count)), parts: vec![count as f64] }
+    };
+    (0..30).rev().map(column).collect()
+}
+
+/// What somebody should look at, the worst first.
+async fn attention(console: &Console, account: &str) -> Vec<(String, String, &'static str)> {
+    let mut all = Vec::new();
+    let base = format!("/a/{account}");
+    for route in console.control.routes_after(Some(account), "", usize::MAX).await {
+        let said = match (route.state, route.dns) {
+            (RouteState::Failed, _) => format!("{} can't be served.", route.domain),
+            (RouteState::Pending, _) => format!("{} waits for its DNS.", route.domain),
+            (RouteState::Released, _) => {
+                format!("{} is not served any more: its DNS was not here for a week.", route.domain)
+            }
+            (RouteState::Active, Some(DnsState::Missing)) => format!("The DNS of {} has left.", route.domain),
+            (RouteState::Active, _) => continue,
+        };
+        if all.len() < NAMED {
+            all.push((said, format!("{base}/routes/{}", route.domain), "Look"));
+        }
+    }
+    let certificates = console.control.list_certificates(Some(account)).await;
+    for one in certificates
+        .into_iter()
+        .filter(|one| one.last_error.is_some() && one.source != CertificateSource::Added)
+        .take(NAMED)
+    {
+        all.push((
+            format!("The certificate of {} could not be had.", one.domain),
+            format!("{base}/routes/{}", one.domain),
+            "Look",
+        ));
+    }
+    for one in console.control.list_credentials(account).await.unwrap_or_default() {
+        let said = match (one.standing, one.last_used) {
+            (CredentialStanding::NeverUsed, _) => {
+                format!("The credential {} was never used: its app may still connect directly.", one.username)
+            }
+            (CredentialStanding::Stopped, Some(last)) => {
+                format!("The traffic of {} stopped after {}.", one.username, shown::time(last))
+            }
+            (CredentialStanding::Expired, _) => format!("The credential {} has expired.", one.username),
+            _ => continue,
+        };
+        if all.len() < 3 * NAMED {
+            all.push((said, format!("{base}/credentials"), "Credentials"));
+        }
+    }
+    all
+}
+
+#[derive(Template)]
+#[template(path = "letter.html")]
+struct Letter {
+    account: String,
+    day: String,
+    addresses: Vec<String>,
+    contact: String,
+}
+
+pub(crate) async fn letter(State(console): State<Console>, inside: Inside) -> Response {
+    match console.control.account(&inside.account).await {
+        Ok(view) => drawn(&Letter {
+            account: inside.account,
+            day: shown::day(now()),
+            addresses: view.egress.iter().map(ToString::to_string).collect(),
+            contact: inside.visitor.person.email,
+        }),
+        Err(error) => failed(&error),
+    }
+}
+
+/// What clients have to trust for the TLS listeners, where the system does not.
+pub(crate) async fn ca(State(console): State<Console>, _: Inside) -> Response {
+    match (console.proxy_ca)() {
+        Some(pem) => ([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}

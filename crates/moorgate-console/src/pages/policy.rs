@@ -1,0 +1,162 @@
+//! Where an account's apps may go, and what would be decided.
+
+use askama::Template;
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use http::StatusCode;
+use moorgate_contract::policy::{Effect, Matcher, Policy, Rule};
+use moorgate_control::By;
+use moorgate_wire::host::Asked;
+use serde::Deserialize;
+
+use super::{Frame, drawn_as, failed};
+use crate::{
+    Console,
+    form::Form,
+    guard::{Changing, From, Inside},
+};
+
+#[derive(Template)]
+#[template(path = "policy.html")]
+struct PolicyPage {
+    frame: Frame,
+    account: String,
+    may_change: bool,
+    rules: String,
+    problem: Option<String>,
+    done: Option<&'static str>,
+    ask: String,
+    steps: Vec<(String, String)>,
+    verdict: Option<(bool, String)>,
+}
+
+impl PolicyPage {
+    fn of(inside: &Inside, rules: String) -> Self {
+        Self {
+            frame: Frame::of_account(&inside.visitor, &inside.account, "/policy"),
+            account: inside.account.clone(),
+            may_change: inside.may_change(),
+            rules,
+            problem: None,
+            done: None,
+            ask: String::new(),
+            steps: Vec::new(),
+            verdict: None,
+        }
+    }
+}
+
+fn lines(policy: &Policy) -> String {
+    policy.rules().iter().map(|rule| format!("{rule}\n")).collect()
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Question {
+    #[serde(default)]
+    ask: String,
+}
+
+pub(crate) async fn page(
+    State(console): State<Console>,
+    inside: Inside,
+    Query(Question { ask }): Query<Question>,
+) -> Response {
+    let policy = match console.control.policy(&inside.account).await {
+        Ok(policy) => policy,
+        Err(error) => return failed(&error),
+    };
+    let mut page = PolicyPage::of(&inside, lines(&policy));
+    let target = ask.trim();
+    if !target.is_empty() {
+        match Asked::from_authority(target, Some(443)) {
+            Err(error) => page.verdict = Some((false, error.to_string())),
+            Ok(asked) => match console.control.explain(&inside.account, By::default(), &asked, true).await {
+                Err(error) => page.verdict = Some((false, error.to_string())),
+                Ok(explained) => {
+                    page.steps = explained.steps.into_iter().map(|step| (step.check, step.found)).collect();
+                    page.verdict = Some(match explained.refusal {
+                        None => (true, format!("{target} is allowed.")),
+                        Some(refusal) => (false, format!("{target} is refused: {}", refusal.said)),
+                    });
+                }
+            },
+        }
+        page.ask = ask;
+    }
+    drawn_as(StatusCode::OK, &page)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Edited {
+    #[serde(default)]
+    rules: String,
+    #[serde(default)]
+    cut: String,
+}
+
+pub(crate) async fn set(
+    State(console): State<Console>,
+    Changing(inside): Changing,
+    from: From,
+    Form(edited): Form<Edited>,
+) -> Response {
+    let policy = match read(&edited.rules) {
+        Ok(policy) => policy,
+        Err(said) => {
+            let page = PolicyPage { problem: Some(said), ..PolicyPage::of(&inside, edited.rules) };
+            return drawn_as(StatusCode::BAD_REQUEST, &page);
+        }
+    };
+    let rules = lines(&policy);
+    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    match control.set_policy(&inside.account, policy, !edited.cut.is_empty()).await {
+        Ok(()) => drawn_as(
+            StatusCode::OK,
+            &PolicyPage { done: Some("The new rules hold from now on."), ..PolicyPage::of(&inside, rules) },
+        ),
+        Err(error) => drawn_as(
+            StatusCode::BAD_REQUEST,
+            &PolicyPage { problem: Some(error.to_string()), ..PolicyPage::of(&inside, edited.rules) },
+        ),
+    }
+}
+
+/// Rules as they are written, one a line.
+fn read(text: &str) -> Result<Policy, String> {
+    let mut rules = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() {
+            continue;
+        }
+        let number: u32 = number;
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let effect = match word {
+            "allow" => Effect::Allow,
+            "deny" => Effect::Deny,
+            _ => return Err(format!("Line {number} begins with {word:?}: write allow or deny, then a host.")),
+        };
+        let matcher: Matcher = rest.trim().parse().map_err(|error| format!("Line {number}: {error}"))?;
+        rules.push(Rule { effect, matcher });
+    }
+    Ok(Policy::new(rules))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_as_they_are_written() {
+        let text = "allow api.example.com:443\ndeny *.example.com\ndeny 192.0.2.0/24\n";
+        assert_eq!(lines(&read(text).unwrap()), text);
+        assert_eq!(lines(&read("\n  allow   a.example.com  \r\n\n").unwrap()), "allow a.example.com\n");
+        for (bad, said) in
+            [("permit a", "Line 1 begins with \"permit\""), ("allow a\ndeny", "Line 2: "), ("allow 127.1", "Line 1: ")]
+        {
+            assert!(read(bad).unwrap_err().starts_with(said), "{bad}");
+        }
+    }
+}

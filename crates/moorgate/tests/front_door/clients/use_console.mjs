@@ -1,0 +1,230 @@
+// Somebody uses the console, in Chromium: comes in by a link, connects an app, adds a domain, looks at what came through,
+// lets somebody else in. Each page is looked at by axe, in both colours and on a phone, and kept as a picture.
+//
+// LINK: of the first operator. PICTURES: a directory. SNIPPET: a command that runs what a page says with its environment.
+
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { strict as assert } from 'node:assert'
+import { require } from './errand.mjs'
+
+const { chromium } = require('playwright-core')
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
+const [link, pictures] = process.argv.slice(2)
+const base = new URL(link).origin
+mkdirSync(pictures, { recursive: true })
+
+const browser = await chromium.launch({
+  executablePath: '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking'],
+})
+const errors = []
+const looked = new Set()
+
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
+  context.setDefaultTimeout(20000)
+  const page = await context.newPage()
+  page.on('console', (message) => message.type() === 'error' && errors.push(`${page.url()}: ${message.text()}`))
+  page.on('pageerror', (error) => errors.push(`${page.url()}: ${error}`))
+  return page
+}
+
+// What axe finds on a page, light and dark, on a desktop and on a phone.
+async function look(page, name) {
+  if (looked.has(name)) return
+  looked.add(name)
+  for (const [kind, colorScheme, viewport] of [
+    ['', 'light', { width: 1280, height: 900 }],
+    ['-dark', 'dark', { width: 1280, height: 900 }],
+    ['-phone', 'light', { width: 390, height: 844 }],
+  ]) {
+    await page.emulateMedia({ colorScheme })
+    await page.setViewportSize(viewport)
+    await page.screenshot({ path: join(pictures, `${name}${kind}.png`), fullPage: true })
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
+    assert.ok(wide <= 0, `${name}${kind} is ${wide} px wider than its window`)
+    await page.evaluate(axe)
+    const { violations } = await page.evaluate(() => window.axe.run())
+    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+    assert.deepEqual(found, [], `${name}${kind}`)
+  }
+  await page.emulateMedia({ colorScheme: 'light' })
+  await page.setViewportSize({ width: 1280, height: 900 })
+}
+
+const said = (page) => page.locator('main').innerText()
+async function shows(page, text) {
+  await page.getByText(text).first().waitFor()
+}
+
+try {
+  // In, by the link that works once.
+  let page = await open()
+  await page.goto(link)
+  await look(page, 'welcome')
+  await page.getByLabel('Email').fill('ops@example.com')
+  await page.getByLabel('Choose a password').fill('correct horse battery')
+  await page.getByRole('button', { name: 'Go in' }).click()
+  await page.waitForURL(`${base}/accounts`)
+  await look(page, 'accounts')
+  const again = await open()
+  assert.equal((await again.goto(link)).status(), 404)
+  await look(again, 'used-link')
+  errors.length = 0
+
+  // The start page, and the letter.
+  await page.getByRole('link', { name: 'default', exact: true }).click()
+  await shows(page, 'Your static addresses')
+  assert.match(await said(page), /127\.0\.0\.2[\s\S]*127\.0\.0\.3/)
+  await look(page, 'start')
+  await page.getByRole('link', { name: 'A letter to your partner' }).click()
+  await shows(page, 'please allow connections from these addresses')
+  await look(page, 'letter')
+
+  // Connecting an app: what it connects to, with what, and the credential.
+  await page.goto(`${base}/a/default/connect`)
+  await look(page, 'connect-what')
+  for (const kind of ['A database', 'SFTP or SSH', 'A mail server', 'A web API']) {
+    await page.getByRole('link', { name: kind }).click()
+    await shows(page, '2 · With what?')
+  }
+  await page.getByRole('link', { name: 'curl, by Shield' }).click()
+  await look(page, 'connect-with')
+  await page.getByRole('button', { name: 'Make a credential' }).click()
+  await shows(page, 'Its password is shown here and never again')
+  await look(page, 'connect-made')
+  const env = await page.locator('#env').innerText()
+  const code = await page.locator('#code').innerText()
+  await shows(page, 'Waiting for the first call')
+  await page.evaluate(() => document.hasFocus())
+  // The app, as its developer would start it.
+  const ca = await page.context().request.get(`${base}/a/default/ca.pem`)
+  writeFileSync(join(pictures, 'moorgate-ca.pem'), await ca.body())
+  const variables = Object.fromEntries(env.trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)))
+  const answer = execFileSync('sh', ['-c', code], { cwd: pictures, env: { PATH: process.env.PATH, ...variables } })
+  assert.match(answer.toString(), /You came from 127\.0\.0\.[23] through moorgate \(Shield/)
+  await shows(page, 'has called: your app comes by the gateway')
+  assert.equal(await page.locator('[data-poll]').getAttribute('class'), 'good')
+
+  // A test from here, and one to where nobody is.
+  await page.getByLabel('Host and port that your app goes to').fill('127.0.0.1:1')
+  await page.getByRole('button', { name: 'Test it from here' }).click()
+  await shows(page, /It works: the other side saw 127\.0\.0\.[23]\./)
+  await shows(page, 'connection_refused')
+  await look(page, 'connect-tested')
+
+  // Credentials: another, rotated, revoked.
+  await page.getByRole('link', { name: 'Credentials' }).click()
+  await look(page, 'credentials')
+  await page.getByRole('button', { name: 'Make a credential' }).click()
+  await shows(page, 'is made. The password is shown here')
+  await page.getByRole('button', { name: /^Rotate/ }).first().click()
+  await shows(page, 'has a new password')
+  await shows(page, 'the old password works until')
+  const rows = await page.locator('tbody tr').count()
+  await page.getByRole('button', { name: /^Revoke/ }).last().click()
+  await page.waitForFunction((rows) => document.querySelectorAll('tbody tr').length === rows - 1, rows)
+
+  // A domain: wrong first, then by the wizard.
+  await page.getByRole('link', { name: 'Domains' }).click()
+  await look(page, 'domains-none')
+  await page.getByRole('link', { name: 'Add a domain' }).click()
+  await look(page, 'wizard')
+  await page.getByLabel('Your domain').fill('co.uk')
+  await page.getByLabel('Where it goes').fill('https://app.example.net')
+  await page.getByRole('button', { name: 'Go on' }).click()
+  await shows(page, 'co.uk is a public suffix')
+  assert.equal(await page.getByLabel('Where it goes').inputValue(), 'https://app.example.net', 'nothing is lost')
+  errors.length = 0
+  await page.getByLabel('Your domain').fill('app.example.com')
+  await page.getByRole('radio', { name: 'Shield' }).check()
+  await page.getByRole('button', { name: 'Go on' }).click()
+  await page.waitForURL(`${base}/a/default/routes/app.example.com`)
+  await shows(page, 'It is served.')
+  await look(page, 'domain')
+  await page.goto(`${base}/a/default/routes`)
+  await look(page, 'domains')
+
+  // What came through.
+  await page.getByRole('link', { name: 'Traffic' }).click()
+  await shows(page, 'echo.moorgate.internal:80')
+  await look(page, 'traffic')
+  for (const span of ['A week', 'A month']) await page.getByRole('link', { name: span }).click()
+  await page.locator('tr', { hasText: '127.0.0.1:1' }).getByRole('link').first().click()
+  await shows(page, 'What to do:')
+  await look(page, 'flow')
+  await page.getByRole('link', { name: 'Exposure' }).click()
+  await shows(page, 'on the way to the gateway')
+  await look(page, 'exposure')
+
+  // The policy, and what it would say.
+  await page.getByRole('link', { name: 'Policy' }).click()
+  await page.getByLabel(/Rules, one a line/).fill('permit everything')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await shows(page, 'Line 1 begins with')
+  errors.length = 0
+  await page.getByLabel(/Rules, one a line/).fill('deny *.example.net')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await shows(page, 'The new rules hold from now on')
+  await page.goto(`${base}/a/default/policy?ask=a.example.net:443`)
+  await shows(page, 'a.example.net:443 is refused')
+  await look(page, 'policy')
+
+  // Somebody else is let in, and sees what is theirs.
+  await page.getByRole('link', { name: 'Members' }).click()
+  await page.getByLabel('Email').fill('viv@example.com')
+  await page.locator('form', { hasText: 'Invite' }).getByLabel('Role').selectOption('viewer')
+  await page.getByRole('button', { name: 'Invite' }).click()
+  const invited = await page.locator('#link').innerText()
+  await look(page, 'members')
+  await page.goto(`${base}/accounts`)
+  await page.getByLabel('Name of a new account').fill('other')
+  await page.getByRole('button', { name: 'Add' }).click()
+  await page.waitForURL(`${base}/a/other`)
+
+  // Without a script, too.
+  const viewer = await open({ javaScriptEnabled: false })
+  await viewer.goto(invited)
+  assert.equal(await viewer.getByLabel('Email').inputValue(), 'viv@example.com')
+  await viewer.getByLabel('Choose a password').fill('another horse battery')
+  await viewer.getByRole('button', { name: 'Go in' }).click()
+  await viewer.waitForURL(`${base}/a/default`)
+  for (const path of ['/accounts', '/gateways', '/audit', '/people', '/a/other', '/a/other/credentials', '/a/nobody']) {
+    assert.equal((await viewer.goto(base + path)).status(), 404, path)
+  }
+  await viewer.goto(`${base}/a/default/credentials`)
+  assert.equal(await viewer.getByRole('button', { name: 'Make a credential' }).count(), 0, 'a viewer may only look')
+  await viewer.getByRole('button', { name: 'Sign out' }).click()
+  await viewer.waitForURL(`${base}/sign-in`)
+  await viewer.goto(`${base}/a/default/traffic`)
+  await viewer.waitForURL(/sign-in\?next=/)
+  await viewer.getByLabel('Email').fill('viv@example.com')
+  await viewer.getByLabel('Password').fill('wrong horse battery')
+  await viewer.getByRole('button', { name: 'Sign in' }).click()
+  await shows(viewer, 'There is nobody with this address and password')
+  await viewer.getByLabel('Password').fill('another horse battery')
+  await viewer.getByRole('button', { name: 'Sign in' }).click()
+  await viewer.waitForURL(`${base}/a/default/traffic`)
+  errors.length = 0
+
+  // What operators see, and one's own page.
+  for (const [path, name] of [['/gateways', 'gateways'], ['/people', 'people'], ['/audit', 'audit'], ['/you', 'you']]) {
+    await page.goto(base + path)
+    await look(page, name)
+  }
+  assert.match(await page.goto(`${base}/audit`).then(() => said(page)), /ops@example\.com[\s\S]*add account other/)
+  await page.goto(`${base}/you`)
+  await page.getByLabel('The old one').fill('correct horse battery')
+  await page.getByLabel('The new one').fill('a better horse battery')
+  await page.getByRole('button', { name: 'Change it' }).click()
+  await shows(page, 'Your password is changed')
+  await page.getByRole('button', { name: 'Sign out', exact: true }).first().click()
+  await page.waitForURL(`${base}/sign-in`)
+  await look(page, 'sign-in')
+  assert.deepEqual(errors, [], 'no page has an error in its console')
+  console.log(`${looked.size} pages looked at`)
+} finally {
+  await browser.close()
+}

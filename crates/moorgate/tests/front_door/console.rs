@@ -1,0 +1,364 @@
+//! The console, as people use it: in Chromium, and by what a browser would not send.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use crate::{
+    gateway::{Gateway, Setup},
+    tools::{both, node, outcome, packages, python_at, run, tool},
+};
+
+/// A gateway with a pair of addresses.
+fn gateway() -> Gateway {
+    Setup::default().env("MOORGATE_EGRESS_ADDRESSES", "127.0.0.2,127.0.0.3").start()
+}
+
+/// A link by which somebody comes in.
+fn link(gateway: &Gateway, more: &[&str]) -> String {
+    gateway.cli(&[&["person", "invite"][..], more].concat()).trim().to_owned()
+}
+
+/// Where pictures of the pages are kept, to be looked at.
+fn pictures() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("console")
+}
+
+#[test]
+fn somebody_connects_an_app_and_a_domain_and_sees_what_comes_through() {
+    let gateway = gateway();
+    let mut browser = node("use_console.mjs");
+    browser.arg(link(&gateway, &[])).arg(pictures());
+    let said = outcome(&mut browser);
+    assert!(said.status.success(), "{}", both(&said));
+    assert!(both(&said).contains("24 pages looked at"), "{}", both(&said));
+}
+
+/// A browser that keeps its cookie and says where its forms are from.
+struct Browser {
+    base: String,
+    cookie: String,
+}
+
+/// What it was answered.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Browser {
+    fn new(gateway: &Gateway) -> Self {
+        Self { base: gateway.api().to_owned(), cookie: String::new() }
+    }
+
+    /// One that came in by a link.
+    fn invited(gateway: &Gateway, more: &[&str], email: &str) -> Self {
+        let mut browser = Self::new(gateway);
+        let link = link(gateway, more);
+        let path = link.strip_prefix(&*browser.base).unwrap().to_owned();
+        let answer = browser.post(&path, &[("email", email), ("password", "correct horse battery")]);
+        assert_eq!(answer.status, 303, "{}", answer.body);
+        browser.keep(&answer);
+        browser
+    }
+
+    fn keep(&mut self, answer: &Answer) {
+        let set = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        self.cookie = set.split(';').next().unwrap().to_owned();
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask(&[], path)
+    }
+
+    fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.post_as(path, fields, &["-H", "Sec-Fetch-Site: same-origin"])
+    }
+
+    fn post_as(&self, path: &str, fields: &[(&str, &str)], more: &[&str]) -> Answer {
+        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut arguments = vec!["-X", "POST"];
+        for field in &fields {
+            arguments.extend(["--data-urlencode", field]);
+        }
+        if fields.is_empty() {
+            arguments.extend(["-d", ""]);
+        }
+        self.ask(&[&arguments, more].concat(), path)
+    }
+
+    /// What stands in the forms that it is shown.
+    fn csrf(&self) -> String {
+        let page = self.get("/you").body;
+        page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    }
+
+    fn ask(&self, more: &[&str], path: &str) -> Answer {
+        let mut curl = tool("curl");
+        curl.args(["-sS", "-i", "--noproxy", "*", "-H", &format!("Cookie: {}", self.cookie)]).args(more);
+        let text = run(curl.arg(format!("{}{path}", self.base)));
+        let (head, body) =
+            text.replace("\r\n", "\n").split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head, body }
+    }
+}
+
+/// Every page and every form that is behind the door, of the account `default`.
+const CLOSED: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("POST", "/sign-out"),
+    ("GET", "/you"),
+    ("POST", "/you/password"),
+    ("POST", "/you/sign-ins/x/end"),
+    ("POST", "/welcome/x/join"),
+    ("GET", "/accounts"),
+    ("POST", "/accounts"),
+    ("GET", "/gateways"),
+    ("GET", "/audit"),
+    ("GET", "/people"),
+    ("POST", "/people"),
+    ("POST", "/people/x/remove"),
+    ("GET", "/a/default"),
+    ("GET", "/a/default/letter"),
+    ("GET", "/a/default/ca.pem"),
+    ("GET", "/a/default/connect"),
+    ("POST", "/a/default/connect/credential"),
+    ("POST", "/a/default/connect/test"),
+    ("GET", "/a/default/connect/calls"),
+    ("GET", "/a/default/credentials"),
+    ("POST", "/a/default/credentials"),
+    ("POST", "/a/default/credentials/x/rotate"),
+    ("POST", "/a/default/credentials/x/revoke"),
+    ("GET", "/a/default/routes"),
+    ("GET", "/a/default/routes/new"),
+    ("POST", "/a/default/routes/new"),
+    ("GET", "/a/default/routes/app.example.com"),
+    ("GET", "/a/default/routes/app.example.com/check"),
+    ("POST", "/a/default/routes/app.example.com/remove"),
+    ("GET", "/a/default/policy"),
+    ("POST", "/a/default/policy"),
+    ("GET", "/a/default/traffic"),
+    ("GET", "/a/default/flows/1"),
+    ("GET", "/a/default/exposure"),
+    ("GET", "/a/default/members"),
+    ("POST", "/a/default/members"),
+    ("POST", "/a/default/members/x"),
+    ("POST", "/a/default/invitations/x/take-back"),
+];
+
+/// What a form may send, so that none is refused for being incomplete.
+fn filled(csrf: &str) -> Vec<(&str, &str)> {
+    let given =
+        [("email", "a@example.com"), ("role", "member"), ("overlap", "0"), ("old", "x"), ("new", "x"), ("name", "x")];
+    [("csrf", csrf)].into_iter().chain(given).collect()
+}
+
+#[test]
+fn nobody_sees_or_does_anything_that_is_not_theirs() {
+    let gateway = gateway();
+    gateway.cli(&["account", "add", "other"]);
+    gateway.cli(&[
+        "route",
+        "add",
+        "app.example.com",
+        "http://127.0.0.1:9",
+        "--mode",
+        "terminate",
+        "--account",
+        "default",
+    ]);
+    let nobody = Browser::new(&gateway);
+    let foreign = Browser::invited(&gateway, &["--account", "other", "--role", "owner"], "eve@example.com");
+    let viewer = Browser::invited(&gateway, &["--account", "default", "--role", "viewer"], "viv@example.com");
+    let before = gateway.cli(&["export"]);
+    let (of_foreign, of_viewer) = (foreign.csrf(), viewer.csrf());
+    for (method, path) in CLOSED {
+        let ask = |browser: &Browser, csrf: &str| {
+            if *method == "GET" { browser.get(path) } else { browser.post(path, &filled(csrf)) }
+        };
+        let answer = ask(&nobody, "");
+        assert!(
+            answer.status == 303 && answer.head.contains("location: /sign-in"),
+            "{method} {path}: {}",
+            answer.status
+        );
+        let is_own =
+            ["/", "/you", "/sign-out", "/you/password", "/you/sign-ins/x/end", "/welcome/x/join"].contains(path);
+        if !is_own {
+            assert_eq!(ask(&foreign, &of_foreign).status, 404, "another account: {method} {path}");
+        }
+        let is_operators = !is_own && !path.starts_with("/a/");
+        if is_operators {
+            assert_eq!(ask(&viewer, &of_viewer).status, 404, "{method} {path}");
+        } else if *method == "POST" && !is_own {
+            assert_eq!(ask(&viewer, &of_viewer).status, 403, "a viewer may only look: {path}");
+        }
+    }
+    assert_eq!(gateway.cli(&["export"]), before, "nothing was changed");
+    // By a name of their own account, too.
+    assert_eq!(foreign.get("/a/other/routes/app.example.com").status, 404);
+    assert_eq!(foreign.post("/a/other/routes/app.example.com/remove", &filled(&of_foreign)).status, 404);
+    assert_eq!(gateway.cli(&["person", "list"]).matches("example.com").count(), 2);
+}
+
+#[test]
+fn forms_of_other_sites_and_other_sign_ins_are_refused() {
+    let gateway = gateway();
+    let operator = Browser::invited(&gateway, &[], "ops@example.com");
+    let csrf = operator.csrf();
+    let add =
+        |csrf: &str, more: &[&str]| operator.post_as("/accounts", &[("name", "evil"), ("csrf", csrf)], more).status;
+    for more in [
+        &["-H", "Sec-Fetch-Site: cross-site"][..],
+        &["-H", "Sec-Fetch-Site: same-site"],
+        &["-H", "Origin: https://evil.example"],
+        &["-H", "Origin: null"],
+        &[],
+    ] {
+        assert_eq!(add(&csrf, more), 403, "{more:?}");
+    }
+    for wrong in ["", "0", &Browser::invited(&gateway, &[], "two@example.com").csrf()] {
+        assert_eq!(add(wrong, &["-H", "Sec-Fetch-Site: same-origin"]), 403, "{wrong}");
+    }
+    assert!(!gateway.cli(&["account", "list"]).contains("evil"));
+    let page = operator.get("/accounts");
+    for header in [
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'",
+        "frame-ancestors 'none'",
+        "x-frame-options: DENY",
+        "referrer-policy: no-referrer",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+    ] {
+        assert!(page.head.contains(header), "{header}: {}", page.head);
+    }
+    assert!(!page.body.contains("style=\"") && !page.body.contains("<script>") && !page.body.contains("onclick"));
+    assert_eq!(add(&csrf, &["-H", &format!("Origin: {}", operator.base)]), 303, "its own is taken");
+}
+
+#[test]
+fn what_people_write_is_shown_as_it_is_and_never_as_markup() {
+    let gateway = gateway();
+    let mut operator = Browser::new(&gateway);
+    let path = link(&gateway, &[]).strip_prefix(&*operator.base).unwrap().to_owned();
+    // A browser may call itself what it likes.
+    let evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
+    let fields = [("email", "ops@example.com"), ("password", "correct horse battery")];
+    let more = ["-H", "Sec-Fetch-Site: same-origin", "-A", evil];
+    let answer = operator.post_as(&path, &fields, &more);
+    operator.keep(&answer);
+    let csrf = operator.csrf();
+    for (path, field) in [
+        ("/accounts", "name"),
+        ("/people", "name"),
+        ("/a/default/members", "email"),
+        ("/a/default/routes/new", "domain"),
+        ("/a/default/routes/new", "url"),
+        ("/a/default/policy", "rules"),
+        ("/a/default/connect/test", "target"),
+    ] {
+        let answer =
+            operator.post(path, &[("csrf", &csrf), ("role", "owner"), ("to", "web"), ("with", "curl"), (field, evil)]);
+        assert!(!answer.body.contains("<script>alert") && !answer.body.contains("<img"), "{path}: {}", answer.body);
+    }
+    for url in ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd"] {
+        let fields = [("csrf", &*csrf), ("domain", "app.example.com"), ("url", url), ("mode", "terminate")];
+        assert_eq!(operator.post("/a/default/routes/new", &fields).status, 400, "{url}");
+    }
+    let page = operator.get("/you").body;
+    assert!(page.contains("&#60;script&#62;") || page.contains("&lt;script&gt;"), "{page}");
+    assert!(!page.contains("<script>alert"), "{page}");
+    let asked = operator.get("/a/default/policy?ask=%3Cscript%3Ealert(1)%3C/script%3E").body;
+    assert!(!asked.contains("<script>alert"), "{asked}");
+}
+
+#[test]
+fn whoever_guesses_waits_and_learns_nothing_of_whom_there_is() {
+    let gateway = gateway();
+    drop(Browser::invited(&gateway, &[], "ops@example.com"));
+    let mut stranger = Browser::new(&gateway);
+    // One that somebody else has set beforehand is worth nothing.
+    stranger.cookie = "moorgate=mgc_chosen".to_owned();
+    let enter = |email: &str, password: &str, next: &str| {
+        stranger.post("/sign-in", &[("email", email), ("password", password), ("next", next)])
+    };
+    let words =
+        |answer: &Answer| answer.body.split("role=\"alert\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let (known, unknown) =
+        (enter("ops@example.com", "wrong horse", ""), enter("nobody@example.com", "wrong horse", ""));
+    assert_eq!((known.status, words(&known)), (unknown.status, words(&unknown)));
+    for next in ["https://evil.example/", "//evil.example/", "/\\evil.example"] {
+        let entered = enter("ops@example.com", "correct horse battery", next);
+        assert!(entered.status == 303 && entered.head.contains("location: /\n"), "{next}: {}", entered.head);
+        assert!(
+            entered.head.contains("HttpOnly; SameSite=Lax") && !entered.head.contains("mgc_chosen"),
+            "{}",
+            entered.head
+        );
+    }
+    for _ in 0..5 {
+        assert_eq!(enter("ops@example.com", "wrong horse", "").status, 401);
+    }
+    let waits = enter("ops@example.com", "correct horse battery", "");
+    assert!(waits.status == 429 && words(&waits).starts_with("Too many tries. Wait 15 minutes"), "{}", waits.body);
+    assert_eq!(enter("nobody@example.com", "wrong horse", "").status, 401, "others are let be");
+}
+
+/// The snippets whose programs are here, and how each is run: the file itself, unchanged.
+fn runs(file: &Path, gateway: &Gateway) -> Option<Command> {
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let mut command = match name {
+        "curl.sh" | "curl-shield.sh" | "agent.sh" => {
+            let mut sh = tool("sh");
+            sh.arg(file);
+            sh
+        }
+        "with_requests.py" | "with_httpx.py" => python_at(file),
+        "undici.mjs" | "proxy-agent.cjs" => {
+            // Node looks for packages beside the file.
+            let copy = packages().join(name);
+            std::fs::copy(file, &copy).unwrap();
+            let mut program = tool("node");
+            program.arg(copy);
+            program
+        }
+        "main.go" => {
+            let mut go = tool("go");
+            go.args(["run"]).arg(file).env("GOCACHE", pictures().join("go")).env("GO111MODULE", "off");
+            go
+        }
+        _ => return None,
+    };
+    let bin = Path::new(env!("CARGO_BIN_EXE_moorgate")).parent().unwrap();
+    let path =
+        std::env::join_paths([bin, Path::new("/usr/local/bin"), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
+    command.env("PATH", path).envs(gateway.env()).env("HOME", gateway.data_dir());
+    Some(command)
+}
+
+#[test]
+fn each_snippet_whose_program_is_here_works_unchanged() {
+    let gateway = gateway();
+    let snippets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../moorgate-console/snippets");
+    let all: Vec<PathBuf> = std::fs::read_dir(snippets).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let worked = thread::scope(|scope| {
+        let gateway = &gateway;
+        let running: Vec<_> = all
+            .iter()
+            .map(|file| {
+                scope.spawn(move || {
+                    let mut command = runs(file, gateway)?;
+                    let said = both(&outcome(&mut command));
+                    assert!(said.contains("You came from 127.0.0."), "{}: {said}", file.display());
+                    Some(())
+                })
+            })
+            .collect();
+        running.into_iter().filter_map(|one| one.join().unwrap()).count()
+    });
+    assert_eq!(worked, 8);
+}
