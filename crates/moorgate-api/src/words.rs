@@ -6,8 +6,10 @@ use moorgate_contract::{
     failure::Code,
     flow::Flow,
     outcome::{Ending, Outcome},
+    time::Timestamp,
 };
 use moorgate_wire::visible::visible;
+use serde_json::Value;
 
 /// How a flow ended, in one sentence without its full stop.
 pub fn ended(flow: &Flow) -> String {
@@ -185,6 +187,62 @@ fn after_failure(code: Code) -> &'static str {
     }
 }
 
+/// The fields that are not as they were: `tier: none → gold`. Times are told by `time`.
+pub fn changed(before: Option<&Value>, after: Option<&Value>, time: &dyn Fn(Timestamp) -> String) -> String {
+    let mut said = Vec::new();
+    // What is gone is said by its name; what was in it is in --json.
+    if let Some(after) = after {
+        differ("", before.unwrap_or(&Value::Null), after, time, &mut said);
+    }
+    said.join(", ")
+}
+
+fn differ(path: &str, before: &Value, after: &Value, time: &dyn Fn(Timestamp) -> String, said: &mut Vec<String>) {
+    match (before, after) {
+        _ if before == after => {}
+        (Value::Null | Value::Object(_), Value::Object(now)) => {
+            let empty = serde_json::Map::new();
+            let was = before.as_object().unwrap_or(&empty);
+            let gone = was.keys().filter(|name| !now.contains_key(*name));
+            for name in now.keys().chain(gone) {
+                let part = |of: &serde_json::Map<String, Value>| of.get(name).cloned().unwrap_or_default();
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                differ(&path, &part(was), &part(now), time, said);
+            }
+        }
+        (was, now) if is_nothing(was) && is_nothing(now) => {}
+        (was, now) if is_nothing(was) => said.push(format!("{path}: {}", told(path, now, time))),
+        (was, now) => said.push(format!("{path}: {} → {}", told(path, was, time), told(path, now, time))),
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
+/// Fields that hold a time, in microseconds.
+const TIMES: [&str; 2] = ["expires", "overlap_until"];
+
+fn told(path: &str, value: &Value, time: &dyn Fn(Timestamp) -> String) -> String {
+    match value.as_u64() {
+        Some(micros) if TIMES.contains(&path) => time(Timestamp(micros)),
+        _ => brief(value),
+    }
+}
+
+fn brief(value: &Value) -> String {
+    match value {
+        _ if is_nothing(value) => "none".into(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(brief).collect::<Vec<_>>().join(" ")),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{sync::mpsc, time::Instant};
@@ -194,6 +252,8 @@ mod tests {
         listener::Listener,
         time::Timestamp,
     };
+
+    use serde_json::json;
 
     use super::*;
 
@@ -231,5 +291,33 @@ mod tests {
             let said = advice(&flow).unwrap();
             assert!(said.contains(part) && said.contains("moorgate route "), "{said}");
         }
+    }
+
+    #[test]
+    fn an_entry_shows_what_is_not_as_it_was() {
+        let time = |at: Timestamp| at.0.to_string();
+        let check = |before: Value, after: Value, said: &str| {
+            assert_eq!(changed(Some(&before), Some(&after), &time), said);
+        };
+        let (none, acme) = (json!({"tier": null, "egress": [], "policy": []}), json!({"tier": "gold", "egress": []}));
+        check(none.clone(), acme.clone(), "tier: gold");
+        check(acme, none, "tier: gold → none");
+        check(
+            json!({"policy": ["deny a"]}),
+            json!({"policy": ["deny a", "deny b"]}),
+            "policy: [deny a] → [deny a deny b]",
+        );
+        check(json!({"settings": {"a": 1, "b": 2}}), json!({"settings": {"a": 1, "b": 3}}), "settings.b: 2 → 3");
+        check(
+            json!({"expires": 1_700_000_000_000_000_u64}),
+            json!({"expires": null}),
+            "expires: 1700000000000000 → none",
+        );
+        check(json!({"requests_per_month": 5}), json!({}), "requests_per_month: 5 → none");
+        assert_eq!(
+            changed(None, Some(&json!({"scope": "read", "operator": false})), &time),
+            "operator: false, scope: read"
+        );
+        assert_eq!(changed(Some(&json!({"scope": "read"})), None, &time), "");
     }
 }

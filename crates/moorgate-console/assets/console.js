@@ -1,5 +1,6 @@
 "use strict";
-// Copy buttons.
+// Copy buttons: without a script they would do nothing.
+for (const button of document.querySelectorAll("button.copy")) button.hidden = false;
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
@@ -16,6 +17,16 @@ document.addEventListener("click", async (event) => {
     button.textContent = "Selected: press Ctrl+C";
   }
 });
+// The newest of a plot is at its right.
+for (const drawn of document.querySelectorAll(".drawn")) drawn.scrollLeft = drawn.scrollWidth;
+// What comes through, as it does.
+for (const table of document.querySelectorAll("[data-live]")) {
+  const events = new EventSource(table.dataset.live);
+  events.addEventListener("message", (event) => {
+    table.insertAdjacentHTML("afterbegin", event.data);
+    while (table.rows.length > 200) table.deleteRow(-1);
+  });
+}
 // What is waited for: asked for again until it has happened.
 for (const line of document.querySelectorAll("[data-poll]")) {
   const look = async () => {

@@ -2,10 +2,10 @@
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     response::Response,
 };
-use http::StatusCode;
+use http::{StatusCode, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{guard::Visitor, pages};
@@ -15,6 +15,33 @@ const MOST: usize = 256 << 10;
 
 /// A form of somebody who is signed in.
 pub(crate) struct Form<T>(pub(crate) T);
+
+/// What stands behind the `?` of a link. What can't be read is answered with a page.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
+        let said = "Something in this link can't be read. Go back to the page that it is on.";
+        let wrong = |_| pages::refusal(StatusCode::BAD_REQUEST, "A broken link", said);
+        serde_urlencoded::from_str(parts.uri.query().unwrap_or_default()).map(Self).map_err(wrong)
+    }
+}
+
+/// What stands in the path. What can't be read is nothing.
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(path)) => Ok(Self(path)),
+            Err(_) => Err(pages::nothing().await),
+        }
+    }
+}
 
 /// A form before anybody is. [`from_ourselves`](crate::guard::from_ourselves) is what keeps other sites out.
 pub(crate) struct OpenForm<T>(pub(crate) T);

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::IpAddr};
 
 use axum::{
-    extract::{FromRequestParts, Path, Request, State},
+    extract::{FromRequestParts, Request, State},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -13,7 +13,7 @@ use moorgate_control::{Call, Caller, Control, PersonView, Role, Scope, SignedIn}
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Console, pages};
+use crate::{Console, form::Path, pages};
 
 /// A browser keeps the first one from plain HTTP and from other hosts of the domain (RFC 6265bis §4.1.3).
 const SECURE_COOKIE: &str = "__Host-moorgate";
@@ -220,9 +220,7 @@ impl FromRequestParts<Console> for Inside {
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
         let visitor = Visitor::from_request_parts(parts, console).await?;
-        let Path(path) = Path::<std::collections::HashMap<String, String>>::from_request_parts(parts, console)
-            .await
-            .map_err(IntoResponse::into_response)?;
+        let Path(path) = Path::<std::collections::HashMap<String, String>>::from_request_parts(parts, console).await?;
         let account = path.get("account").cloned().unwrap_or_default();
         // Whoever may not see it hears what they would hear of one that does not exist.
         let exists =

@@ -13,6 +13,7 @@ use moorgate_control::Control;
 
 mod assets;
 mod form;
+mod given;
 mod guard;
 mod pages;
 mod plot;
@@ -68,7 +69,9 @@ impl Console {
 
 /// Every page. Who is not signed in sees those of [`pages::sign_in`] and what they are drawn with, and nothing else.
 pub fn router(console: Console) -> Router {
-    use pages::{account, connect, credentials, home, members, operator, policy, routes, sign_in, traffic, you};
+    use pages::{
+        account, connect, credentials, home, members, operator, policy, routes, sign_in, tiers, tokens, traffic, you,
+    };
     let open = Router::new()
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
         .route("/welcome/{token}", get(sign_in::welcome).post(sign_in::accept))
@@ -82,6 +85,9 @@ pub fn router(console: Console) -> Router {
         .route("/you/sign-ins/{id}/end", post(you::end_sign_in))
         .route("/welcome/{token}/join", post(sign_in::join))
         .route("/accounts", get(operator::accounts).post(operator::add_account))
+        .route("/tiers", get(tiers::page).post(tiers::set))
+        .route("/tiers/{tier}/remove", post(tiers::remove))
+        .route("/accounts/{account}/tier", post(tiers::give))
         .route("/gateways", get(operator::gateways))
         .route("/audit", get(operator::audit))
         .route("/people", get(operator::people).post(operator::invite))
@@ -96,6 +102,8 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/credentials", get(credentials::page).post(credentials::add))
         .route("/a/{account}/credentials/{username}/rotate", post(credentials::rotate))
         .route("/a/{account}/credentials/{username}/revoke", post(credentials::revoke))
+        .route("/a/{account}/tokens", get(tokens::page).post(tokens::add))
+        .route("/a/{account}/tokens/{id}/revoke", post(tokens::revoke))
         .route("/a/{account}/routes", get(routes::page))
         .route("/a/{account}/routes/new", get(routes::wizard).post(routes::add))
         .route("/a/{account}/routes/{domain}", get(routes::show))
@@ -103,6 +111,7 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/routes/{domain}/remove", post(routes::remove))
         .route("/a/{account}/policy", get(policy::page).post(policy::set))
         .route("/a/{account}/traffic", get(traffic::page))
+        .route("/a/{account}/traffic/live", get(traffic::live))
         .route("/a/{account}/flows/{id}", get(traffic::flow))
         .route("/a/{account}/exposure", get(traffic::exposure))
         .route("/a/{account}/members", get(members::page).post(members::invite))

@@ -80,5 +80,8 @@ async fn ask(proxy: SocketAddr, head: &str) -> Result<(u16, String), String> {
     let text = String::from_utf8_lossy(&answer);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok((status.ok_or("the gateway's own HTTP proxy gave no answer")?, body.trim().to_owned()))
+    // Without the code that programs go by.
+    let said =
+        body.trim().strip_prefix("moorgate: ").and_then(|said| Some(said.split_once(": ")?.1)).unwrap_or(body.trim());
+    Ok((status.ok_or("the gateway's own HTTP proxy gave no answer")?, said.to_owned()))
 }

@@ -40,7 +40,7 @@ mod views;
 pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::{Call, Once};
-pub use control::{AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, ZoneFacts};
+pub use control::{AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, Unwell, ZoneFacts};
 pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use evidence::{
     ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,

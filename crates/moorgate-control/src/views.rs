@@ -386,12 +386,21 @@ pub enum Who {
         /// The token's id.
         token: String,
     },
+    /// Somebody, by the console.
+    Person {
+        /// Their address.
+        email: String,
+        /// In which account; `None`: as an operator, or in what is their own.
+        account: Option<String>,
+    },
 }
 
 impl Who {
     pub(crate) fn of(token: Option<String>, account: Option<String>) -> Self {
         match (token, account) {
             (None, _) => Self::Gateway,
+            // No token's id has one.
+            (Some(email), account) if email.contains('@') => Self::Person { email, account },
             (Some(token), None) => Self::Operator { token },
             (Some(token), Some(account)) => Self::Account { account, token },
         }

@@ -59,13 +59,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\
     Content-Length: 43\r\n\r\nfull: too many connections, try again soon\n";
 
-/// Tells long answers that the gateway goes down.
+/// Tells long answers that the gateway goes down; an extension of the request.
 #[derive(Clone, Debug)]
-pub(super) struct Stopping(watch::Receiver<bool>);
+pub struct Stopping(watch::Receiver<bool>);
 
 impl Stopping {
     /// Returns when it does.
-    pub(super) async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         // An error means that the server itself is gone.
         let _ = self.0.wait_for(|stopping| *stopping).await;
     }

@@ -26,7 +26,7 @@ mod page;
 mod whole;
 
 pub(crate) use handlers::secrets::MASTER_KEY;
-pub use listen::{Arrival, Door, serve};
+pub use listen::{Arrival, Door, Stopping, serve};
 
 /// Says whether the gateway takes traffic, and why not.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -61,6 +61,14 @@ pub enum Who {
         /// The token's id.
         token: String,
     },
+    /// Somebody, by the console.
+    Person {
+        /// Their address.
+        email: String,
+        /// In which account; none: as an operator, or in what is their own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+    },
 }
 
 impl From<control::AuditEntry> for AuditEntry {
@@ -73,6 +81,7 @@ impl From<control::AuditEntry> for AuditEntry {
                 control::Who::Gateway => Who::Gateway,
                 control::Who::Operator { token } => Who::Operator { token: Some(token) },
                 control::Who::Account { account, token } => Who::Account { account, token },
+                control::Who::Person { email, account } => Who::Person { email, account },
             },
             client: entry.client,
             action: entry.action,
@@ -90,7 +99,7 @@ impl AuditEntry {
     /// As an account may see it: which token an operator used, and from where, is the operator's business.
     #[must_use]
     pub(crate) fn for_account(mut self) -> Self {
-        if matches!(self.who, Who::Operator { .. }) {
+        if matches!(self.who, Who::Operator { .. } | Who::Person { account: None, .. }) {
             (self.who, self.client) = (Who::Operator { token: None }, None);
         }
         self

@@ -7,9 +7,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use moorgate_contract::time::Timestamp;
-use moorgate_control::{
-    AccountView, CertificateSource, CredentialStanding, DnsState, GroupBy, RouteState, UsageFilter, UsageRow,
-};
+use moorgate_control::{AccountView, CredentialStanding, GroupBy, RouteState, UsageFilter, UsageRow};
 
 use super::{Frame, drawn, failed, now, proxy_urls};
 use crate::{
@@ -90,31 +88,18 @@ fn days(rows: &[UsageRow]) -> Vec<Column> {
 async fn attention(console: &Console, account: &str) -> Vec<(String, String, &'static str)> {
     let mut all = Vec::new();
     let base = format!("/a/{account}");
-    for route in console.control.routes_after(Some(account), "", usize::MAX).await {
-        let said = match (route.state, route.dns) {
-            (RouteState::Failed, _) => format!("{} can't be served.", route.domain),
-            (RouteState::Pending, _) => format!("{} waits for its DNS.", route.domain),
-            (RouteState::Released, _) => {
-                format!("{} is not served any more: its DNS was not here for a week.", route.domain)
-            }
-            (RouteState::Active, Some(DnsState::Missing)) => format!("The DNS of {} has left.", route.domain),
-            (RouteState::Active, _) => continue,
+    let unwell = console.control.unwell(account, NAMED);
+    for (domain, state, _) in unwell.routes {
+        let said = match state {
+            RouteState::Failed => format!("{domain} can't be served."),
+            RouteState::Pending => format!("{domain} waits for its DNS."),
+            RouteState::Released => format!("{domain} is not served any more: its DNS was not here for a week."),
+            RouteState::Active => format!("The DNS of {domain} has left."),
         };
-        if all.len() < NAMED {
-            all.push((said, format!("{base}/routes/{}", route.domain), "Look"));
-        }
+        all.push((said, format!("{base}/routes/{domain}"), "Look"));
     }
-    let certificates = console.control.list_certificates(Some(account)).await;
-    for one in certificates
-        .into_iter()
-        .filter(|one| one.last_error.is_some() && one.source != CertificateSource::Added)
-        .take(NAMED)
-    {
-        all.push((
-            format!("The certificate of {} could not be had.", one.domain),
-            format!("{base}/routes/{}", one.domain),
-            "Look",
-        ));
+    for domain in unwell.certificates {
+        all.push((format!("The certificate of {domain} could not be had."), format!("{base}/routes/{domain}"), "Look"));
     }
     for one in console.control.list_credentials(account).await.unwrap_or_default() {
         let said = match (one.standing, one.last_used) {
@@ -140,12 +125,20 @@ struct Letter {
     account: String,
     day: String,
     addresses: Vec<String>,
+    /// Whether no other account leaves from them.
+    alone: bool,
     contact: String,
 }
 
 pub(crate) async fn letter(State(console): State<Console>, inside: Inside) -> Response {
     match console.control.account(&inside.account).await {
         Ok(view) => drawn(&Letter {
+            alone: console
+                .control
+                .egress()
+                .iter()
+                .filter(|egress| view.egress.contains(&egress.address))
+                .all(|egress| egress.accounts == [inside.account.as_str()]),
             account: inside.account,
             day: shown::day(now()),
             addresses: view.egress.iter().map(ToString::to_string).collect(),

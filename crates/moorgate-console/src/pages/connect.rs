@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, header};
@@ -15,7 +15,8 @@ use serde_json::json;
 use super::{Frame, drawn, environment, failed, now};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Query},
+    given,
     guard::{Changing, From, Inside},
     probe,
     snippets::{self, Kind, PLATFORMS, Snippet},
@@ -36,7 +37,9 @@ struct ConnectPage {
     offered: Vec<&'static Snippet>,
     chosen: Option<&'static Snippet>,
     chosen_name: String,
-    made: Option<NewCredential>,
+    /// Its username.
+    made: Option<String>,
+    password: String,
     env: String,
     needs_ca: bool,
     platforms: &'static [(&'static str, &'static str)],
@@ -52,6 +55,11 @@ pub(crate) struct Chosen {
     with: String,
     #[serde(default)]
     target: String,
+    /// The credential that the page shows, so that it goes on showing it.
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
 }
 
 impl ConnectPage {
@@ -68,8 +76,9 @@ impl ConnectPage {
             offered: snippets::ALL.iter().filter(|snippet| Some(snippet.kind) == to).collect(),
             chosen: snippet,
             chosen_name: snippet.map_or_else(String::new, |snippet| snippet.name.to_owned()),
-            made: None,
-            env: String::new(),
+            made: Some(chosen.username.clone()).filter(|username| !username.is_empty()),
+            env: environment(console, &chosen.username, &chosen.password),
+            password: chosen.password.clone(),
             needs_ca: (console.proxy_ca)().is_some(),
             platforms: PLATFORMS,
             target: chosen.target.clone(),
@@ -79,6 +88,8 @@ impl ConnectPage {
 }
 
 pub(crate) async fn page(State(console): State<Console>, inside: Inside, Query(chosen): Query<Chosen>) -> Response {
+    // A password does not stand in a link.
+    let chosen = Chosen { username: String::new(), password: String::new(), ..chosen };
     drawn(&ConnectPage::of(&console, &inside, &chosen))
 }
 
@@ -91,8 +102,9 @@ pub(crate) async fn make_credential(
     let control = inside.visitor.asks(&console, from, Some(&inside.account));
     match control.add_credential(&inside.account, CredentialChange::default()).await {
         Ok(made) => {
-            let env = environment(&console, &made.username, made.password.reveal());
-            drawn(&ConnectPage { made: Some(made), env, ..ConnectPage::of(&console, &inside, &chosen) })
+            let NewCredential { username, password } = made;
+            let chosen = Chosen { username, password: password.reveal().to_owned(), ..chosen };
+            drawn(&ConnectPage::of(&console, &inside, &chosen))
         }
         Err(error) => failed(&error),
     }
@@ -106,7 +118,7 @@ pub(crate) async fn test(
     Form(chosen): Form<Chosen>,
 ) -> Response {
     let control = inside.visitor.asks(&console, from, Some(&inside.account));
-    let results = match tried(&console, &control, &inside.account, chosen.target.trim()).await {
+    let results = match tried(&console, &control, &inside.account, &given::target(&chosen.target)).await {
         Ok(results) => results,
         Err(error) => return failed(&error),
     };
@@ -127,7 +139,7 @@ async fn tried(
     let made = control.add_credential(account, change).await?;
     let (username, password) = (&made.username, made.password.reveal());
     let mut results = vec![match probe::echo(proxy, username, password).await {
-        Ok(seen) => (true, format!("It works: the other side saw {}.", seen.address)),
+        Ok(seen) => (true, format!("The gateway works for this account: the other side saw {}.", seen.address)),
         Err(said) => (false, format!("It does not work yet: {said}")),
     }];
     if !target.is_empty() {

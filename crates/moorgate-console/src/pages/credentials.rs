@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use moorgate_control::{ControlError, CredentialChange, CredentialStanding, CredentialView, NewCredential};
+use moorgate_control::{CredentialChange, CredentialStanding, CredentialView, NewCredential};
 use serde::Deserialize;
 
 use super::{Frame, drawn, environment, failed, now, sign_in::Nothing};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Path},
     guard::{Changing, From, Inside},
     shown,
 };
@@ -59,6 +59,7 @@ struct CredentialsPage {
     frame: Frame,
     account: String,
     may_change: bool,
+    needs_ca: bool,
     all: Vec<Row>,
     made: Option<String>,
     said: String,
@@ -77,6 +78,7 @@ async fn shown_with(console: &Console, inside: &Inside, made: Option<(String, Ne
         frame: Frame::of_account(&inside.visitor, &inside.account, "/credentials"),
         account: inside.account.clone(),
         may_change: inside.may_change(),
+        needs_ca: (console.proxy_ca)().is_some(),
         all: all.iter().map(Row::of).collect(),
         made,
         said,
@@ -131,9 +133,7 @@ pub(crate) async fn revoke(
 ) -> Response {
     let control = inside.visitor.asks(&console, from, Some(&inside.account));
     match control.revoke_credential(&inside.account, &username).await {
-        Ok(()) | Err(ControlError::NotFound { .. }) => {
-            Redirect::to(&format!("/a/{}/credentials", inside.account)).into_response()
-        }
+        Ok(()) => Redirect::to(&format!("/a/{}/credentials", inside.account)).into_response(),
         Err(error) => failed(&error),
     }
 }

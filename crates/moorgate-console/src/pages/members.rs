@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::StatusCode;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Frame, drawn_as, failed, nothing, sign_in::Nothing};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Path},
     guard::{From, Inside, Owning},
     shown,
 };

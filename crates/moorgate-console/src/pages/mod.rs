@@ -9,6 +9,8 @@ pub(crate) mod operator;
 pub(crate) mod policy;
 pub(crate) mod routes;
 pub(crate) mod sign_in;
+pub(crate) mod tiers;
+pub(crate) mod tokens;
 pub(crate) mod traffic;
 pub(crate) mod you;
 
@@ -31,7 +33,7 @@ pub(crate) struct Frame {
     pub(crate) links: Vec<(String, &'static str, bool)>,
 }
 
-const OF_ACCOUNT: [(&str, &str); 8] = [
+const OF_ACCOUNT: [(&str, &str); 9] = [
     ("", "Start"),
     ("/connect", "Connect an app"),
     ("/credentials", "Credentials"),
@@ -40,9 +42,15 @@ const OF_ACCOUNT: [(&str, &str); 8] = [
     ("/exposure", "Exposure"),
     ("/policy", "Policy"),
     ("/members", "Members"),
+    ("/tokens", "API tokens"),
 ];
-const OF_OPERATOR: [(&str, &str); 4] =
-    [("/accounts", "Accounts"), ("/gateways", "Gateways"), ("/people", "People"), ("/audit", "Audit log")];
+const OF_OPERATOR: [(&str, &str); 5] = [
+    ("/accounts", "Accounts"),
+    ("/tiers", "Tiers"),
+    ("/gateways", "Gateways"),
+    ("/people", "People"),
+    ("/audit", "Audit log"),
+];
 
 impl Frame {
     /// A page of an account, at this place of it.

@@ -2,24 +2,30 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::StatusCode;
+use moorgate_api::words;
 use moorgate_control::{AuditFilter, ControlError, Standing, Who};
-use moorgate_wire::visible::visible;
+use moorgate_wire::visible::{visible, visible_within};
 use serde::Deserialize;
 
 use super::{Frame, drawn_as, failed, sign_in::Nothing};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Path, Query},
     guard::{From, Operator, Visitor},
     shown,
 };
 
 /// Entries of the audit log on one page.
 const ENTRIES: u32 = 100;
+/// The longest text of what changed in one entry, in characters.
+const CHANGED: usize = 200;
+
+/// Stands before the id of an invitation, among those of people.
+const INVITED: &str = "invited-";
 
 /// One line of a table.
 struct Row {
@@ -156,6 +162,15 @@ async fn list_people(console: &Console, visitor: &Visitor, link: Option<String>,
         let may = if person.operator { "everything: an operator".to_owned() } else { roles.join(", ") };
         page.rows.push(Row { id: person.id, href: None, cells: vec![person.email, shown::day(person.created), may] });
     }
+    for open in console.control.list_invitations(None).unwrap_or_default() {
+        let becomes = match open.standing {
+            Standing::Operator => "everything, once taken up".to_owned(),
+            Standing::Member { account, role } => format!("{} of {account}, once taken up", role.name()),
+        };
+        let whom = open.email.unwrap_or_else(|| "whoever has the link".to_owned());
+        let cells = vec![format!("{whom} (invited)"), format!("until {}", shown::day(open.until)), becomes];
+        page.rows.push(Row { id: format!("{INVITED}{}", open.id), href: None, cells });
+    }
     page.removes = Some("/people");
     page.form = Some(("/people", "Email of another operator", "Invite"));
     (page.link, page.problem) = (link, problem);
@@ -189,7 +204,12 @@ pub(crate) async fn remove_person(
     Path(id): Path<String>,
     Form(Nothing {}): Form<Nothing>,
 ) -> Response {
-    match visitor.asks(&console, from, None).remove_person(&id).await {
+    let control = visitor.asks(&console, from, None);
+    let removed = match id.strip_prefix(INVITED) {
+        Some(invitation) => control.take_back_invitation(invitation).await,
+        None => control.remove_person(&id).await,
+    };
+    match removed {
         Ok(()) => Redirect::to("/people").into_response(),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
         Err(error) => list_people(&console, &visitor, None, Some(error.to_string())).await,
@@ -210,9 +230,12 @@ pub(crate) async fn audit(
         Ok(entries) => entries,
         Err(error) => return failed(&error),
     };
-    let mut page = TablePage::new(&visitor, "/audit", "Audit log", &["When", "Who", "From", "What", "Account"]);
+    let mut page =
+        TablePage::new(&visitor, "/audit", "Audit log", &["When", "Who", "From", "What", "Account", "Changed"]);
     page.more = entries.last().filter(|last| last.seq > 1).map(|last| format!("/audit?before={}", last.seq));
     for entry in entries {
+        let changed = words::changed(entry.before.as_ref(), entry.after.as_ref(), &shown::time);
+        let changed = visible_within(&changed, CHANGED).to_string();
         page.rows.push(Row {
             id: entry.seq.to_string(),
             href: None,
@@ -220,11 +243,14 @@ pub(crate) async fn audit(
                 shown::time(entry.at),
                 match entry.who {
                     Who::Gateway => "the gateway".to_owned(),
-                    Who::Operator { token } | Who::Account { token, .. } => token,
+                    Who::Operator { token } => format!("an operator's token {token}"),
+                    Who::Account { account, token } => format!("token {token} of {account}"),
+                    Who::Person { email, .. } => email,
                 },
                 entry.client.map(|client| client.to_string()).unwrap_or_default(),
                 format!("{} {} {}", entry.action, entry.kind, visible(&entry.name)),
                 entry.account.unwrap_or_default(),
+                changed,
             ],
         });
     }

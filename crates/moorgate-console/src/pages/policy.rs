@@ -1,10 +1,7 @@
 //! Where an account's apps may go, and what would be decided.
 
 use askama::Template;
-use axum::{
-    extract::{Query, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use http::StatusCode;
 use moorgate_contract::policy::{Effect, Matcher, Policy, Rule};
 use moorgate_control::By;
@@ -14,7 +11,8 @@ use serde::Deserialize;
 use super::{Frame, drawn_as, failed};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Query},
+    given,
     guard::{Changing, From, Inside},
 };
 
@@ -68,9 +66,9 @@ pub(crate) async fn page(
         Err(error) => return failed(&error),
     };
     let mut page = PolicyPage::of(&inside, lines(&policy));
-    let target = ask.trim();
+    let target = given::target(&ask);
     if !target.is_empty() {
-        match Asked::from_authority(target, Some(443)) {
+        match Asked::from_authority(&target, Some(443)) {
             Err(error) => page.verdict = Some((false, error.to_string())),
             Ok(asked) => match console.control.explain(&inside.account, By::default(), &asked, true).await {
                 Err(error) => page.verdict = Some((false, error.to_string())),
@@ -128,12 +126,12 @@ fn read(text: &str) -> Result<Policy, String> {
     let mut rules = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
-        if line.is_empty() {
+        if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let number: u32 = number;
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let effect = match word {
+        let effect = match &*word.to_ascii_lowercase() {
             "allow" => Effect::Allow,
             "deny" => Effect::Deny,
             _ => return Err(format!("Line {number} begins with {word:?}: write allow or deny, then a host.")),
@@ -152,7 +150,7 @@ mod tests {
     fn rules_are_read_as_they_are_written() {
         let text = "allow api.example.com:443\ndeny *.example.com\ndeny 192.0.2.0/24\n";
         assert_eq!(lines(&read(text).unwrap()), text);
-        assert_eq!(lines(&read("\n  allow   a.example.com  \r\n\n").unwrap()), "allow a.example.com\n");
+        assert_eq!(lines(&read("# partners\n  ALLOW   a.example.com  \r\n\n").unwrap()), "allow a.example.com\n");
         for (bad, said) in
             [("permit a", "Line 1 begins with \"permit\""), ("allow a\ndeny", "Line 2: "), ("allow 127.1", "Line 1: ")]
         {

@@ -3,19 +3,23 @@
 use askama::Template;
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::StatusCode;
-use moorgate_contract::route::{Mode, OriginSpec};
-use moorgate_control::{ControlError, DnsState, Level, RouteChange, RouteState, RouteView};
+use moorgate_contract::{
+    listener::Listener,
+    route::{Mode, OriginSpec},
+};
+use moorgate_control::{ControlError, DnsState, Level, OriginExplanation, RouteChange, RouteState, RouteView};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Frame, drawn, drawn_as, failed, nothing, sign_in::Nothing};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Path, Query},
+    given,
     guard::{Changing, From, Inside},
 };
 
@@ -45,7 +49,13 @@ fn state(view: &RouteView) -> (&'static str, &'static str, String) {
             "DNS has left",
             "It is served, but its DNS is not here any more. After a week it is released.".to_owned(),
         ),
-        (RouteState::Active, _) => ("good", "served", "It is served.".to_owned()),
+        (RouteState::Active, Some(_)) => ("good", "served", "It is served.".to_owned()),
+        // Without a zone nobody looks whether its DNS leads here.
+        (RouteState::Active, None) => (
+            "good",
+            "ready",
+            "It is ready here, and served as soon as the domain's DNS leads to this gateway.".to_owned(),
+        ),
         (RouteState::Pending, _) => (
             "waiting",
             "waits for DNS",
@@ -150,15 +160,19 @@ pub(crate) async fn add(
     from: From,
     Form(given): Form<NewRoute>,
 ) -> Response {
-    let (domain, url) = (given.domain.trim(), given.url.trim());
+    let (domain, url) = (given::domain(&given.domain), given::forwarding_url(&given.url));
     let mode = if given.mode == Mode::Passthrough.name() { Mode::Passthrough } else { Mode::Terminate };
+    if domain.is_empty() || url.is_empty() {
+        let said = "Write a domain of yours and the URL that it goes to.".to_owned();
+        return asked(&inside, &given, Some(said));
+    }
     let origin = match url.parse() {
         Ok(url) => OriginSpec { url, weight: 1 },
         Err(error) => return asked(&inside, &given, Some(format!("{error}"))),
     };
     let change = RouteChange { origins: Some(vec![origin]), ..RouteChange::default() };
     let control = inside.visitor.asks(&console, from, Some(&inside.account));
-    match control.add_route(Some(&inside.account), domain, mode, change).await {
+    match control.add_route(Some(&inside.account), &domain, mode, change).await {
         Ok(view) => Redirect::to(&format!("/a/{}/routes/{}", inside.account, view.domain)).into_response(),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
         Err(error) => asked(&inside, &given, Some(error.to_string())),
@@ -176,7 +190,16 @@ struct RoutePage {
     product: &'static str,
     findings: Vec<(&'static str, String, Vec<String>)>,
     certificate_problem: Option<String>,
+    /// Each origin, and whether it could be reached; empty: nobody asked.
+    origins: Vec<(String, bool, String)>,
+    steps: Vec<(String, String)>,
     view: RouteView,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Tested {
+    #[serde(default)]
+    test: String,
 }
 
 /// A route of this account. What is another's is not there.
@@ -192,13 +215,16 @@ pub(crate) async fn show(
     State(console): State<Console>,
     inside: Inside,
     Path((_, domain)): Path<(String, String)>,
+    Query(Tested { test }): Query<Tested>,
 ) -> Response {
     let view = match theirs(&console, &inside, &domain).await {
         Ok(view) => view,
         Err(refused) => return refused,
     };
     // What DNS says is asked now, where there is a zone to lead to.
-    let findings = if view.cname.is_some() { console.control.check_route(&view.domain).await.ok() } else { None };
+    let is_well = view.state == RouteState::Active && view.dns != Some(DnsState::Missing);
+    let asks = view.cname.is_some() && (!is_well || !test.is_empty());
+    let findings = if asks { console.control.check_route(&view.domain).await.ok() } else { None };
     let findings = findings.map(|check| check.findings).unwrap_or_default().into_iter().map(|finding| {
         let class = match finding.level {
             Level::Problem => "bad",
@@ -207,6 +233,18 @@ pub(crate) async fn show(
         (class, finding.said, finding.records.iter().map(ToString::to_string).collect())
     });
     let certificate = console.control.certificate(&view.domain).await.ok();
+    let explained = match &*test {
+        "" => None,
+        _ => console.control.explain_route(&view.domain, None, Listener::InboundTls).await.ok(),
+    };
+    let (steps, origins) = explained.map(|it| (it.steps, it.origins)).unwrap_or_default();
+    let origin = |it: OriginExplanation| match it.refusal {
+        Some(refusal) => (it.url, false, refusal.said),
+        None => {
+            let addresses: Vec<String> = it.admitted.iter().map(ToString::to_string).collect();
+            (it.url, true, format!("is at {}; its health: {}", addresses.join(", "), it.standing.name()))
+        }
+    };
     let (class, _, said) = state(&view);
     drawn(&RoutePage {
         frame: Frame::of_account(&inside.visitor, &inside.account, "/routes"),
@@ -216,6 +254,8 @@ pub(crate) async fn show(
         state: said,
         product: product(view.mode),
         findings: findings.collect(),
+        origins: origins.into_iter().map(origin).collect(),
+        steps: steps.into_iter().map(|step| (step.check, step.found)).collect(),
         certificate_problem: certificate.and_then(|certificate| certificate.last_error),
         view,
     })

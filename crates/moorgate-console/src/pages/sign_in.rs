@@ -4,17 +4,18 @@ use std::time::Instant;
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use moorgate_control::{Call, MIN_PASSWORD, NewSignIn, Password, Standing};
+use moorgate_wire::visible::visible;
 use serde::Deserialize;
 
 use super::{drawn, drawn_as, failed, refusal};
 use crate::{
     Console,
-    form::{Form, OpenForm},
+    form::{Form, OpenForm, Path, Query},
     guard::{From, Visitor, set_cookie},
 };
 
@@ -54,7 +55,7 @@ pub(crate) async fn enter(
 ) -> Response {
     let (key, next) = (email.trim().to_lowercase(), here(&next));
     let again = |status, problem: String| drawn_as(status, &SignInPage { problem: Some(problem), email: &email, next });
-    if let Some(wait) = console.throttle.wait(&key, from.client, Instant::now()) {
+    if let Some(wait) = console.throttle.begin(&key, from.client, Instant::now()) {
         let minutes = wait.as_secs().div_ceil(60);
         let said =
             format!("Too many tries. Wait {minutes} minute{}, then try again.", if minutes == 1 { "" } else { "s" });
@@ -63,11 +64,11 @@ pub(crate) async fn enter(
     let control = console.control.on_behalf(Call { from: Some(from.client), ..Call::default() });
     match control.sign_in(&email, &Password::given(&password), agent(&headers)).await {
         Ok(Some(made)) => {
-            console.throttle.succeed(&key);
+            console.throttle.succeed(&key, from.client);
             welcome_in(&made, from, if next.is_empty() { "/" } else { next })
         }
         Ok(None) => {
-            console.throttle.fail(&key, from.client, Instant::now());
+            tracing::warn!(client = %from.client, email = %visible(&key), "somebody did not get into the console");
             again(StatusCode::UNAUTHORIZED, "There is nobody with this address and password.".to_owned())
         }
         Err(error) => failed(&error),

@@ -1,13 +1,17 @@
 //! What came through: plots, the latest flows, one flow whole, and who could read what.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use askama::Template;
 use axum::{
-    extract::{Path, Query, State},
-    response::Response,
+    Extension,
+    extract::State,
+    response::{
+        IntoResponse as _, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
-use moorgate_api::words;
+use moorgate_api::{server::Stopping, words};
 use moorgate_contract::{
     exposure::{Exposure, Readable},
     flow::{Flow, FlowId},
@@ -16,11 +20,14 @@ use moorgate_contract::{
 };
 use moorgate_control::{FlowFilter, GroupBy, Recorded, UsageFilter, UsageRow};
 use moorgate_wire::visible::visible;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{Frame, drawn, failed, nothing, now};
 use crate::{
     Console,
+    form::{Path, Query},
     guard::Inside,
     plot::{self, Column},
     shown,
@@ -37,7 +44,7 @@ const HOUR: u64 = 3_600 * 1_000_000;
 const SPANS: [(&str, &str, u64, u64); 3] =
     [("day", "A day", 24, 1), ("week", "A week", 168, 6), ("month", "A month", 720, 24)];
 
-struct Row {
+pub(crate) struct Row {
     id: String,
     when: String,
     by: &'static str,
@@ -69,6 +76,9 @@ impl Row {
     }
 }
 
+/// What the colours of a plot mean.
+type Key = Vec<(u8, &'static str)>;
+
 #[derive(Template)]
 #[template(path = "traffic.html")]
 struct TrafficPage {
@@ -76,7 +86,9 @@ struct TrafficPage {
     account: String,
     span: &'static str,
     spans: Vec<(&'static str, &'static str)>,
-    plots: Vec<(&'static str, String)>,
+    /// Title, what its colours mean, and the picture.
+    plots: Vec<(&'static str, Key, String)>,
+    filter: Filter,
     flows: Vec<Row>,
 }
 
@@ -86,56 +98,143 @@ pub(crate) struct Span {
     span: String,
 }
 
-pub(crate) async fn page(State(console): State<Console>, inside: Inside, Query(asked): Query<Span>) -> Response {
+/// Which flows.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Filter {
+    /// A part of the target.
+    #[serde(default)]
+    to: String,
+    /// A credential's username or a route's domain.
+    #[serde(default)]
+    by: String,
+    /// `bad`: what was refused, failed or broke off.
+    #[serde(default)]
+    only: String,
+}
+
+impl Filter {
+    fn fits(&self, flow: &Flow) -> bool {
+        let holds = |text: &Option<std::sync::Arc<str>>, part: &str| {
+            text.as_deref().is_some_and(|text| text.to_lowercase().contains(&part.to_lowercase()))
+        };
+        let (to, by) = (self.to.trim(), self.by.trim());
+        (to.is_empty() || holds(&flow.target, to))
+            && (by.is_empty() || holds(&flow.username, by) || holds(&flow.route, by))
+            && (self.only != "bad" || flow.outcome != Outcome::Ok)
+    }
+
+    /// As it stands in a link.
+    fn query(&self) -> String {
+        let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        format!("to={}&by={}&only={}", escaped(&self.to), escaped(&self.by), escaped(&self.only))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "flow_row.html")]
+struct LiveRow<'a> {
+    account: &'a str,
+    one: Row,
+}
+
+/// Flows as they end, a row of the table each.
+pub(crate) async fn live(
+    State(console): State<Console>,
+    inside: Inside,
+    stopping: Option<Extension<Stopping>>,
+    Query(filter): Query<Filter>,
+) -> Response {
+    let flows = console.control.follow();
+    let next = async move |(mut flows, stopping): (Receiver<Arc<Recorded>>, Option<Stopping>)| {
+        loop {
+            let mut told = stopping.clone();
+            let ended = async {
+                match &mut told {
+                    Some(told) => told.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let flow = tokio::select! {
+                () = ended => return None,
+                flow = flows.recv() => match flow {
+                    Ok(recorded) => recorded,
+                    // Who is too slow misses some; the page has them when it is loaded again.
+                    Err(RecvError::Lagged(_)) => continue,
+                    Err(RecvError::Closed) => return None,
+                },
+            };
+            // Whoever is signed out meanwhile, or put out of the account, sees no more.
+            let person = &inside.visitor.person.id;
+            let is_in = console.control.list_sign_ins(person).iter().any(|one| one.id == inside.visitor.sign_in)
+                && console.control.may_see(person, &inside.account);
+            if !is_in {
+                return None;
+            }
+            let flow = &flow.flow;
+            if flow.account.as_deref() == Some(&*inside.account) && filter.fits(flow) {
+                let row = LiveRow { account: &inside.account, one: Row::of(flow) }.render().unwrap_or_default();
+                return Some((Ok::<_, Infallible>(Event::default().data(row)), (flows, stopping)));
+            }
+        }
+    };
+    let next = Arc::new(next);
+    let rows = futures_util::stream::unfold((flows, stopping.map(|Extension(stopping)| stopping)), move |state| {
+        let next = next.clone();
+        async move { next(state).await }
+    });
+    Sse::new(rows).keep_alive(KeepAlive::default()).into_response()
+}
+
+pub(crate) async fn page(
+    State(console): State<Console>,
+    inside: Inside,
+    Query(asked): Query<Span>,
+    Query(filter): Query<Filter>,
+) -> Response {
     let [first, ..] = SPANS;
     let (span, _, hours, step) = SPANS.into_iter().find(|(name, ..)| *name == asked.span).unwrap_or(first);
     let until = now();
-    let filter = UsageFilter {
+    let wanted = UsageFilter {
         account: Some(inside.account.clone()),
         since: Timestamp(until.0.saturating_sub((hours - 1) * HOUR)),
         until,
         by: GroupBy::Hour,
     };
-    let rows = match console.control.usage(filter).await {
+    let rows = match console.control.usage(wanted).await {
         Ok(rows) => rows,
         Err(error) => return failed(&error),
     };
-    let latest = FlowFilter { account: Some(inside.account.clone()), limit: SHOWN };
+    let latest = FlowFilter { account: Some(inside.account.clone()), limit: COUNTED };
     let mut flows = match console.control.flows(latest).await {
         Ok(flows) => flows,
         Err(error) => return failed(&error),
     };
     flows.reverse();
+    flows.retain(|recorded| filter.fits(&recorded.flow));
+    flows.truncate(SHOWN);
     let draw = |name: &str, parts: &dyn Fn(&UsageRow) -> Vec<f64>, say: fn(f64) -> String| {
         plot::columns(name, &steps(&rows, hours, step, parts, say), say)
     };
     let number = |value: f64| shown::number(value as u64);
     let slowest = |row: &UsageRow| vec![row.latency_p99_us.unwrap_or_default() as f64];
+    let requests = |row: &UsageRow| vec![(row.requests + row.connections) as f64];
+    let moved = |row: &UsageRow| vec![row.bytes_up as f64, row.bytes_down as f64];
+    let bad = |row: &UsageRow| vec![row.refusals as f64, 0.0, row.errors as f64];
+    let bytes = |value: f64| shown::bytes(value as u64);
+    let span_of = |value: f64| shown::span(value as u64);
+    let slow = "Latency: ninety-nine of a hundred were answered within";
     let plots = vec![
-        (
-            "Requests and tunnels",
-            draw("Requests and tunnels", &|row| vec![(row.requests + row.connections) as f64], number),
-        ),
-        (
-            "Bytes, sent and received",
-            draw("Bytes, sent and received", &|row| vec![row.bytes_up as f64, row.bytes_down as f64], |value| {
-                shown::bytes(value as u64)
-            }),
-        ),
-        (
-            "Refusals and failures",
-            draw("Refusals and failures", &|row| vec![row.refusals as f64, 0.0, row.errors as f64], number),
-        ),
-        (
-            "Latency: ninety-nine of a hundred were answered within",
-            draw("Latency", &slowest, |value| shown::span(value as u64)),
-        ),
+        ("Requests and tunnels", vec![], draw("Requests and tunnels", &requests, number)),
+        ("Bytes", vec![(0, "sent"), (1, "received")], draw("Bytes, sent and received", &moved, bytes)),
+        ("What did not get through", vec![(0, "refused"), (2, "failed")], draw("Refusals and failures", &bad, number)),
+        (slow, vec![], draw("Latency", &slowest, span_of)),
     ];
     drawn(&TrafficPage {
         frame: Frame::of_account(&inside.visitor, &inside.account, "/traffic"),
         span,
         spans: SPANS.iter().map(|(name, title, ..)| (*name, *title)).collect(),
         plots,
+        filter,
         flows: flows.iter().map(|recorded| Row::of(&recorded.flow)).collect(),
         account: inside.account,
     })

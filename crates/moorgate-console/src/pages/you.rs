@@ -1,8 +1,10 @@
 //! One's own password and browsers.
 
+use std::time::Instant;
+
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::StatusCode;
@@ -12,7 +14,7 @@ use serde::Deserialize;
 use super::{Frame, drawn_as, failed, sign_in::Nothing};
 use crate::{
     Console,
-    form::Form,
+    form::{Form, Path},
     guard::{From, Visitor},
     shown,
 };
@@ -53,10 +55,17 @@ pub(crate) async fn set_password(
     from: From,
     Form(Passwords { old, new }): Form<Passwords>,
 ) -> Response {
+    let email = &visitor.person.email;
+    if console.throttle.begin(email, from.client, Instant::now()).is_some() {
+        return shown(&console, &visitor, Some("Too many tries. Wait a quarter of an hour.".to_owned()), None);
+    }
     let (old, new) = (Password::given(&old), Password::given(&new));
     let control = visitor.asks(&console, from, None);
     match control.change_password(&visitor.person.id, &visitor.sign_in, &old, &new).await {
-        Ok(true) => shown(&console, &visitor, None, Some("Your password is changed.")),
+        Ok(true) => {
+            console.throttle.succeed(email, from.client);
+            shown(&console, &visitor, None, Some("Your password is changed."))
+        }
         Ok(false) => shown(&console, &visitor, Some("The old password is another.".to_owned()), None),
         Err(error) => shown(&console, &visitor, Some(error.to_string()), None),
     }

@@ -56,6 +56,7 @@ mod shared_flows;
 mod side;
 mod tiers;
 mod tokens;
+mod unwell;
 mod usage;
 mod zone;
 
@@ -67,6 +68,7 @@ pub use doctor::{CertificateCounts, Diagnosis};
 pub(crate) use open::lock_directory;
 pub(crate) use policy::text as policy_text;
 pub(crate) use session::{Session, Writer};
+pub use unwell::Unwell;
 pub use zone::{DNS_LISTENER, ZoneFacts};
 
 /// What an operator can do. Cheap to clone; every clone is the same control plane.

@@ -11,6 +11,7 @@ use moorgate_contract::account::{AccountId, SecretHash};
 use super::{Control, Inner, Session, now};
 use crate::{
     book::{Book, InvitationRow, PersonRow, SignInRow},
+    call::Call,
     error::{ControlError, Invalid, Result, What, short},
     limits::{
         INVITATION_TIME, MAX_BEARER, MAX_INVITATIONS, MAX_PASSWORD, MAX_PEOPLE, MAX_SIGN_INS, MIN_PASSWORD,
@@ -18,6 +19,7 @@ use crate::{
     },
     people_views::{InvitationView, NewInvitation, NewSignIn, PersonView, Role, SignInView, SignedIn, Standing},
     secret::{Password, Token, random_token_id},
+    views::{Caller, Scope},
 };
 
 /// Stand where a proxy password's hash has its username, so that none can be used as another.
@@ -107,6 +109,7 @@ impl Control {
         let email = address(email)?;
         self.inner.may_accept(token, &email)?;
         let password = self.hash(&email, password).await?;
+        let email_of_call = email.clone();
         let (token, agent) = (token.to_owned(), agent.to_owned());
         let client = self.call.from.map(|from| from.to_string()).unwrap_or_default();
         let operation = async move |mut session: Session| {
@@ -129,7 +132,7 @@ impl Control {
             session.commit().await?;
             Ok(made)
         };
-        self.write(operation).await
+        self.as_person(&email_of_call).write(operation).await
     }
 
     /// Takes an invitation up as somebody who can sign in already.
@@ -170,6 +173,7 @@ impl Control {
             return Ok(None);
         }
         let Some(known) = known else { return Ok(None) };
+        let control = self.as_person(&email);
         let agent = agent.to_owned();
         let client = self.call.from.map(|from| from.to_string()).unwrap_or_default();
         let operation = async move |mut session: Session| {
@@ -181,7 +185,7 @@ impl Control {
             session.commit().await?;
             Ok(Some(made))
         };
-        self.write(operation).await
+        control.write(operation).await
     }
 
     /// Whose cookie this is; `None` for one that isn't ours, or has ended. Asks memory only.
@@ -265,6 +269,13 @@ impl Control {
         Ok(all)
     }
 
+    /// Whether somebody may see an account now.
+    pub fn may_see(&self, person: &str, account: &str) -> bool {
+        let book = self.inner.book();
+        let row = book.people().person(person);
+        row.is_some_and(|row| row.operator || book.account(account).is_some_and(|it| row.roles.contains_key(&it.id)))
+    }
+
     /// Says what somebody is in an account; `None`: nothing any more.
     ///
     /// # Errors
@@ -303,6 +314,12 @@ impl Control {
             session.commit().await
         };
         self.write(operation).await
+    }
+
+    /// Asked by whoever has just shown who they are.
+    fn as_person(&self, email: &str) -> Self {
+        let by = Caller { account: None, scope: Scope::Write, token_id: email.to_owned() };
+        self.on_behalf(Call { by: Some(by), ..Call::clone(&self.call) })
     }
 
     /// A password's hash, if it is one that may be.

@@ -5,10 +5,9 @@ mod evidence;
 use moorgate_api::{
     client::Client,
     view::{AuditEntry, AuditVerdict, Time, Who},
+    words,
 };
-use moorgate_contract::time::Timestamp;
 use moorgate_wire::visible::visible_within;
-use serde_json::Value;
 
 use super::CommandError;
 use crate::{
@@ -66,6 +65,7 @@ fn line(entry: &AuditEntry) -> String {
         Who::Operator { token: Some(token) } => format!("operator {token}"),
         Who::Operator { token: None } => "operator".into(),
         Who::Account { account, token } => format!("account {account} {token}"),
+        Who::Person { email, .. } => email.clone(),
     };
     let from = entry.client.map(|client| format!(" from {client}")).unwrap_or_default();
     let of = match &entry.account {
@@ -73,65 +73,10 @@ fn line(entry: &AuditEntry) -> String {
         _ => String::new(),
     };
     let what = format!("{} {} {}{of}", entry.action, entry.kind, entry.name);
-    let changed = changed(entry.before.as_ref(), entry.after.as_ref());
+    let time = |at| when(Time(at));
+    let changed = words::changed(entry.before.as_ref(), entry.after.as_ref(), &time);
     let changed = if changed.is_empty() { changed } else { format!("  {}", visible_within(&changed, CHANGED)) };
     format!("{}  {}  {}{}\n", when(entry.at), shown(&format!("{by}{from}")), shown(&what), shown(&changed))
-}
-
-/// The fields that are not as they were: `tier: none → gold`.
-fn changed(before: Option<&Value>, after: Option<&Value>) -> String {
-    let mut said = Vec::new();
-    // What is gone is said by its name; what was in it is in --json.
-    if let Some(after) = after {
-        differ("", before.unwrap_or(&Value::Null), after, &mut said);
-    }
-    said.join(", ")
-}
-
-fn differ(path: &str, before: &Value, after: &Value, said: &mut Vec<String>) {
-    match (before, after) {
-        _ if before == after => {}
-        (Value::Null | Value::Object(_), Value::Object(now)) => {
-            let empty = serde_json::Map::new();
-            let was = before.as_object().unwrap_or(&empty);
-            let gone = was.keys().filter(|name| !now.contains_key(*name));
-            for name in now.keys().chain(gone) {
-                let part = |of: &serde_json::Map<String, Value>| of.get(name).cloned().unwrap_or_default();
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                differ(&path, &part(was), &part(now), said);
-            }
-        }
-        (was, now) if is_nothing(was) && is_nothing(now) => {}
-        (was, now) if is_nothing(was) => said.push(format!("{path}: {}", told(path, now))),
-        (was, now) => said.push(format!("{path}: {} → {}", told(path, was), told(path, now))),
-    }
-}
-
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    }
-}
-
-/// Fields that hold a time, in microseconds.
-const TIMES: [&str; 2] = ["expires", "overlap_until"];
-
-fn told(path: &str, value: &Value) -> String {
-    match value.as_u64() {
-        Some(micros) if TIMES.contains(&path) => when(Time(Timestamp(micros))),
-        _ => brief(value),
-    }
-}
-
-fn brief(value: &Value) -> String {
-    match value {
-        _ if is_nothing(value) => "none".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(brief).collect::<Vec<_>>().join(" ")),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -139,29 +84,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn an_entry_shows_what_is_not_as_it_was() {
-        let check = |before: Value, after: Value, said: &str| {
-            assert_eq!(changed(Some(&before), Some(&after)), said);
-        };
-        let (none, acme) = (json!({"tier": null, "egress": [], "policy": []}), json!({"tier": "gold", "egress": []}));
-        check(none.clone(), acme.clone(), "tier: gold");
-        check(acme, none, "tier: gold → none");
-        check(
-            json!({"policy": ["deny a"]}),
-            json!({"policy": ["deny a", "deny b"]}),
-            "policy: [deny a] → [deny a deny b]",
-        );
-        check(json!({"settings": {"a": 1, "b": 2}}), json!({"settings": {"a": 1, "b": 3}}), "settings.b: 2 → 3");
-        check(json!({"expires": 1_700_000_000_000_000_u64}), json!({"expires": null}), &{
-            let time = when(Time(Timestamp(1_700_000_000_000_000)));
-            format!("expires: {time} → none")
-        });
-        check(json!({"requests_per_month": 5}), json!({}), "requests_per_month: 5 → none");
-        assert_eq!(changed(None, Some(&json!({"scope": "read", "operator": false}))), "operator: false, scope: read");
-        assert_eq!(changed(Some(&json!({"scope": "read"})), None), "");
-    }
 
     #[test]
     fn an_entry_is_one_line_and_nothing_in_it_acts() {

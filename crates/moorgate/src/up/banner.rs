@@ -37,8 +37,6 @@ pub(super) fn print(
     began: Instant,
 ) {
     let terminal = io::stdout().is_terminal();
-    // Whoever reads a journal is no operator by that.
-    let link = link.filter(|_| terminal);
     let page = Page { config, addresses, start, urls, link, terminal, bold: output::colour() };
     let text = if start.first { page.first(began) } else { page.again(began) };
     let _ = io::stdout().write_all(text.as_bytes());

@@ -1,6 +1,6 @@
 //! The console of this gateway: where its proxies are, what clients have to trust, and the way in for the first operator.
 
-use std::sync::Arc;
+use std::{io::IsTerminal as _, sync::Arc};
 
 use axum::Router;
 use moorgate_console::{Console, Doors};
@@ -49,7 +49,8 @@ pub(super) async fn first_link(
     control: &Control,
     start: &Start,
 ) -> Option<String> {
-    if !start.first {
+    // Whoever reads a journal is no operator by that, and a link that nobody sees must not wait for anybody.
+    if !start.first || !std::io::stdout().is_terminal() {
         return None;
     }
     let made = control.invite(None, Standing::Operator).await.ok()?;

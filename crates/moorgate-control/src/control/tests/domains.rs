@@ -119,9 +119,12 @@ async fn a_domain_that_leaves_is_flagged_then_released_and_proved_anew_by_anothe
     let (control, _) = house.open().await.unwrap();
     let target = add(&control, "default").await.unwrap().cname.unwrap();
     assert!(!is_served(&house));
+    let unwell = |state, dns| vec![(APP.to_owned(), state, dns)];
+    assert_eq!(control.unwell("default", 9).routes, unwell(RouteState::Pending, DnsState::Pending));
+    assert!(control.unwell("default", 0).routes.is_empty() && control.unwell("nobody", 9).routes.is_empty());
     known.set(APP, &target);
     assert_eq!(wait(&control, DnsState::Seen).await.state, RouteState::Active);
-    assert!(is_served(&house));
+    assert!(is_served(&house) && control.unwell("default", 9).routes.is_empty());
 
     // A resolver that can't say decides nothing; one that says otherwise does.
     known.set(APP, "SERVFAIL");
@@ -130,6 +133,7 @@ async fn a_domain_that_leaves_is_flagged_then_released_and_proved_anew_by_anothe
     known.clear();
     let check = control.check_route(APP).await.unwrap();
     assert_eq!((check.dns, check.state), (DnsState::Missing, RouteState::Active));
+    assert_eq!(control.unwell("default", 9).routes, unwell(RouteState::Active, DnsState::Missing));
     assert!(is_served(&house), "nobody is cut off by a mistake in DNS");
     control.close().await;
 

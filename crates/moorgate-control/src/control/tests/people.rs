@@ -148,7 +148,7 @@ async fn the_audit_log_has_who_came_and_no_secret() {
     let invited = control.invite(None, Standing::Operator).await.unwrap();
     let made = control.accept_invitation(invited.token.reveal(), EMAIL, &password(), BROWSER).await.unwrap();
     let log = format!("{:?}", control.audit(AuditFilter { limit: 100, ..AuditFilter::default() }).await.unwrap());
-    for said in ["add", "accept", "open", EMAIL, BROWSER] {
+    for said in ["add", "accept", "open", EMAIL, BROWSER, "who: Person { email: \"ann@example.com\", account: None }"] {
         assert!(log.contains(said), "{said}: {log}");
     }
     for secret in [invited.token.reveal(), made.token.reveal(), password().reveal(), "$argon2"] {
