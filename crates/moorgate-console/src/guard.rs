@@ -176,6 +176,11 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
+    /// The control plane as they ask it.
+    pub(crate) fn asks(&self, console: &Console, from: From) -> Control {
+        self.visitor.asks(console, from, Some(&self.account))
+    }
+
     /// Whether they may change what the account has.
     pub(crate) fn may_change(&self) -> bool {
         self.role >= Role::Member

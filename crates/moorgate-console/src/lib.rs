@@ -70,7 +70,8 @@ impl Console {
 /// Every page. Who is not signed in sees those of [`pages::sign_in`] and what they are drawn with, and nothing else.
 pub fn router(console: Console) -> Router {
     use pages::{
-        account, connect, credentials, home, members, operator, policy, routes, sign_in, tiers, tokens, traffic, you,
+        account, connect, credentials, exposure, home, members, operator, policy, routes, sign_in, tiers, tokens,
+        traffic, you,
     };
     let open = Router::new()
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
@@ -113,7 +114,7 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/traffic", get(traffic::page))
         .route("/a/{account}/traffic/live", get(traffic::live))
         .route("/a/{account}/flows/{id}", get(traffic::flow))
-        .route("/a/{account}/exposure", get(traffic::exposure))
+        .route("/a/{account}/exposure", get(exposure::page))
         .route("/a/{account}/members", get(members::page).post(members::invite))
         .route("/a/{account}/members/{id}", post(members::set))
         .route("/a/{account}/invitations/{id}/take-back", post(members::take_back))

@@ -99,7 +99,7 @@ pub(crate) async fn make_credential(
     from: From,
     Form(chosen): Form<Chosen>,
 ) -> Response {
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.add_credential(&inside.account, CredentialChange::default()).await {
         Ok(made) => {
             let NewCredential { username, password } = made;
@@ -117,7 +117,7 @@ pub(crate) async fn test(
     from: From,
     Form(chosen): Form<Chosen>,
 ) -> Response {
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     let results = match tried(&console, &control, &inside.account, &given::target(&chosen.target)).await {
         Ok(results) => results,
         Err(error) => return failed(&error),

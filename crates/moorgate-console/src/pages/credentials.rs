@@ -96,7 +96,7 @@ pub(crate) async fn add(
     from: From,
     Form(Nothing {}): Form<Nothing>,
 ) -> Response {
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.add_credential(&inside.account, CredentialChange::default()).await {
         Ok(made) => {
             shown_with(&console, &inside, Some((format!("The credential {} is made.", made.username), made))).await
@@ -117,7 +117,7 @@ pub(crate) async fn rotate(
     Path((_, username)): Path<(String, String)>,
     Form(Overlap { overlap }): Form<Overlap>,
 ) -> Response {
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.rotate_credential(&inside.account, &username, Duration::from_secs(overlap)).await {
         Ok(made) => shown_with(&console, &inside, Some((format!("{username} has a new password."), made))).await,
         Err(error) => failed(&error),
@@ -131,7 +131,7 @@ pub(crate) async fn revoke(
     Path((_, username)): Path<(String, String)>,
     Form(Nothing {}): Form<Nothing>,
 ) -> Response {
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.revoke_credential(&inside.account, &username).await {
         Ok(()) => Redirect::to(&format!("/a/{}/credentials", inside.account)).into_response(),
         Err(error) => failed(&error),

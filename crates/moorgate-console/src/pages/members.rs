@@ -89,7 +89,7 @@ pub(crate) async fn invite(
         return shown_with(&console, &inside, None, Some("Choose a role.".to_owned()));
     };
     let standing = Standing::Member { account: inside.account.clone(), role };
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.invite(Some(&invited.email), standing).await {
         Ok(made) => shown_with(&console, &inside, Some(made), None),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
@@ -110,7 +110,7 @@ pub(crate) async fn set(
     if !is_theirs {
         return nothing().await;
     }
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.set_role(&id, &inside.account, Role::from_name(&role)).await {
         Ok(()) => Redirect::to(&format!("/a/{}/members", inside.account)).into_response(),
         Err(error) => failed(&error),
@@ -128,7 +128,7 @@ pub(crate) async fn take_back(
     if !open.iter().any(|one| one.id == id) {
         return nothing().await;
     }
-    match inside.visitor.asks(&console, from, Some(&inside.account)).take_back_invitation(&id).await {
+    match inside.asks(&console, from).take_back_invitation(&id).await {
         Ok(()) => Redirect::to(&format!("/a/{}/members", inside.account)).into_response(),
         Err(error) => failed(&error),
     }

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod connect;
 pub(crate) mod credentials;
+pub(crate) mod exposure;
 pub(crate) mod home;
 pub(crate) mod members;
 pub(crate) mod operator;

@@ -108,7 +108,7 @@ pub(crate) async fn set(
         }
     };
     let rules = lines(&policy);
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.set_policy(&inside.account, policy, !edited.cut.is_empty()).await {
         Ok(()) => drawn_as(
             StatusCode::OK,

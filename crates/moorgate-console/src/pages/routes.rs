@@ -171,7 +171,7 @@ pub(crate) async fn add(
         Err(error) => return asked(&inside, &given, Some(format!("{error}"))),
     };
     let change = RouteChange { origins: Some(vec![origin]), ..RouteChange::default() };
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.add_route(Some(&inside.account), &domain, mode, change).await {
         Ok(view) => Redirect::to(&format!("/a/{}/routes/{}", inside.account, view.domain)).into_response(),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
@@ -287,7 +287,7 @@ pub(crate) async fn remove(
         Ok(view) => view,
         Err(refused) => return refused,
     };
-    match inside.visitor.asks(&console, from, Some(&inside.account)).remove_route(&view.domain).await {
+    match inside.asks(&console, from).remove_route(&view.domain).await {
         Ok(()) => Redirect::to(&format!("/a/{}/routes", inside.account)).into_response(),
         Err(error) => failed(&error),
     }

@@ -60,7 +60,7 @@ pub(crate) async fn add(
     Form(NewScope { scope }): Form<NewScope>,
 ) -> Response {
     let scope = if scope == Scope::Write.name() { Scope::Write } else { Scope::Read };
-    let control = inside.visitor.asks(&console, from, Some(&inside.account));
+    let control = inside.asks(&console, from);
     match control.add_token(Some(&inside.account), scope).await {
         Ok(made) => shown_with(&console, &inside, Some(made)).await,
         Err(error) => failed(&error),
@@ -80,7 +80,7 @@ pub(crate) async fn revoke(
     if !is_theirs {
         return nothing().await;
     }
-    match inside.visitor.asks(&console, from, Some(&inside.account)).revoke_token(&id).await {
+    match inside.asks(&console, from).revoke_token(&id).await {
         Ok(()) => Redirect::to(&format!("/a/{}/tokens", inside.account)).into_response(),
         Err(error) => failed(&error),
     }

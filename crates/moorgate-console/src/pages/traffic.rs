@@ -1,6 +1,6 @@
-//! What came through: plots, the latest flows, one flow whole, and who could read what.
+//! What came through: plots, the latest flows, and one flow whole.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -13,7 +13,6 @@ use axum::{
 };
 use moorgate_api::{server::Stopping, words};
 use moorgate_contract::{
-    exposure::{Exposure, Readable},
     flow::{Flow, FlowId},
     outcome::Outcome,
     time::Timestamp,
@@ -35,8 +34,8 @@ use crate::{
 
 /// Flows on the page.
 const SHOWN: usize = 100;
-/// Flows that exposure is counted from.
-const COUNTED: usize = 1_000;
+/// Flows that are looked through for those that fit.
+const LOOKED_AT: usize = 1_000;
 /// Microseconds.
 const HOUR: u64 = 3_600 * 1_000_000;
 
@@ -204,7 +203,7 @@ pub(crate) async fn page(
         Ok(rows) => rows,
         Err(error) => return failed(&error),
     };
-    let latest = FlowFilter { account: Some(inside.account.clone()), limit: COUNTED };
+    let latest = FlowFilter { account: Some(inside.account.clone()), limit: LOOKED_AT };
     let mut flows = match console.control.flows(latest).await {
         Ok(flows) => flows,
         Err(error) => return failed(&error),
@@ -343,60 +342,4 @@ fn facts(flow: &Flow, gateway: Option<&str>) -> Vec<(&'static str, String)> {
         ("From the gateway on, others could read", Some(flow.exposure.wire_to_target.to_string())),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
-}
-
-const COLUMNS: [&str; 6] = ["name", "port", "password", "path", "headers", "body"];
-
-#[derive(Template)]
-#[template(path = "exposure.html")]
-struct ExposurePage {
-    frame: Frame,
-    account: String,
-    day: String,
-    count: usize,
-    columns: [&'static str; 6],
-    /// By what, how many flows, where, and in how many each thing could be read.
-    rows: Vec<(String, usize, &'static str, [usize; 6])>,
-}
-
-pub(crate) async fn exposure(State(console): State<Console>, inside: Inside) -> Response {
-    let filter = FlowFilter { account: Some(inside.account.clone()), limit: COUNTED };
-    let flows = match console.control.flows(filter).await {
-        Ok(flows) => flows,
-        Err(error) => return failed(&error),
-    };
-    let mut by: BTreeMap<String, Vec<&Flow>> = BTreeMap::new();
-    for Recorded { flow, .. } in &flows {
-        let by_what = match (&flow.route, &flow.username) {
-            (Some(route), _) => format!("domain {route}"),
-            (None, Some(username)) => format!("{} with {username}", flow.listener.words()),
-            (None, None) => flow.listener.words().to_owned(),
-        };
-        by.entry(by_what).or_default().push(flow);
-    }
-    let mut rows = Vec::new();
-    for (name, flows) in &by {
-        for (at, place) in
-            ["on the way to the gateway", "in the gateway", "from the gateway on"].into_iter().enumerate()
-        {
-            let mut cells = [0; 6];
-            for flow in flows {
-                let Exposure { wire_to_gateway, gateway, wire_to_target, .. } = flow.exposure;
-                let readable = [wire_to_gateway, gateway, wire_to_target].get(at).copied().unwrap_or_default();
-                let Readable { name, port, credentials, path, headers, body } = readable;
-                for (cell, is) in cells.iter_mut().zip([name, port, credentials, path, headers, body]) {
-                    *cell += usize::from(is);
-                }
-            }
-            rows.push((name.clone(), flows.len(), place, cells));
-        }
-    }
-    drawn(&ExposurePage {
-        frame: Frame::of_account(&inside.visitor, &inside.account, "/exposure"),
-        account: inside.account,
-        day: shown::day(now()),
-        count: flows.len(),
-        columns: COLUMNS,
-        rows,
-    })
 }
