@@ -24,7 +24,7 @@ const looked = new Set()
 
 async function open(options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
-  context.setDefaultTimeout(20000)
+  context.setDefaultTimeout(60000)
   const page = await context.newPage()
   page.on('console', (message) => message.type() === 'error' && errors.push(`${page.url()}: ${message.text()}`))
   page.on('pageerror', (error) => errors.push(`${page.url()}: ${error}`))
