@@ -55,15 +55,15 @@ pub struct Console {
     pub proxy_ca: ProxyCa,
     /// Where people find the console.
     pub url: Arc<str>,
-    /// The version of the binary.
-    pub version: &'static str,
+    /// Whether whoever comes may make an account.
+    pub sign_up: bool,
     throttle: Arc<Throttle>,
 }
 
 impl Console {
     /// A console of this control plane.
-    pub fn new(control: Control, doors: Doors, proxy_ca: ProxyCa, url: &str, version: &'static str) -> Self {
-        Self { control, doors: Arc::new(doors), proxy_ca, url: url.into(), version, throttle: Arc::default() }
+    pub fn new(control: Control, doors: Doors, proxy_ca: ProxyCa, url: &str) -> Self {
+        Self { control, doors: Arc::new(doors), proxy_ca, url: url.into(), sign_up: false, throttle: Arc::default() }
     }
 }
 
@@ -75,6 +75,7 @@ pub fn router(console: Console) -> Router {
     };
     let open = Router::new()
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
+        .route("/sign-up", get(sign_in::sign_up_page).post(sign_in::sign_up))
         .route("/welcome/{token}", get(sign_in::welcome).post(sign_in::accept))
         .route("/assets/{file}", get(assets::file))
         .route("/favicon.ico", get(assets::icon));

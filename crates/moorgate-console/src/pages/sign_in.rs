@@ -1,6 +1,6 @@
 //! In and out: signing in, taking an invitation up, signing out.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use askama::Template;
 use axum::{
@@ -8,11 +8,11 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use moorgate_control::{Call, MIN_PASSWORD, NewSignIn, Password, Standing};
+use moorgate_control::{Call, MIN_PASSWORD, NewSignIn, Password, Role, Standing};
 use moorgate_wire::visible::visible;
 use serde::Deserialize;
 
-use super::{drawn, drawn_as, failed, refusal};
+use super::{drawn, drawn_as, failed, nothing, refusal};
 use crate::{
     Console,
     form::{Form, OpenForm, Path, Query},
@@ -25,6 +25,7 @@ struct SignInPage<'a> {
     problem: Option<String>,
     email: &'a str,
     next: &'a str,
+    sign_up: bool,
 }
 
 #[derive(Deserialize)]
@@ -43,8 +44,8 @@ pub(crate) struct Entering {
     next: String,
 }
 
-pub(crate) async fn page(Query(Next { next }): Query<Next>) -> Response {
-    drawn(&SignInPage { problem: None, email: "", next: here(&next) })
+pub(crate) async fn page(State(console): State<Console>, Query(Next { next }): Query<Next>) -> Response {
+    drawn(&SignInPage { problem: None, email: "", next: here(&next), sign_up: console.sign_up })
 }
 
 pub(crate) async fn enter(
@@ -54,12 +55,11 @@ pub(crate) async fn enter(
     OpenForm(Entering { email, password, next }): OpenForm<Entering>,
 ) -> Response {
     let (key, next) = (email.trim().to_lowercase(), here(&next));
-    let again = |status, problem: String| drawn_as(status, &SignInPage { problem: Some(problem), email: &email, next });
+    let again = |status, problem: String| {
+        drawn_as(status, &SignInPage { problem: Some(problem), email: &email, next, sign_up: console.sign_up })
+    };
     if let Some(wait) = console.throttle.begin(&key, from.client, Instant::now()) {
-        let minutes = wait.as_secs().div_ceil(60);
-        let said =
-            format!("Too many tries. Wait {minutes} minute{}, then try again.", if minutes == 1 { "" } else { "s" });
-        return again(StatusCode::TOO_MANY_REQUESTS, said);
+        return again(StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
     let control = console.control.on_behalf(Call { from: Some(from.client), ..Call::default() });
     match control.sign_in(&email, &Password::given(&password), agent(&headers)).await {
@@ -72,6 +72,79 @@ pub(crate) async fn enter(
             again(StatusCode::UNAUTHORIZED, "There is nobody with this address and password.".to_owned())
         }
         Err(error) => failed(&error),
+    }
+}
+
+fn too_many(wait: Duration) -> String {
+    let minutes = wait.as_secs().div_ceil(60);
+    format!("Too many tries. Wait {minutes} minute{}, then try again.", if minutes == 1 { "" } else { "s" })
+}
+
+#[derive(Template)]
+#[template(path = "sign_up.html")]
+struct SignUpPage<'a> {
+    problem: Option<String>,
+    email: &'a str,
+    account: &'a str,
+    least: usize,
+}
+
+pub(crate) async fn sign_up_page(State(console): State<Console>) -> Response {
+    if !console.sign_up {
+        return nothing().await;
+    }
+    drawn(&SignUpPage { problem: None, email: "", account: "", least: MIN_PASSWORD })
+}
+
+#[derive(Deserialize)]
+pub(crate) struct SigningUp {
+    #[serde(default)]
+    email: String,
+    #[serde(default)]
+    password: String,
+    #[serde(default)]
+    account: String,
+}
+
+/// Makes an account and its owner. What comes to nothing leaves neither.
+pub(crate) async fn sign_up(
+    State(console): State<Console>,
+    from: From,
+    headers: HeaderMap,
+    OpenForm(SigningUp { email, password, account }): OpenForm<SigningUp>,
+) -> Response {
+    if !console.sign_up {
+        return nothing().await;
+    }
+    let again = |problem| {
+        let page = SignUpPage { problem: Some(problem), email: &email, account: &account, least: MIN_PASSWORD };
+        drawn_as(StatusCode::BAD_REQUEST, &page)
+    };
+    // Somebody makes a few accounts, and a program that makes many waits.
+    if let Some(wait) = console.throttle.begin(&email.trim().to_lowercase(), from.client, Instant::now()) {
+        return again(too_many(wait));
+    }
+    let control = console.control.on_behalf(Call { from: Some(from.client), ..Call::default() });
+    let name = account.trim();
+    if let Err(error) = control.add_account(name).await {
+        return again(error.to_string());
+    }
+    let standing = Standing::Member { account: name.to_owned(), role: Role::Owner };
+    let made = match control.invite(Some(&email), standing).await {
+        Ok(invited) => {
+            let (token, password) = (invited.token.reveal(), Password::given(&password));
+            control.accept_invitation(token, &email, &password, agent(&headers)).await
+        }
+        Err(error) => Err(error),
+    };
+    match made {
+        Ok(made) => welcome_in(&made, from, "/"),
+        Err(error) => {
+            if let Err(error) = control.remove_account(name).await {
+                tracing::error!(account = name, %error, "an account that nobody owns was left by a sign-up; remove it");
+            }
+            again(error.to_string())
+        }
     }
 }
 

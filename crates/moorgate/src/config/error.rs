@@ -83,6 +83,9 @@ pub(crate) enum Wanted {
     /// A name.
     #[error("a domain name or an IP address, such as proxy.example.com")]
     Hostname,
+    /// Yes or no.
+    #[error("true or false")]
+    Switch,
     /// The console's name.
     #[error("a name that browsers reach the console by, such as console.example.com")]
     ConsoleHostname,

@@ -192,6 +192,14 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+pub(super) fn switch(value: &Value) -> Result<bool, Bad> {
+    match value {
+        Value::Bool(on) => Ok(*on),
+        Value::Variable(text) if text == "true" || text == "false" => Ok(text == "true"),
+        other => Err(other.bad(Wanted::Switch)),
+    }
+}
+
 /// `None` when it is empty.
 pub(super) fn console_hostname(value: &Value) -> Result<Option<DomainName>, Bad> {
     value.one(Wanted::ConsoleHostname, |text| {

@@ -102,6 +102,7 @@ pub(crate) const KEYS: &[Key] = &[
     list("dns", "resolvers"),
     key("console", "listen"),
     key("console", "hostname"),
+    key("console", "sign_up"),
     later("metrics", "listen"),
     key("log", "format"),
     key("log", "flows"),

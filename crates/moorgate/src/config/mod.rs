@@ -125,6 +125,8 @@ pub(crate) struct Config {
     pub(crate) console: SocketAddr,
     /// The name in the console's certificate: there is one where the console is not on loopback.
     pub(crate) console_hostname: Option<DomainName>,
+    /// Whether whoever comes to the console may make an account.
+    pub(crate) sign_up: bool,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Where flows are written.
@@ -327,6 +329,7 @@ impl Settings {
             zone_resolvers: self.list("dns", "resolvers", Vec::new(), given::resolvers)?,
             console: self.get("console", "listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), given::listen)?,
             console_hostname: self.get("console", "hostname", None, given::console_hostname)?,
+            sign_up: self.get("console", "sign_up", false, given::switch)?,
             log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
             log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,
         };

@@ -281,6 +281,7 @@ fn a_wrong_value_is_answered_with_what_would_be_right() {
             "line 2: dns.zone is \"co.uk\", but must be the name of a zone of your own with room for longer names in it, such as \
              edge.example.com",
         ),
+        ("[console]\nsign_up = \"yes\"", "line 2: console.sign_up is \"yes\", but must be true or false"),
         (
             "[console]\nhostname = \"192.0.2.1\"",
             "line 2: console.hostname is \"192.0.2.1\", but must be a name that browsers reach the console by, such as \

@@ -39,7 +39,9 @@ pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, 
         std::fs::read_to_string(path).ok()
     };
     let url = console_url(config, addresses);
-    moorgate_console::router(Console::new(control.clone(), doors, Arc::new(proxy_ca), &url, env!("CARGO_PKG_VERSION")))
+    let mut console = Console::new(control.clone(), doors, Arc::new(proxy_ca), &url);
+    console.sign_up = config.sign_up;
+    moorgate_console::router(console)
 }
 
 /// The link by which the first operator comes in; `None`: this is no first start.

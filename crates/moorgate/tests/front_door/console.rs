@@ -320,6 +320,35 @@ fn whoever_guesses_waits_and_learns_nothing_of_whom_there_is() {
     assert!(gateway.stderr().contains("did not get into the console") || gateway.stdout().contains("did not get into"));
 }
 
+#[test]
+fn whoever_comes_makes_an_account_where_that_is_allowed_and_only_there() {
+    let closed = gateway();
+    let stranger = Browser::new(&closed);
+    let form = |account, email, password| [("account", account), ("email", email), ("password", password)];
+    let good = form("acme", "ann@example.com", "correct horse battery");
+    assert_eq!((stranger.get("/sign-up").status, stranger.post("/sign-up", &good).status), (404, 404));
+    assert!(!stranger.get("/sign-in").body.contains("/sign-up"));
+
+    let gateway = Setup::default().env("MOORGATE_CONSOLE_SIGN_UP", "true").start();
+    let mut ann = Browser::new(&gateway);
+    assert!(ann.get("/sign-in").body.contains("/sign-up"));
+    for (bad, said) in [
+        (form("Acme Inc", "ann@example.com", "correct horse battery"), "is no name for an account"),
+        (form("default", "ann@example.com", "correct horse battery"), "there is already"),
+        (form("acme", "nobody", "correct horse battery"), "is no email address"),
+        (form("acme", "ann@example.com", "short"), "a password has 10 to 256 characters"),
+    ] {
+        let answer = ann.post("/sign-up", &bad);
+        assert!(answer.status == 400 && answer.body.contains(said), "{said}: {}", answer.body);
+    }
+    assert!(!gateway.cli(&["account", "list"]).contains("acme"), "what came to nothing left nothing");
+    let answer = ann.post("/sign-up", &good);
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    ann.keep(&answer);
+    assert!(ann.get("/a/acme/members").body.contains("owner"));
+    assert_eq!((ann.get("/a/default").status, ann.get("/accounts").status), (404, 404));
+}
+
 /// The snippets whose programs are here, and how each is run: the file itself, unchanged.
 fn runs(file: &Path, gateway: &Gateway) -> Option<Command> {
     let name = file.file_name().unwrap().to_str().unwrap();
