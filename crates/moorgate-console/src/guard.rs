@@ -228,9 +228,8 @@ impl FromRequestParts<Console> for Inside {
         let Path(path) = Path::<std::collections::HashMap<String, String>>::from_request_parts(parts, console).await?;
         let account = path.get("account").cloned().unwrap_or_default();
         // Whoever may not see it hears what they would hear of one that does not exist.
-        let exists =
-            console.control.snapshot().account(&account).is_some() || visitor.person.roles.contains_key(&account);
-        match visitor.person.role_in(&account).filter(|_| exists) {
+        let may_see = console.control.may_see(&visitor.person.id, &account);
+        match visitor.person.role_in(&account).filter(|_| may_see) {
             Some(role) => Ok(Self { visitor, account, role }),
             None => Err(pages::nothing().await),
         }

@@ -9,6 +9,7 @@ use axum::{
     Router, middleware,
     routing::{get, post},
 };
+use moorgate_contract::listener::Listener;
 use moorgate_control::Control;
 
 mod assets;
@@ -24,22 +25,19 @@ mod throttle;
 
 use throttle::Throttle;
 
-/// Where clients find the outbound listeners.
-#[derive(Clone, Debug, Default)]
-pub struct Doors {
-    /// The host in proxy URLs.
-    pub host: String,
-    /// Ports of the HTTP proxy, SOCKS5, the HTTPS proxy and SOCKS5 over TLS; `None`: not open.
-    pub http: Option<u16>,
-    /// See [`Doors::http`].
-    pub socks: Option<u16>,
-    /// See [`Doors::http`].
-    pub https: Option<u16>,
-    /// See [`Doors::http`].
-    pub socks_tls: Option<u16>,
-    /// Where this process itself reaches the HTTP proxy.
-    pub own_http: Option<SocketAddr>,
+/// One of the URLs that an app is given.
+#[derive(Clone, Debug)]
+pub struct ProxyUrl {
+    /// The variable that it stands in.
+    pub variable: &'static str,
+    /// Which listener it leads to.
+    pub listener: Listener,
+    /// The URL, with username and password.
+    pub url: String,
 }
+
+/// What gives an app's URLs for a username and a password.
+pub type ProxyUrls = Arc<dyn Fn(&str, &str) -> Vec<ProxyUrl> + Send + Sync>;
 
 /// What says which CA clients have to trust for the TLS listeners, in PEM; `None`: every client trusts it.
 pub type ProxyCa = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -50,7 +48,9 @@ pub struct Console {
     /// What can be done.
     pub control: Control,
     /// Where clients go.
-    pub doors: Arc<Doors>,
+    pub proxy_urls: ProxyUrls,
+    /// Where this process itself reaches its HTTP proxy; `None`: it has none.
+    pub own_proxy: Option<SocketAddr>,
     /// What they have to trust.
     pub proxy_ca: ProxyCa,
     /// Where people find the console.
@@ -62,8 +62,9 @@ pub struct Console {
 
 impl Console {
     /// A console of this control plane.
-    pub fn new(control: Control, doors: Doors, proxy_ca: ProxyCa, url: &str) -> Self {
-        Self { control, doors: Arc::new(doors), proxy_ca, url: url.into(), sign_up: false, throttle: Arc::default() }
+    pub fn new(control: Control, proxy_urls: ProxyUrls, proxy_ca: ProxyCa, url: &str) -> Self {
+        let (own_proxy, sign_up, throttle) = (None, false, Arc::default());
+        Self { control, proxy_urls, own_proxy, proxy_ca, url: url.into(), sign_up, throttle }
     }
 }
 

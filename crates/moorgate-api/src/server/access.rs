@@ -94,6 +94,7 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::GET, "/api/v1/status", Operator(Read)),
     (Method::GET, "/api/v1/doctor", Operator(Read)),
 ];
+
 /// Who calls: what the token says, and the token itself, so that a long answer ends when it is revoked.
 #[derive(Clone)]
 pub(super) struct Caller {

@@ -6,10 +6,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{StatusCode, header};
-use moorgate_contract::time::Timestamp;
-use moorgate_control::{AccountView, CredentialStanding, GroupBy, RouteState, UsageFilter, UsageRow};
+use moorgate_contract::{
+    exposure::{Content, Exposure, Readable},
+    listener::Product,
+    time::Timestamp,
+};
+use moorgate_control::{AccountView, CredentialStanding, GroupBy, QuotaView, RouteState, UsageFilter, UsageRow};
 
-use super::{Frame, drawn, failed, now, proxy_urls};
+use super::{Frame, drawn, failed, now};
 use crate::{
     Console,
     guard::Inside,
@@ -29,13 +33,14 @@ struct AccountPage {
     view: AccountView,
     /// What, where it can be mended, and how that is called.
     attention: Vec<(String, String, &'static str)>,
-    urls: Vec<(&'static str, String, &'static str)>,
+    /// Product, URL, and what others can read on the way to the gateway.
+    urls: Vec<(&'static str, String, Readable)>,
     month: String,
     requests: String,
-    requests_of: Option<String>,
     bytes: String,
-    bytes_of: Option<String>,
     refusals: String,
+    /// What the tier limits by the month: what, how much is spent, and of how much.
+    spent: Vec<(&'static str, String, String)>,
 }
 
 pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Response {
@@ -46,21 +51,30 @@ pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Resp
     };
     let rows = month(&console, account).await;
     let sum = |of: fn(&UsageRow) -> u64| rows.iter().map(of).sum::<u64>();
-    let quotas = view.quota.as_ref().map(|quota| quota.quotas);
-    let urls = proxy_urls(&console.doors, "USERNAME", "PASSWORD");
+    let urls = (console.proxy_urls)("USERNAME", "PASSWORD").into_iter().map(|it| {
+        let product = it.listener.product().map_or("", Product::name);
+        (product, it.url, Exposure::outbound(it.listener, Content::Tls).wire_to_gateway)
+    });
     let page = AccountPage {
         frame: Frame::of_account(visitor, account, ""),
         attention: attention(&console, account).await,
-        urls: urls.into_iter().map(|(product, _, url, read)| (product, url, read)).collect(),
+        urls: urls.collect(),
+        spent: view.quota.as_ref().map(spent).unwrap_or_default(),
         month: plot::columns("Requests and tunnels by day", &days(&rows), |most| shown::number(most as u64)),
         requests: shown::number(sum(|row| row.requests + row.connections)),
-        requests_of: quotas.and_then(|quotas| quotas.requests_per_month).map(shown::number),
         bytes: shown::bytes(sum(|row| row.bytes_up + row.bytes_down)),
-        bytes_of: quotas.and_then(|quotas| quotas.bytes_per_month).map(shown::bytes),
         refusals: shown::number(sum(|row| row.refusals)),
         view,
     };
     drawn(&page)
+}
+
+fn spent(quota: &QuotaView) -> Vec<(&'static str, String, String)> {
+    let QuotaView { quotas, requests, bytes, .. } = quota;
+    let counted =
+        quotas.requests_per_month.map(|of| ("Requests and tunnels", shown::number(*requests), shown::number(of)));
+    let moved = quotas.bytes_per_month.map(|of| ("Bytes", shown::bytes(*bytes), shown::bytes(of)));
+    counted.into_iter().chain(moved).collect()
 }
 
 /// The usage of the last thirty days, by hour. None where the store can't be asked.

@@ -131,7 +131,7 @@ async fn tried(
     account: &str,
     target: &str,
 ) -> Result<Vec<(bool, String)>, ControlError> {
-    let Some(proxy) = console.doors.own_http else {
+    let Some(proxy) = console.own_proxy else {
         return Ok(vec![(false, "This gateway has no HTTP proxy open to test by.".to_owned())]);
     };
     let ends = Timestamp(now().0 + TEST_LIFE);

@@ -63,7 +63,6 @@ struct CredentialsPage {
     all: Vec<Row>,
     made: Option<String>,
     said: String,
-    problem: Option<String>,
 }
 
 async fn shown_with(console: &Console, inside: &Inside, made: Option<(String, NewCredential)>) -> Response {
@@ -82,7 +81,6 @@ async fn shown_with(console: &Console, inside: &Inside, made: Option<(String, Ne
         all: all.iter().map(Row::of).collect(),
         made,
         said,
-        problem: None,
     })
 }
 

@@ -110,8 +110,12 @@ pub(crate) async fn set(
     if !is_theirs {
         return nothing().await;
     }
+    let named = Role::from_name(&role);
+    if named.is_none() && !role.is_empty() {
+        return shown_with(&console, &inside, None, Some("Choose a role, or none.".to_owned()));
+    }
     let control = inside.asks(&console, from);
-    match control.set_role(&id, &inside.account, Role::from_name(&role)).await {
+    match control.set_role(&id, &inside.account, named).await {
         Ok(()) => Redirect::to(&format!("/a/{}/members", inside.account)).into_response(),
         Err(error) => failed(&error),
     }

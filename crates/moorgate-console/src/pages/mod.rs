@@ -21,7 +21,7 @@ use http::StatusCode;
 use moorgate_contract::time::Timestamp;
 use moorgate_control::ControlError;
 
-use crate::{Console, Doors, guard::Visitor};
+use crate::{Console, guard::Visitor};
 
 /// What is around every page of somebody who is signed in.
 pub(crate) struct Frame {
@@ -132,31 +132,10 @@ pub(crate) fn now() -> Timestamp {
     std::time::SystemTime::now().into()
 }
 
-/// Product, proxy URL without its password, and what others can read on the way to the gateway.
-pub(crate) fn proxy_urls(
-    doors: &Doors,
-    username: &str,
-    password: &str,
-) -> Vec<(&'static str, &'static str, String, &'static str)> {
-    let host = if doors.host.contains(':') { format!("[{}]", doors.host) } else { doors.host.clone() };
-    let in_clear = "the password, the destination's name and port";
-    let all = [
-        ("Static", "MOORGATE_STATIC_URL", "http", doors.http, in_clear),
-        ("Static", "MOORGATE_STATIC_SOCKS_URL", "socks5h", doors.socks, in_clear),
-        ("Shield", "MOORGATE_SHIELD_URL", "https", doors.https, "nothing but that it is a proxy"),
-        ("Shield", "MOORGATE_SHIELD_SOCKS_URL", "socks5s", doors.socks_tls, "nothing but that it is a proxy"),
-    ];
-    all.into_iter()
-        .filter_map(|(product, variable, scheme, port, read)| {
-            Some((product, variable, format!("{scheme}://{username}:{password}@{host}:{}", port?), read))
-        })
-        .collect()
-}
-
 /// What an app is given, as a file of variables.
 pub(crate) fn environment(console: &Console, username: &str, password: &str) -> String {
-    let urls = proxy_urls(&console.doors, username, password);
-    let mut text: String = urls.into_iter().map(|(_, variable, url, _)| format!("{variable}={url}\n")).collect();
+    let urls = (console.proxy_urls)(username, password);
+    let mut text: String = urls.into_iter().map(|it| format!("{}={}\n", it.variable, it.url)).collect();
     if (console.proxy_ca)().is_some() {
         text.push_str("MOORGATE_CA=moorgate-ca.pem\n");
     }

@@ -7,7 +7,7 @@ use axum::{
 };
 use http::StatusCode;
 use moorgate_api::words;
-use moorgate_control::{AuditFilter, ControlError, Standing, Who};
+use moorgate_control::{AuditFilter, ControlError, GatewayHealth, Standing, Who};
 use moorgate_wire::visible::{visible, visible_within};
 use serde::Deserialize;
 
@@ -119,11 +119,16 @@ pub(crate) async fn add_account(
 pub(crate) async fn gateways(State(console): State<Console>, Operator(visitor): Operator) -> Response {
     let mut page = TablePage::new(&visitor, "/gateways", "Gateways", &["What", "How it is", "More"]);
     for view in console.control.list_gateways().await {
-        let health = format!("{:?}", view.health).to_lowercase();
+        let health = match view.health {
+            GatewayHealth::Up => "up",
+            GatewayHealth::Stopped => "stopped",
+            GatewayHealth::Lost => "LOST: it gives no sign of life",
+            GatewayHealth::Unknown => "not known: the store can't be asked",
+        };
         page.rows.push(Row {
             id: view.name.clone(),
             href: None,
-            cells: vec![format!("gateway {}", view.name), health, format!("version {}", view.release)],
+            cells: vec![format!("gateway {}", view.name), health.to_owned(), format!("version {}", view.release)],
         });
     }
     for view in console.control.egress() {

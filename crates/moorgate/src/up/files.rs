@@ -118,7 +118,7 @@ pub(super) fn remove(data_dir: &Path) {
 }
 
 /// `issued`: whether the TLS listeners show a certificate of the CA of `[acme]`.
-fn facts(config: &Config, addresses: &Addresses, issued: bool) -> serde_json::Value {
+pub(super) fn facts(config: &Config, addresses: &Addresses, issued: bool) -> serde_json::Value {
     let private = config.acme.as_ref().and_then(|acme| acme.trust.clone());
     let ca = if issued { private } else { Some(config.data_dir.join("ca.pem")) };
     let listeners: serde_json::Map<_, _> = Listener::ALL
@@ -155,7 +155,7 @@ pub(super) fn console_url(config: &Config, addresses: &Addresses) -> String {
 
 /// What clients write into proxy URLs: the configured name; without one the address that is listened on, so that
 /// `localhost` can't lead to the other family first.
-pub(super) fn hostname(config: &Config, addresses: &Addresses) -> String {
+fn hostname(config: &Config, addresses: &Addresses) -> String {
     let configured = config.hostname.to_string();
     let bound = addresses.of(Listener::OutboundHttp).map(|address: SocketAddr| address.ip());
     match bound.filter(|ip: &IpAddr| !ip.is_unspecified()).min_by_key(IpAddr::is_ipv6) {

@@ -3,34 +3,35 @@
 use std::{io::IsTerminal as _, sync::Arc};
 
 use axum::Router;
-use moorgate_console::{Console, Doors};
+use moorgate_console::{Console, ProxyUrl};
 use moorgate_contract::listener::Listener;
 use moorgate_control::{Control, Standing, Start};
 
 use super::{
     bind::Addresses,
     certificates::OwnCertificate,
-    files::{console_url, hostname},
+    files::{console_url, facts},
 };
-use crate::config::Config;
+use crate::{
+    config::Config,
+    proxy_urls::{ProxyUrls, VARIABLES},
+};
 
 /// Every page.
 pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, own: OwnCertificate) -> Router {
-    let port = |listener| addresses.of(listener).next().map(|address| address.port());
-    let own_http = addresses.of(Listener::OutboundHttp).next().map(|mut address| {
+    let own_proxy = addresses.of(Listener::OutboundHttp).next().map(|mut address| {
         if address.ip().is_unspecified() {
             let loopback = if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
             address.set_ip(loopback);
         }
         address
     });
-    let doors = Doors {
-        host: hostname(config, addresses),
-        http: port(Listener::OutboundHttp),
-        socks: port(Listener::OutboundSocks),
-        https: port(Listener::OutboundHttps),
-        socks_tls: port(Listener::OutboundSocksTls),
-        own_http,
+    let facts = facts(config, addresses, own.is_issued());
+    let proxy_urls = move |username: &str, password: &str| {
+        let all = ProxyUrls::new(&facts, username, password);
+        let listener = |variable| Some(VARIABLES.iter().find(|(own, ..)| *own == variable)?.1);
+        let urls = all.variables().filter_map(|(variable, url)| Some((variable, listener(variable)?, url)));
+        urls.map(|(variable, listener, url)| ProxyUrl { variable, listener, url }).collect()
     };
     let private = config.acme.as_ref().and_then(|acme| acme.trust.clone());
     let local = config.data_dir.join("ca.pem");
@@ -39,7 +40,8 @@ pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, 
         std::fs::read_to_string(path).ok()
     };
     let url = console_url(config, addresses);
-    let mut console = Console::new(control.clone(), doors, Arc::new(proxy_ca), &url);
+    let mut console = Console::new(control.clone(), Arc::new(proxy_urls), Arc::new(proxy_ca), &url);
+    console.own_proxy = own_proxy;
     console.sign_up = config.sign_up;
     moorgate_console::router(console)
 }
