@@ -32,7 +32,8 @@ const MOST_RETRY_AFTER: u32 = 30 * 86_400;
 /// The port of `https://`.
 const HTTPS: u16 = 443;
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// What kept an answer from being had, in words.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Asks over HTTPS. Cheap to clone.
 #[derive(Clone)]
@@ -72,7 +73,7 @@ impl Fetch {
     ///
     /// # Errors
     /// What kept it from being had, in words.
-    pub(crate) async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Cause> {
+    pub async fn ask(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Cause> {
         let (host, port) = target(request.uri())?;
         let text = if port == HTTPS { host.to_string() } else { format!("{host}:{port}") };
         let destination = match &host {

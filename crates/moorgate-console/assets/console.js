@@ -44,3 +44,72 @@ for (const line of document.querySelectorAll("[data-poll]")) {
   };
   if (line.className === "waiting") setTimeout(look, 1000);
 }
+// Passkeys: the gateway says what to ask for, the browser's authenticator answers, and the form carries that back.
+const bytesOf = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+const textOf = (bytes) => {
+  const binary = Array.from(new Uint8Array(bytes || []), (byte) => String.fromCharCode(byte)).join("");
+  return btoa(binary).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+};
+const keyOf = (id) => ({ type: "public-key", id: bytesOf(id) });
+async function makePasskey(asked) {
+  const { id: name, response } = await navigator.credentials.create({
+    publicKey: {
+      rp: { id: asked.party, name: "Moorgate" },
+      user: { id: bytesOf(asked.user), name: asked.name, displayName: asked.name },
+      challenge: bytesOf(asked.challenge),
+      pubKeyCredParams: asked.algorithms.map((alg) => ({ type: "public-key", alg })),
+      excludeCredentials: asked.known.map(keyOf),
+      authenticatorSelection: { residentKey: "required", requireResidentKey: true, userVerification: "required" },
+      attestation: "none",
+      timeout: asked.timeout,
+    },
+  });
+  return {
+    id: name,
+    client: textOf(response.clientDataJSON),
+    authenticator: textOf(response.getAuthenticatorData()),
+    key: textOf(response.getPublicKey()),
+    algorithm: response.getPublicKeyAlgorithm(),
+  };
+}
+async function showPasskey(asked) {
+  const { id, response } = await navigator.credentials.get({
+    publicKey: {
+      rpId: asked.party,
+      challenge: bytesOf(asked.challenge),
+      userVerification: "required",
+      timeout: asked.timeout,
+    },
+  });
+  return {
+    id,
+    client: textOf(response.clientDataJSON),
+    authenticator: textOf(response.authenticatorData),
+    signature: textOf(response.signature),
+  };
+}
+for (const form of document.querySelectorAll("form[data-passkey]")) {
+  if (!window.PublicKeyCredential) continue;
+  form.hidden = false;
+  const problem = form.querySelector("[role=alert]");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    problem.hidden = true;
+    try {
+      const answer = await fetch(form.dataset.passkey, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const asked = await answer.json();
+      if (!answer.ok) throw new Error(asked.said);
+      const shown = await (asked.user ? makePasskey(asked) : showPasskey(asked));
+      for (const [name, value] of Object.entries({ ...shown, step: asked.step })) {
+        const field = document.createElement("input");
+        Object.assign(field, { type: "hidden", name, value });
+        form.append(field);
+      }
+      form.submit();
+    } catch (error) {
+      const none = error.name === "NotAllowedError";
+      problem.textContent = none ? "The browser showed no passkey, or was stopped. Try again." : error.message;
+      problem.hidden = false;
+    }
+  });
+}

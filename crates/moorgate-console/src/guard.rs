@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use moorgate_api::server::Arrival;
-use moorgate_control::{Call, Caller, Control, PersonView, Role, Scope, SignedIn};
+use moorgate_control::{Call, Caller, Control, PersonView, RelyingParty, Role, Scope, SignedIn};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
@@ -98,7 +98,11 @@ fn csrf_of(cookie: &str) -> String {
 }
 
 fn cookie_of(headers: &HeaderMap, tls: bool) -> Option<&str> {
-    let wanted = if tls { SECURE_COOKIE } else { COOKIE };
+    cookie_named(headers, if tls { SECURE_COOKIE } else { COOKIE })
+}
+
+/// What the browser keeps by this name.
+pub(crate) fn cookie_named<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
@@ -109,6 +113,20 @@ pub(crate) fn set_cookie(token: Option<&str>, tls: bool) -> String {
     let (name, secure) = if tls { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
     let ends = if token.is_none() { "; Max-Age=0" } else { "" };
     format!("{name}={}; Path=/; HttpOnly; SameSite=Lax{secure}{ends}", token.unwrap_or_default())
+}
+
+/// Whether the console was reached by a name: browsers keep passkeys for names alone.
+pub(crate) fn has_name(headers: &HeaderMap) -> bool {
+    party_of(headers, false).is_some()
+}
+
+/// Whom a browser keeps a passkey for; `None`: an address.
+pub(crate) fn party_of(headers: &HeaderMap, tls: bool) -> Option<RelyingParty> {
+    let host = headers.get(header::HOST)?.to_str().ok()?.to_ascii_lowercase();
+    let (name, _) = host.split_once(':').unwrap_or((&host, ""));
+    let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && !host.starts_with('[');
+    let origin = format!("{}://{host}", if tls { "https" } else { "http" });
+    is_name.then(|| RelyingParty { id: name.to_owned(), origin })
 }
 
 /// From where somebody asks.
@@ -262,6 +280,18 @@ mod tests {
             assert!(!check(&[("origin", origin), host], true), "{origin}");
         }
         assert!(!check(&[host], true), "what says nothing is not believed");
+    }
+
+    #[test]
+    fn passkeys_are_kept_for_names() {
+        let party = |host: &str, tls| party_of(&HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]), tls);
+        let localhost = RelyingParty { id: "localhost".into(), origin: "http://localhost:7070".into() };
+        assert_eq!(party("LocalHost:7070", false), Some(localhost));
+        let named = RelyingParty { id: "console.example.com".into(), origin: "https://console.example.com".into() };
+        assert_eq!(party("console.example.com", true), Some(named));
+        for address in ["127.0.0.1:7070", "127.0.0.1", "[::1]:7070", "[fe80::a]", ""] {
+            assert_eq!(party(address, false), None, "{address}");
+        }
     }
 
     #[test]

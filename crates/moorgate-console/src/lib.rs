@@ -16,6 +16,7 @@ mod assets;
 mod form;
 mod given;
 mod guard;
+mod openid;
 mod pages;
 mod plot;
 mod probe;
@@ -23,6 +24,8 @@ mod shown;
 mod snippets;
 mod throttle;
 
+use openid::Provider;
+pub use openid::{Ask, OpenId};
 use throttle::Throttle;
 
 /// One of the URLs that an app is given.
@@ -57,6 +60,8 @@ pub struct Console {
     pub url: Arc<str>,
     /// Whether whoever comes may make an account.
     pub sign_up: bool,
+    /// The company's identity provider; `None`: people come in by what they have here.
+    provider: Option<Arc<Provider>>,
     throttle: Arc<Throttle>,
 }
 
@@ -64,20 +69,32 @@ impl Console {
     /// A console of this control plane.
     pub fn new(control: Control, proxy_urls: ProxyUrls, proxy_ca: ProxyCa, url: &str) -> Self {
         let (own_proxy, sign_up, throttle) = (None, false, Arc::default());
-        Self { control, proxy_urls, own_proxy, proxy_ca, url: url.into(), sign_up, throttle }
+        let provider = None;
+        Self { control, proxy_urls, own_proxy, proxy_ca, url: url.into(), sign_up, provider, throttle }
+    }
+
+    /// With an identity provider, asked by `ask`.
+    #[must_use]
+    pub fn with_provider(self, settings: OpenId, ask: Ask) -> Self {
+        Self { provider: Some(Arc::new(Provider::new(settings, ask))), ..self }
     }
 }
 
 /// Every page. Who is not signed in sees those of [`pages::sign_in`] and what they are drawn with, and nothing else.
 pub fn router(console: Console) -> Router {
     use pages::{
-        account, connect, credentials, exposure, home, members, operator, policy, routes, sign_in, tiers, tokens,
-        traffic, you,
+        account, app, connect, credentials, exposure, home, invited, members, openid, operator, passkeys, policy,
+        routes, sign_in, tiers, tokens, traffic, you,
     };
     let open = Router::new()
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
-        .route("/sign-up", get(sign_in::sign_up_page).post(sign_in::sign_up))
-        .route("/welcome/{token}", get(sign_in::welcome).post(sign_in::accept))
+        .route("/sign-in/code", post(sign_in::enter_code))
+        .route("/sign-in/passkey", post(passkeys::enter))
+        .route("/sign-in/passkey/ask", post(passkeys::ask))
+        .route("/sign-in/openid", get(openid::begin))
+        .route("/sign-in/openid/back", get(openid::back))
+        .route("/sign-up", get(invited::sign_up_page).post(invited::sign_up))
+        .route("/welcome/{token}", get(invited::welcome).post(invited::accept))
         .route("/assets/{file}", get(assets::file))
         .route("/favicon.ico", get(assets::icon));
     let closed = Router::new()
@@ -86,7 +103,13 @@ pub fn router(console: Console) -> Router {
         .route("/you", get(you::page))
         .route("/you/password", post(you::set_password))
         .route("/you/sign-ins/{id}/end", post(you::end_sign_in))
-        .route("/welcome/{token}/join", post(sign_in::join))
+        .route("/you/app", post(app::begin))
+        .route("/you/app/set", post(app::set))
+        .route("/you/app/remove", post(app::remove))
+        .route("/you/passkeys", post(passkeys::add))
+        .route("/you/passkeys/ask", post(passkeys::ask_new))
+        .route("/you/passkeys/{id}/remove", post(passkeys::remove))
+        .route("/welcome/{token}/join", post(invited::join))
         .route("/accounts", get(operator::accounts).post(operator::add_account))
         .route("/tiers", get(tiers::page).post(tiers::set))
         .route("/tiers/{tier}/remove", post(tiers::remove))
@@ -95,6 +118,7 @@ pub fn router(console: Console) -> Router {
         .route("/audit", get(operator::audit))
         .route("/people", get(operator::people).post(operator::invite))
         .route("/people/{id}/remove", post(operator::remove_person))
+        .route("/people/{id}/again", post(operator::let_in_again))
         .route("/a/{account}", get(account::page))
         .route("/a/{account}/letter", get(account::letter))
         .route("/a/{account}/ca.pem", get(account::ca))

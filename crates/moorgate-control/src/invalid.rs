@@ -14,10 +14,11 @@ use thiserror::Error;
 use crate::{
     error::What,
     limits::{
-        MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_PASSWORD, MAX_SETTINGS_BYTES,
-        MIN_PASSWORD,
+        MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_PASSKEYS, MAX_PASSWORD,
+        MAX_SETTINGS_BYTES, MIN_PASSWORD,
     },
     names::MAX_ACCOUNT_NAME,
+    proofs::passkey::PasskeyProblem,
 };
 
 /// What is wrong with a request.
@@ -46,6 +47,24 @@ pub enum Invalid {
         "a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters and is not the email address; several words are easy to keep"
     )]
     Passphrase,
+    /// What was begun can't be gone on with.
+    #[error("that took too long, or was begun somewhere else; begin again")]
+    StepGone,
+    /// A passkey that is not taken.
+    #[error("{0}")]
+    Passkey(PasskeyProblem),
+    /// More than one keeps apart.
+    #[error("one person has at most {MAX_PASSKEYS} passkeys; remove one first")]
+    TooManyPasskeys,
+    /// It is there already.
+    #[error("this passkey is known already")]
+    PasskeyKnown,
+    /// An identity provider has given an address to somebody else.
+    #[error("{email} is somebody else's at your identity provider by now; an operator has to remove them here first")]
+    IdentityOfAnother {
+        /// The address.
+        email: String,
+    },
     /// A link that opens nothing.
     #[error("this link was used, has ended or was taken back; ask whoever sent it for another")]
     InvitationGone,

@@ -25,6 +25,7 @@ mod limits;
 mod location;
 mod names;
 mod people_views;
+mod proofs;
 mod route_change;
 mod route_views;
 mod sealed;
@@ -58,7 +59,14 @@ pub use moorgate_dns::{
 };
 pub use names::MAX_ACCOUNT_NAME;
 pub use names::is_public_suffix;
-pub use people_views::{InvitationView, NewInvitation, NewSignIn, PersonView, Role, SignInView, SignedIn, Standing};
+pub use people_views::{
+    AppSetup, Entered, InvitationView, Joining, NewInvitation, NewSignIn, PasskeyQuestion, PasskeyView, PersonView,
+    Role, SignInView, SignedIn, Standing,
+};
+pub use proofs::{
+    Identity,
+    passkey::{MadePasskey, PasskeyProblem, RelyingParty, ShownPasskey},
+};
 pub use route_views::{
     ActionsView, CertificateSource, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser,
     OriginExplanation, OriginView, PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy,

@@ -128,3 +128,7 @@ pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 pub(crate) const FOLLOW_BUFFER: usize = 4_096;
 /// The longest bearer token that is looked at, in bytes; ours have 44.
 pub(crate) const MAX_BEARER: usize = 128;
+/// The most passkeys of one person.
+pub(crate) const MAX_PASSKEYS: usize = 20;
+/// How many codes for when an authenticator app is lost.
+pub(crate) const RECOVERY_CODES: usize = 10;

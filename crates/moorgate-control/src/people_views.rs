@@ -50,6 +50,17 @@ pub enum Standing {
         /// As what.
         role: Role,
     },
+    /// What they are already: they come in again and choose another password.
+    Known,
+}
+
+/// What somebody becomes who comes by an identity provider and is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// The account's name.
+    pub account: String,
+    /// As what.
+    pub role: Role,
 }
 
 /// An invitation that was just made. Its token is never shown again.
@@ -91,6 +102,71 @@ pub struct PersonView {
     pub roles: BTreeMap<String, Role>,
     /// Since when.
     pub created: Timestamp,
+    /// Whether they can come in by a password.
+    pub has_password: bool,
+    /// Whether a code of an authenticator app is wanted with it.
+    pub has_app: bool,
+    /// How many codes they have left for when they lose it.
+    pub recovery_codes: usize,
+    /// What they can come in by alone.
+    pub passkeys: Vec<PasskeyView>,
+    /// Which identity provider lets them in.
+    pub issuer: Option<String>,
+}
+
+/// Somebody's passkey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasskeyView {
+    /// Its authenticator's name for it, base64url.
+    pub id: String,
+    /// Its owner's name for it.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it let somebody in last.
+    pub used: Option<Timestamp>,
+}
+
+/// Where somebody is after their password was right.
+#[derive(Clone, Debug)]
+pub enum Entered {
+    /// Signed in.
+    In(NewSignIn),
+    /// Nearly: a code of their authenticator app is wanted.
+    Code {
+        /// What goes with it.
+        step: String,
+    },
+}
+
+/// What an authenticator app is set up with. Shown once.
+#[derive(Clone)]
+pub struct AppSetup {
+    /// For a QR code: `otpauth://…`.
+    pub link: String,
+    /// For whoever types: base 32.
+    pub secret: String,
+    /// What goes with the first code.
+    pub step: String,
+}
+
+impl std::fmt::Debug for AppSetup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AppSetup(…)")
+    }
+}
+
+/// What an authenticator is asked.
+#[derive(Clone, Debug)]
+pub struct PasskeyQuestion {
+    /// Random bytes, base64url.
+    pub challenge: String,
+    /// Which keys' algorithms are taken, of COSE, the best first.
+    pub algorithms: Vec<i64>,
+    /// The passkeys that the person has already, base64url.
+    pub known: Vec<String>,
+    /// What goes with the answer.
+    pub step: String,
 }
 
 impl PersonView {

@@ -77,6 +77,25 @@ impl Token {
     }
 }
 
+/// The letters and digits that nobody takes for others: five bits each.
+const CLEAR: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+impl Token {
+    /// A code for when an authenticator app is lost: 80 bits, to be written down.
+    pub(crate) fn of_recovery() -> Result<Self, ControlError> {
+        let mut bytes = Zeroizing::new([0_u8; 16]);
+        getrandom::fill(&mut *bytes).map_err(|_| ControlError::Random)?;
+        let mut text = Zeroizing::new(String::with_capacity(19));
+        for (place, byte) in bytes.iter().enumerate() {
+            if place > 0 && place % 4 == 0 {
+                text.push('-');
+            }
+            text.extend(CLEAR.get(usize::from(byte & 31)).map(|byte| char::from(*byte)));
+        }
+        Ok(Self(text))
+    }
+}
+
 pub(crate) fn random_username() -> Result<String, ControlError> {
     Ok(random_text("mg_", USERNAME_CHARS)?.to_string())
 }

@@ -39,7 +39,18 @@ pub(crate) fn token(row: &TokenRow) -> Value {
 pub(crate) fn person(row: &PersonRow, name_of: &dyn Fn(AccountId) -> String) -> Value {
     let roles: serde_json::Map<String, Value> =
         row.roles.iter().map(|(account, role)| (name_of(*account), json!(role))).collect();
-    json!({ "email": row.email, "operator": row.operator, "roles": roles, "password": !row.password.is_empty() })
+    let proofs = &row.proofs;
+    let passkeys: Vec<&String> = proofs.passkeys.iter().map(|passkey| &passkey.name).collect();
+    json!({
+        "email": row.email,
+        "operator": row.operator,
+        "roles": roles,
+        "password": !row.password.is_empty(),
+        "app": proofs.totp.is_some(),
+        "recovery_codes": proofs.recovery.len(),
+        "passkeys": passkeys,
+        "issuer": proofs.identity.as_ref().map(|identity| &identity.issuer),
+    })
 }
 
 pub(crate) fn sign_in(row: &SignInRow) -> Value {

@@ -198,6 +198,13 @@ pub(crate) enum Person {
     },
     /// List people
     List(Json),
+    /// Print a link by which somebody comes in again who has lost their password, app or passkeys
+    Reset {
+        /// Their address
+        email: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Remove somebody, who is signed out everywhere
     Remove {
         /// Their address

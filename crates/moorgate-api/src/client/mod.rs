@@ -226,6 +226,14 @@ impl Client {
         self.delete(&Path::of(["people", email])).await
     }
 
+    /// Lets somebody in again who has lost what they came in with.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reset_person(&self, email: &str) -> Result<NewInvitation, ClientError> {
+        self.send(Method::POST, &Path::of(["people", email, "reset"]), &()).await
+    }
+
     /// Invites somebody to the console.
     ///
     /// # Errors

@@ -59,6 +59,7 @@ pub(super) const TABLE: &[(Method, &str, Need)] = &[
     (Method::DELETE, "/api/v1/tokens/{id}", Anyone(Write)),
     (Method::GET, "/api/v1/people", Operator(Read)),
     (Method::DELETE, "/api/v1/people/{email}", Operator(Write)),
+    (Method::POST, "/api/v1/people/{email}/reset", Operator(Write)),
     (Method::POST, "/api/v1/invitations", Operator(Write)),
     (Method::GET, "/api/v1/routes", Anyone(Read)),
     (Method::POST, "/api/v1/routes", Anyone(Write)),

@@ -30,6 +30,13 @@ impl From<Role> for control::Role {
     }
 }
 
+impl Role {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        control::Role::from(self).name()
+    }
+}
+
 impl From<control::Role> for Role {
     fn from(role: control::Role) -> Self {
         match role {
@@ -52,13 +59,20 @@ pub struct Person {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,
+    /// Whether a code of an authenticator app is wanted with their password.
+    pub app: bool,
+    /// How many passkeys they have.
+    pub passkeys: usize,
+    /// Which identity provider lets them in; left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
 }
 
 impl From<control::PersonView> for Person {
     fn from(person: control::PersonView) -> Self {
-        let control::PersonView { id: _, email, operator, roles, created } = person;
+        let control::PersonView { email, operator, roles, created, has_app, passkeys, issuer, .. } = person;
         let roles = roles.into_iter().map(|(account, role)| (account, role.into())).collect();
-        Self { email, operator, roles, created: Time(created) }
+        Self { email, operator, roles, created: Time(created), app: has_app, passkeys: passkeys.len(), issuer }
     }
 }
 

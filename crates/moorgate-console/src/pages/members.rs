@@ -41,6 +41,7 @@ fn shown_with(console: &Console, inside: &Inside, made: Option<NewInvitation>, p
     };
     let role_of = |standing: &Standing| match standing {
         Standing::Operator => "operator",
+        Standing::Known => "as before",
         Standing::Member { role, .. } => role.name(),
     };
     let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };

@@ -1,12 +1,16 @@
 //! The pages, one module for each place.
 
 pub(crate) mod account;
+pub(crate) mod app;
 pub(crate) mod connect;
 pub(crate) mod credentials;
 pub(crate) mod exposure;
 pub(crate) mod home;
+pub(crate) mod invited;
 pub(crate) mod members;
+pub(crate) mod openid;
 pub(crate) mod operator;
+pub(crate) mod passkeys;
 pub(crate) mod policy;
 pub(crate) mod routes;
 pub(crate) mod sign_in;

@@ -44,6 +44,8 @@ struct TablePage {
     rows: Vec<Row>,
     /// Below which path a line is removed.
     removes: Option<&'static str>,
+    /// Below which path somebody is let in again.
+    again: Option<&'static str>,
     /// Where a form goes, what it asks for, and what its button says.
     form: Option<(&'static str, &'static str, &'static str)>,
     more: Option<String>,
@@ -59,6 +61,7 @@ impl TablePage {
             head: head.to_vec(),
             rows: Vec::new(),
             removes: None,
+            again: None,
             form: None,
             more: None,
             link: None,
@@ -156,7 +159,7 @@ pub(crate) async fn gateways(State(console): State<Console>, Operator(visitor): 
 }
 
 async fn list_people(console: &Console, visitor: &Visitor, link: Option<String>, problem: Option<String>) -> Response {
-    let mut page = TablePage::new(visitor, "/people", "People", &["Email", "Since", "May"]);
+    let mut page = TablePage::new(visitor, "/people", "People", &["Email", "Since", "May", "Comes in by"]);
     let people = match console.control.list_people(None) {
         Ok(people) => people,
         Err(error) => return failed(&error),
@@ -165,18 +168,32 @@ async fn list_people(console: &Console, visitor: &Visitor, link: Option<String>,
         let roles: Vec<String> =
             person.roles.iter().map(|(account, role)| format!("{} of {account}", role.name())).collect();
         let may = if person.operator { "everything: an operator".to_owned() } else { roles.join(", ") };
-        page.rows.push(Row { id: person.id, href: None, cells: vec![person.email, shown::day(person.created), may] });
+        let mut by = if person.has_app { "password and app" } else { "password" }.to_owned();
+        if let Some(issuer) = person.issuer {
+            by = issuer;
+        }
+        if !person.passkeys.is_empty() {
+            by.push_str(", passkey");
+        }
+        page.rows.push(Row {
+            id: person.id,
+            href: None,
+            cells: vec![person.email, shown::day(person.created), may, by],
+        });
     }
     for open in console.control.list_invitations(None).unwrap_or_default() {
         let becomes = match open.standing {
             Standing::Operator => "everything, once taken up".to_owned(),
+            Standing::Known => "what they may already, with a new password".to_owned(),
             Standing::Member { account, role } => format!("{} of {account}, once taken up", role.name()),
         };
         let whom = open.email.unwrap_or_else(|| "whoever has the link".to_owned());
-        let cells = vec![format!("{whom} (invited)"), format!("until {}", shown::day(open.until)), becomes];
+        let cells =
+            vec![format!("{whom} (invited)"), format!("until {}", shown::day(open.until)), becomes, String::new()];
         page.rows.push(Row { id: format!("{INVITED}{}", open.id), href: None, cells });
     }
     page.removes = Some("/people");
+    page.again = Some("/people");
     page.form = Some(("/people", "Email of another operator", "Invite"));
     (page.link, page.problem) = (link, problem);
     page.drawn()
@@ -193,6 +210,24 @@ pub(crate) async fn invite(
     Form(Named { name }): Form<Named>,
 ) -> Response {
     match visitor.asks(&console, from, None).invite(Some(&name), Standing::Operator).await {
+        Ok(made) => {
+            let link = format!("{}/welcome/{}", console.url, made.token.reveal());
+            list_people(&console, &visitor, Some(link), None).await
+        }
+        Err(error @ ControlError::StoreDown(_)) => failed(&error),
+        Err(error) => list_people(&console, &visitor, None, Some(error.to_string())).await,
+    }
+}
+
+/// A link for somebody who has lost their password, app or passkeys.
+pub(crate) async fn let_in_again(
+    State(console): State<Console>,
+    Operator(visitor): Operator,
+    from: From,
+    Path(id): Path<String>,
+    Form(Nothing {}): Form<Nothing>,
+) -> Response {
+    match visitor.asks(&console, from, None).let_in_again(&id).await {
         Ok(made) => {
             let link = format!("{}/welcome/{}", console.url, made.token.reveal());
             list_people(&console, &visitor, Some(link), None).await

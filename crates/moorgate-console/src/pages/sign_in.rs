@@ -1,4 +1,4 @@
-//! In and out: signing in, taking an invitation up, signing out.
+//! In and out: by a password, with a code of an app where one is set up.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,16 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use moorgate_control::{Call, MIN_PASSWORD, NewSignIn, Password, Role, Standing};
+use moorgate_control::{Call, Control, ControlError, Entered, NewSignIn, Password};
 use moorgate_wire::visible::visible;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::{drawn, drawn_as, failed, nothing, refusal};
+use super::{drawn, drawn_as, failed};
 use crate::{
     Console,
-    form::{Form, OpenForm, Path, Query},
-    guard::{From, Visitor, set_cookie},
+    form::{Form, OpenForm, Query},
+    guard::{From, Visitor, has_name, set_cookie},
 };
 
 #[derive(Template)]
@@ -26,26 +27,56 @@ struct SignInPage<'a> {
     email: &'a str,
     next: &'a str,
     sign_up: bool,
+    /// Whether a passkey can be shown here: browsers keep none for an address.
+    passkeys: bool,
+    /// What the identity provider is called, and the way to it; `None`: there is none.
+    provider: Option<(&'a str, String)>,
+}
+
+impl<'a> SignInPage<'a> {
+    fn new(console: &'a Console, headers: &HeaderMap, next: &'a str) -> Self {
+        let way = || format!("/sign-in/openid?next={}", utf8_percent_encode(next, NON_ALPHANUMERIC));
+        let provider = console.provider.as_ref().map(|provider| (provider.label(), way()));
+        let (sign_up, passkeys) = (console.sign_up, has_name(headers));
+        Self { problem: None, email: "", next, sign_up, passkeys, provider }
+    }
+}
+
+/// The page to sign in on, with what went wrong.
+pub(crate) fn again(console: &Console, headers: &HeaderMap, status: StatusCode, problem: String) -> Response {
+    drawn_as(status, &SignInPage { problem: Some(problem), ..SignInPage::new(console, headers, "") })
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodePage<'a> {
+    problem: Option<String>,
+    step: &'a str,
+    next: &'a str,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Next {
     #[serde(default)]
-    next: String,
+    pub(crate) next: String,
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Entering {
     #[serde(default)]
-    email: String,
+    pub(crate) email: String,
     #[serde(default)]
-    password: String,
+    pub(crate) password: String,
     #[serde(default)]
     next: String,
 }
 
-pub(crate) async fn page(State(console): State<Console>, Query(Next { next }): Query<Next>) -> Response {
-    drawn(&SignInPage { problem: None, email: "", next: here(&next), sign_up: console.sign_up })
+pub(crate) async fn page(
+    State(console): State<Console>,
+    headers: HeaderMap,
+    Query(Next { next }): Query<Next>,
+) -> Response {
+    drawn(&SignInPage::new(&console, &headers, here(&next)))
 }
 
 pub(crate) async fn enter(
@@ -56,17 +87,19 @@ pub(crate) async fn enter(
 ) -> Response {
     let (key, next) = (email.trim().to_lowercase(), here(&next));
     let again = |status, problem: String| {
-        drawn_as(status, &SignInPage { problem: Some(problem), email: &email, next, sign_up: console.sign_up })
+        let page = SignInPage { problem: Some(problem), email: &email, ..SignInPage::new(&console, &headers, next) };
+        drawn_as(status, &page)
     };
     if let Some(wait) = console.throttle.begin(&key, from.client, Instant::now()) {
         return again(StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
-    let control = console.control.on_behalf(Call { from: Some(from.client), ..Call::default() });
-    match control.sign_in(&email, &Password::given(&password), agent(&headers)).await {
-        Ok(Some(made)) => {
+    match asking(&console, from).sign_in(&email, &Password::given(&password), agent(&headers)).await {
+        Ok(Some(Entered::In(made))) => {
             console.throttle.succeed(&key, from.client);
-            welcome_in(&made, from, if next.is_empty() { "/" } else { next })
+            welcome_in(&made, from, next)
         }
+        // The guesses so far go on counting: a right password makes the code no easier to guess.
+        Ok(Some(Entered::Code { step })) => drawn(&CodePage { problem: None, step: &step, next }),
         Ok(None) => {
             tracing::warn!(client = %from.client, email = %visible(&key), "somebody did not get into the console");
             again(StatusCode::UNAUTHORIZED, "There is nobody with this address and password.".to_owned())
@@ -75,77 +108,54 @@ pub(crate) async fn enter(
     }
 }
 
-fn too_many(wait: Duration) -> String {
-    let minutes = wait.as_secs().div_ceil(60);
-    format!("Too many tries. Wait {minutes} minute{}, then try again.", if minutes == 1 { "" } else { "s" })
-}
-
-#[derive(Template)]
-#[template(path = "sign_up.html")]
-struct SignUpPage<'a> {
-    problem: Option<String>,
-    email: &'a str,
-    account: &'a str,
-    least: usize,
-}
-
-pub(crate) async fn sign_up_page(State(console): State<Console>) -> Response {
-    if !console.sign_up {
-        return nothing().await;
-    }
-    drawn(&SignUpPage { problem: None, email: "", account: "", least: MIN_PASSWORD })
-}
-
 #[derive(Deserialize)]
-pub(crate) struct SigningUp {
+pub(crate) struct Coded {
     #[serde(default)]
-    email: String,
+    step: String,
     #[serde(default)]
-    password: String,
+    code: String,
     #[serde(default)]
-    account: String,
+    next: String,
 }
 
-/// Makes an account and its owner. What comes to nothing leaves neither.
-pub(crate) async fn sign_up(
+/// The second step: a code of the app, or one that was written down.
+pub(crate) async fn enter_code(
     State(console): State<Console>,
     from: From,
     headers: HeaderMap,
-    OpenForm(SigningUp { email, password, account }): OpenForm<SigningUp>,
+    OpenForm(Coded { step, code, next }): OpenForm<Coded>,
 ) -> Response {
-    if !console.sign_up {
-        return nothing().await;
-    }
-    let again = |problem| {
-        let page = SignUpPage { problem: Some(problem), email: &email, account: &account, least: MIN_PASSWORD };
-        drawn_as(StatusCode::BAD_REQUEST, &page)
+    let next = here(&next);
+    let Some(email) = console.control.who_steps(&step) else {
+        return again(&console, &headers, StatusCode::BAD_REQUEST, "That took too long. Sign in again.".to_owned());
     };
-    // Somebody makes a few accounts, and a program that makes many waits.
-    if let Some(wait) = console.throttle.begin(&email.trim().to_lowercase(), from.client, Instant::now()) {
-        return again(too_many(wait));
+    let page = |status, problem| drawn_as(status, &CodePage { problem: Some(problem), step: &step, next });
+    if let Some(wait) = console.throttle.begin(&email, from.client, Instant::now()) {
+        return page(StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
-    let control = console.control.on_behalf(Call { from: Some(from.client), ..Call::default() });
-    let name = account.trim();
-    if let Err(error) = control.add_account(name).await {
-        return again(error.to_string());
-    }
-    let standing = Standing::Member { account: name.to_owned(), role: Role::Owner };
-    let made = match control.invite(Some(&email), standing).await {
-        Ok(invited) => {
-            let (token, password) = (invited.token.reveal(), Password::given(&password));
-            control.accept_invitation(token, &email, &password, agent(&headers)).await
+    match asking(&console, from).sign_in_by_code(&step, &code, agent(&headers)).await {
+        Ok(Some(made)) => {
+            console.throttle.succeed(&email, from.client);
+            welcome_in(&made, from, next)
         }
-        Err(error) => Err(error),
-    };
-    match made {
-        Ok(made) => welcome_in(&made, from, "/"),
-        Err(error) => {
-            if let Err(error) = control.remove_account(name).await {
-                tracing::error!(account = name, %error, "an account that nobody owns was left by a sign-up; remove it");
-            }
-            again(error.to_string())
+        Ok(None) => {
+            tracing::warn!(client = %from.client, email = %visible(&email), "a wrong code at the console's door");
+            let said = "This code is wrong, or was used before. Wait for the app's next one.";
+            page(StatusCode::UNAUTHORIZED, said.to_owned())
         }
+        Err(error @ ControlError::StoreDown(_)) => failed(&error),
+        Err(error) => again(&console, &headers, StatusCode::BAD_REQUEST, error.to_string()),
     }
+}
+
+/// The control plane as somebody asks it who is nobody yet.
+pub(crate) fn asking(console: &Console, from: From) -> Control {
+    console.control.on_behalf(Call { from: Some(from.client), ..Call::default() })
+}
+
+pub(crate) fn too_many(wait: Duration) -> String {
+    let minutes = wait.as_secs().div_ceil(60);
+    format!("Too many tries. Wait {minutes} minute{}, then try again.", if minutes == 1 { "" } else { "s" })
 }
 
 pub(crate) async fn leave(
@@ -165,97 +175,12 @@ pub(crate) async fn leave(
 #[derive(Deserialize)]
 pub(crate) struct Nothing {}
 
-#[derive(Template)]
-#[template(path = "welcome.html")]
-struct WelcomePage<'a> {
-    becomes: String,
-    problem: Option<String>,
-    email: &'a str,
-    /// Whether it is for that address alone.
-    fixed: bool,
-    least: usize,
-    /// Who could take it up as they are.
-    joins: Option<Visitor>,
-    path: String,
-}
-
-impl<'a> WelcomePage<'a> {
-    /// `None`: the invitation can't be taken up.
-    fn of(console: &Console, token: &str, email: &'a str, problem: Option<String>) -> Option<(Self, Option<String>)> {
-        let invitation = console.control.invitation(token)?;
-        let becomes = match invitation.standing {
-            Standing::Operator => "an operator, who sees and may change everything".to_owned(),
-            Standing::Member { account, role } => format!("a {} of the account {account}", role.name()),
-        };
-        let fixed = invitation.email.is_some();
-        let page = Self {
-            becomes,
-            problem,
-            email,
-            fixed,
-            least: MIN_PASSWORD,
-            joins: None,
-            path: format!("/welcome/{token}"),
-        };
-        Some((page, invitation.email))
-    }
-}
-
-pub(crate) async fn welcome(
-    State(console): State<Console>,
-    from: From,
-    headers: HeaderMap,
-    Path(token): Path<String>,
-) -> Response {
-    let Some((page, meant)) = WelcomePage::of(&console, &token, "", None) else { return gone() };
-    let joins = crate::guard::visitor_of(&console, &headers, from.tls);
-    drawn(&WelcomePage { email: meant.as_deref().unwrap_or_default(), joins, ..page })
-}
-
-pub(crate) async fn accept(
-    State(console): State<Console>,
-    from: From,
-    headers: HeaderMap,
-    Path(token): Path<String>,
-    OpenForm(Entering { email, password, .. }): OpenForm<Entering>,
-) -> Response {
-    let control = console.control.on_behalf(Call { from: Some(from.client), ..Call::default() });
-    match control.accept_invitation(&token, &email, &Password::given(&password), agent(&headers)).await {
-        Ok(made) => welcome_in(&made, from, "/"),
-        Err(error @ moorgate_control::ControlError::StoreDown(_)) => failed(&error),
-        Err(error) => match WelcomePage::of(&console, &token, &email, Some(error.to_string())) {
-            Some((page, _)) => drawn_as(StatusCode::BAD_REQUEST, &page),
-            None => gone(),
-        },
-    }
-}
-
-pub(crate) async fn join(
-    State(console): State<Console>,
-    visitor: Visitor,
-    from: From,
-    Path(token): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
-) -> Response {
-    match visitor.asks(&console, from, None).join_by_invitation(&token, &visitor.person.id).await {
-        Ok(()) => Redirect::to("/").into_response(),
-        Err(error) => failed(&error),
-    }
-}
-
-fn gone() -> Response {
-    refusal(
-        StatusCode::NOT_FOUND,
-        "This link opens nothing",
-        "It was used, has ended or was taken back. Ask whoever sent it for another.",
-    )
-}
-
-fn welcome_in(made: &NewSignIn, from: From, next: &str) -> Response {
+pub(crate) fn welcome_in(made: &NewSignIn, from: From, next: &str) -> Response {
+    let next = if next.is_empty() { "/" } else { next };
     with_cookie(Redirect::to(next).into_response(), &set_cookie(Some(made.token.reveal()), from.tls))
 }
 
-fn with_cookie(mut response: Response, cookie: &str) -> Response {
+pub(crate) fn with_cookie(mut response: Response, cookie: &str) -> Response {
     match HeaderValue::from_str(cookie) {
         Ok(cookie) => {
             response.headers_mut().append(header::SET_COOKIE, cookie);
@@ -265,12 +190,12 @@ fn with_cookie(mut response: Response, cookie: &str) -> Response {
     }
 }
 
-fn agent(headers: &HeaderMap) -> &str {
+pub(crate) fn agent(headers: &HeaderMap) -> &str {
     headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
 }
 
 /// A path of ours, or nothing: whoever made the link must not choose where one comes out.
-fn here(next: &str) -> &str {
+pub(crate) fn here(next: &str) -> &str {
     let is_ours = next.starts_with('/')
         && !next.starts_with("//")
         && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');

@@ -11,7 +11,10 @@ use moorgate_contract::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::people_views::Role;
+use crate::{
+    people_views::Role,
+    proofs::{Identity, Proofs},
+};
 
 /// Somebody who may use the console, as stored.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ pub(crate) struct PersonRow {
     pub(crate) created: Timestamp,
     /// In which accounts, and as what.
     pub(crate) roles: BTreeMap<AccountId, Role>,
+    /// What they have beside the password.
+    #[serde(default)]
+    pub(crate) proofs: Proofs,
 }
 
 /// A browser that somebody is signed in with.
@@ -139,6 +145,16 @@ impl People {
     /// `email` in lower case.
     pub(crate) fn by_email(&self, email: &str) -> Option<&PersonRow> {
         self.people.get(self.emails.get(email)?)
+    }
+
+    /// Whose passkey has this name.
+    pub(crate) fn by_passkey(&self, id: &str) -> Option<&PersonRow> {
+        self.people.values().find(|row| row.proofs.passkeys.iter().any(|passkey| passkey.id == id))
+    }
+
+    /// Who is this to an identity provider.
+    pub(crate) fn by_identity(&self, identity: &Identity) -> Option<&PersonRow> {
+        self.people.values().find(|row| row.proofs.identity.as_ref() == Some(identity))
     }
 
     pub(crate) fn sign_ins(&self) -> impl Iterator<Item = &SignInRow> {

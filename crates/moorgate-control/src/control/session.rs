@@ -60,6 +60,11 @@ impl Session {
         Ok(session)
     }
 
+    /// From where it was asked; empty: from here.
+    pub(super) fn client(&self) -> String {
+        self.call.from.map(|from| from.to_string()).unwrap_or_default()
+    }
+
     pub(crate) fn tx(&mut self) -> Result<&mut Tx> {
         Ok(self.tx.as_mut().ok_or(StoreError::NotOpen)?)
     }

@@ -13,11 +13,12 @@ use crate::{
     book::{Edit, InvitationRow, PersonRow, SignInRow},
     error::StoreError,
     people_views::Role,
+    proofs::Proofs,
 };
 
 macro_rules! person_sql {
     ($rest:literal) => {
-        concat!("SELECT id, email, password, operator, created FROM person ", $rest)
+        concat!("SELECT id, email, password, operator, created, proofs FROM person ", $rest)
     };
 }
 macro_rules! sign_in_sql {
@@ -31,7 +32,7 @@ macro_rules! invitation_sql {
     };
 }
 
-type StoredPerson = (String, String, String, i64, i64);
+type StoredPerson = (String, String, String, i64, i64, String);
 type StoredMember = (String, i64, String);
 type StoredSignIn = (String, Vec<u8>, String, i64, i64, String, String);
 type StoredInvitation = (String, Vec<u8>, Option<String>, i64, Option<i64>, Option<String>, i64, i64);
@@ -89,8 +90,10 @@ fn role((_, account, role): StoredMember) -> Option<(AccountId, Role)> {
     Some((AccountId(number(account)), Role::from_name(&role)?))
 }
 
-fn person((id, email, password, operator, created): StoredPerson, roles: BTreeMap<AccountId, Role>) -> PersonRow {
-    PersonRow { id, email, password, operator: operator != 0, created: Timestamp(number(created)), roles }
+fn person(row: StoredPerson, roles: BTreeMap<AccountId, Role>) -> PersonRow {
+    let (id, email, password, operator, created, proofs) = row;
+    let proofs = Proofs::from_stored(&proofs);
+    PersonRow { id, email, password, operator: operator != 0, created: Timestamp(number(created)), roles, proofs }
 }
 
 /// A hash that can't be read opens nothing.
@@ -124,15 +127,16 @@ impl Tx {
 
     async fn write_person(&mut self, row: &PersonRow) -> Result<(), Error> {
         query(
-            "INSERT INTO person (id, email, password, operator, created) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO person (id, email, password, operator, created, proofs) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (id) DO UPDATE SET email = excluded.email, password = excluded.password, \
-             operator = excluded.operator",
+             operator = excluded.operator, proofs = excluded.proofs",
         )
         .bind(&row.id)
         .bind(&row.email)
         .bind(&row.password)
         .bind(i64::from(row.operator))
         .bind(stored(row.created.0))
+        .bind(row.proofs.stored())
         .execute(self.connection())
         .await?;
         query("DELETE FROM member WHERE person = $1").bind(&row.id).execute(self.connection()).await?;

@@ -1,10 +1,10 @@
 //! `person`: who may use the console.
 
-use moorgate_api::view::{self, AddInvitation};
+use moorgate_api::view::{self, AddInvitation, NewInvitation};
 
 use super::{CommandError, gateway::Gateway};
 use crate::{
-    cli::Person,
+    cli::{Json, Person},
     output::{self, Table, answer, shown, when},
 };
 
@@ -13,14 +13,9 @@ pub(super) async fn run(gateway: &Gateway, command: Person) -> Result<(), Comman
     match command {
         Person::Invite { email, account, role, json } => {
             let add = AddInvitation { email, account, role: role.map(Into::into) };
-            let made = client.invite(&add).await?;
-            // Alone on its line, so that a script needs no --json.
-            answer(json, &made, || format!("{}/welcome/{}\n", gateway.console(), made.token))?;
-            if !json.json {
-                output::note(format_args!("it works once, until {}", when(made.until)));
-            }
-            Ok(())
+            link(gateway, json, &client.invite(&add).await?)
         }
+        Person::Reset { email, json } => link(gateway, json, &client.reset_person(&email).await?),
         Person::List(json) => {
             let people = client.people().await?;
             answer(json, &people, || list(&people))
@@ -32,15 +27,37 @@ pub(super) async fn run(gateway: &Gateway, command: Person) -> Result<(), Comman
     }
 }
 
+/// Alone on its line, so that a script needs no --json.
+fn link(gateway: &Gateway, json: Json, made: &NewInvitation) -> Result<(), CommandError> {
+    answer(json, made, || format!("{}/welcome/{}\n", gateway.console(), made.token))?;
+    if !json.json {
+        output::note(format_args!("it works once, until {}", when(made.until)));
+    }
+    Ok(())
+}
+
 fn list(people: &[view::Person]) -> String {
     if people.is_empty() {
         return "nobody uses the console yet; a link for an operator: moorgate person invite\n".into();
     }
-    let mut table = Table::new(["EMAIL", "MAY", "SINCE"]);
+    let mut table = Table::new(["EMAIL", "MAY", "COMES IN BY", "SINCE"]);
     for person in people {
-        let roles = person.roles.iter().map(|(account, role)| format!("{role:?} of {account}").to_lowercase());
+        let roles = person.roles.iter().map(|(account, role)| format!("{} of {account}", role.name()));
         let may = if person.operator { "everything".to_owned() } else { roles.collect::<Vec<_>>().join(", ") };
-        table.row([person.email.clone(), may, when(person.created)]);
+        table.row([person.email.clone(), may, way_in(person), when(person.created)]);
     }
     table.to_string()
+}
+
+fn way_in(person: &view::Person) -> String {
+    let mut ways = match &person.issuer {
+        Some(issuer) => vec![shown(issuer).to_string()],
+        None => vec![if person.app { "password and app" } else { "password" }.to_owned()],
+    };
+    match person.passkeys {
+        0 => {}
+        1 => ways.push("a passkey".to_owned()),
+        many => ways.push(format!("{many} passkeys")),
+    }
+    ways.join(", ")
 }

@@ -89,6 +89,21 @@ pub(crate) enum Wanted {
     /// The console's name.
     #[error("a name that browsers reach the console by, such as console.example.com")]
     ConsoleHostname,
+    /// An identity provider.
+    #[error("the https:// URL of an OpenID Connect provider, as it names itself, such as https://id.example.com")]
+    Issuer,
+    /// What people call something.
+    #[error("a name of at most 40 visible characters")]
+    Label,
+    /// A client's secret.
+    #[error("the client's secret, as the identity provider gave it")]
+    ClientSecret,
+    /// The part of addresses behind the `@`.
+    #[error("what stands behind the @ of your people's addresses, such as example.com")]
+    EmailDomain,
+    /// What somebody may do.
+    #[error("viewer, member or owner")]
+    Role,
     /// A time.
     #[error("a time with its unit, such as 500ms, 10s, 5m, 1h or 7d, above zero")]
     Time,
@@ -144,6 +159,30 @@ pub(crate) enum ConfigError {
         place: Place,
         /// The key.
         key: Box<str>,
+    },
+    /// Something for an identity provider that is not named.
+    #[error("{place}: {key} is for an identity provider; name it in openid.issuer")]
+    NoIssuer {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: Box<str>,
+    },
+    /// An identity provider that we can't talk to.
+    #[error(
+        "{place}: openid.issuer wants openid.client_id and openid.client_secret too; register a client there whose redirect URI is the console's URL with /sign-in/openid/back"
+    )]
+    NoClient {
+        /// Where.
+        place: Place,
+    },
+    /// Whom to let in as somebody new, but not as what, or the other way around.
+    #[error(
+        "{place}: openid.domains, openid.account and openid.role go together: whose addresses come in by themselves, into which account, as what"
+    )]
+    HalfJoining {
+        /// Where.
+        place: Place,
     },
     /// One of two that go together.
     #[error("{place}: acme.eab_key_id and acme.eab_hmac_key go together; give both, as the CA did")]

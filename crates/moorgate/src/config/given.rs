@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
 use moorgate_contract::guard::Guard;
-use moorgate_control::is_public_suffix;
+use moorgate_control::{Role, is_public_suffix};
 use moorgate_dns::zone::Zone;
 use moorgate_wire::{host::Host, name::DomainName};
 
@@ -205,6 +205,36 @@ pub(super) fn console_hostname(value: &Value) -> Result<Option<DomainName>, Bad>
     value.one(Wanted::ConsoleHostname, |text| {
         if text.is_empty() { Some(None) } else { DomainName::parse(text).ok().map(Some) }
     })
+}
+
+/// `None` when it is empty.
+pub(super) fn issuer(value: &Value) -> Result<Option<Box<str>>, Bad> {
+    let is_url = |text: &str| text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && is_word(rest));
+    optional(value, Wanted::Issuer, is_url)
+}
+
+/// `None` when it is empty. What people read: spaces are well.
+pub(super) fn label(value: &Value) -> Result<Option<Box<str>>, Bad> {
+    let is_label = |text: &str| text.chars().count() <= 40 && !text.chars().any(char::is_control);
+    optional(value, Wanted::Label, is_label)
+}
+
+/// `None` when it is empty.
+pub(super) fn client_secret(value: &Value) -> Result<Option<Secret>, Bad> {
+    let fits = |text: &str| text.chars().all(|c| !c.is_control());
+    value.one(Wanted::ClientSecret, |text| {
+        if text.is_empty() { Some(None) } else { fits(text).then(|| Some(Secret(text.to_owned().into()))) }
+    })
+}
+
+/// Of addresses: what stands behind the `@`.
+pub(super) fn email_domains(value: &Value) -> Result<Vec<DomainName>, Bad> {
+    value.many(&Wanted::EmailDomain, |text| DomainName::parse(text).map_err(|_| Wanted::EmailDomain))
+}
+
+/// `None` when it is empty.
+pub(super) fn role(value: &Value) -> Result<Option<Role>, Bad> {
+    value.one(Wanted::Role, |text| if text.is_empty() { Some(None) } else { Role::from_name(text).map(Some) })
 }
 
 /// `None` when it is empty.

@@ -18,7 +18,7 @@ use std::{
 
 use ipnet::IpNet;
 use moorgate_contract::{guard::Guard, limits::Limits, listener::Listener};
-use moorgate_control::KEEP_USAGE;
+use moorgate_control::{KEEP_USAGE, Role};
 use moorgate_wire::{host::Host, name::DomainName};
 use zeroize::Zeroizing;
 
@@ -127,6 +127,8 @@ pub(crate) struct Config {
     pub(crate) console_hostname: Option<DomainName>,
     /// Whether whoever comes to the console may make an account.
     pub(crate) sign_up: bool,
+    /// The identity provider that lets people into the console.
+    pub(crate) openid: Option<OpenIdKeys>,
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
     /// Where flows are written.
@@ -146,6 +148,27 @@ pub(crate) struct Acme {
     pub(crate) profile: Option<Box<str>>,
     /// Whose customer we are: a key's id, and the key.
     pub(crate) binding: Option<(Box<str>, SecretBytes)>,
+}
+
+/// `[openid]`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct OpenIdKeys {
+    /// An `https://` URL.
+    pub(crate) issuer: Box<str>,
+    /// Who we are there.
+    pub(crate) client_id: Box<str>,
+    /// What only it and we know.
+    pub(crate) client_secret: Secret,
+    /// What people call it; `None`: by its host.
+    pub(crate) name: Option<Box<str>>,
+    /// The root of its certificate, where that is a private one.
+    pub(crate) trust: Option<PathBuf>,
+    /// Whether its addresses count where it does not say that they were confirmed.
+    pub(crate) trust_email: bool,
+    /// Whose addresses come in by themselves.
+    pub(crate) domains: Vec<DomainName>,
+    /// Into which account, and as what.
+    pub(crate) joining: Option<(Box<str>, Role)>,
 }
 
 /// Bytes that are never printed.
@@ -330,6 +353,7 @@ impl Settings {
             console: self.get("console", "listen", SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)), given::listen)?,
             console_hostname: self.get("console", "hostname", None, given::console_hostname)?,
             sign_up: self.get("console", "sign_up", false, given::switch)?,
+            openid: self.openid()?,
             log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
             log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,
         };
@@ -430,6 +454,36 @@ impl Settings {
             (None, Some(_)) => return Err(ConfigError::HalfBinding { place: self.place("acme", "eab_hmac_key") }),
         };
         Ok(Some(Acme { directory, contact, trust, profile, binding }))
+    }
+
+    fn openid(&self) -> Result<Option<OpenIdKeys>, ConfigError> {
+        const NAMES: [&str; 8] =
+            ["client_id", "client_secret", "name", "trust", "trust_email", "domains", "account", "role"];
+        let issuer = self.get("openid", "issuer", None, given::issuer)?;
+        let client_id = self.get("openid", "client_id", None, given::optional_text)?;
+        let client_secret = self.get("openid", "client_secret", None, given::client_secret)?;
+        let name = self.get("openid", "name", None, given::label)?;
+        let trust = self.get("openid", "trust", None, given::optional_path)?;
+        let trust_email = self.get("openid", "trust_email", false, given::switch)?;
+        let domains = self.list("openid", "domains", Vec::new(), given::email_domains)?;
+        let account = self.get("openid", "account", None, given::optional_text)?;
+        let role = self.get("openid", "role", None, given::role)?;
+        let Some(issuer) = issuer else {
+            let is_given = |name: &&str| self.given("openid", name).is_some_and(|(_, given)| !given.value.is_none());
+            let alone = NAMES.into_iter().find(is_given);
+            return alone.map_or(Ok(None), |name| {
+                Err(ConfigError::NoIssuer { place: self.place("openid", name), key: format!("openid.{name}").into() })
+            });
+        };
+        let Some((client_id, client_secret)) = client_id.zip(client_secret) else {
+            return Err(ConfigError::NoClient { place: self.place("openid", "issuer") });
+        };
+        let parts = [!domains.is_empty(), account.is_some(), role.is_some()];
+        if parts.contains(&true) && parts.contains(&false) {
+            return Err(ConfigError::HalfJoining { place: self.place("openid", "issuer") });
+        }
+        let joining = account.zip(role);
+        Ok(Some(OpenIdKeys { issuer, client_id, client_secret, name, trust, trust_email, domains, joining }))
     }
 }
 

@@ -6,6 +6,7 @@ mod certificates;
 mod dns;
 mod error;
 mod files;
+mod openid;
 mod pages;
 mod plane;
 mod record;
@@ -154,7 +155,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         (Some(hostname), Some(terminator)) => Door::Tls { terminator, hostname: hostname.clone() },
         _ => Door::Loopback,
     };
-    let pages = pages::router(&config, &addresses, &control, certificates.proxy());
+    let provider = openid::provider(&config, &gateway, connector(&config, &presence)?)?;
+    let pages = pages::router(&config, &addresses, &control, certificates.proxy(), provider);
     let doors = [(console, console_door)].into_iter().chain(beside.map(|beside| (beside, Door::Loopback)));
     let apis: Vec<_> = doors
         .map(|(listener, door)| {

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, sync::Arc};
 
 use axum::Router;
-use moorgate_console::{Console, ProxyUrl};
+use moorgate_console::{Ask, Console, OpenId, ProxyUrl};
 use moorgate_contract::listener::Listener;
 use moorgate_control::{Control, Standing, Start};
 
@@ -18,7 +18,13 @@ use crate::{
 };
 
 /// Every page.
-pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, own: OwnCertificate) -> Router {
+pub(super) fn router(
+    config: &Config,
+    addresses: &Addresses,
+    control: &Control,
+    own: OwnCertificate,
+    provider: Option<(OpenId, Ask)>,
+) -> Router {
     let own_proxy = addresses.of(Listener::OutboundHttp).next().map(|mut address| {
         if address.ip().is_unspecified() {
             let loopback = if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
@@ -43,6 +49,9 @@ pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, 
     let mut console = Console::new(control.clone(), Arc::new(proxy_urls), Arc::new(proxy_ca), &url);
     console.own_proxy = own_proxy;
     console.sign_up = config.sign_up;
+    if let Some((settings, ask)) = provider {
+        console = console.with_provider(settings, ask);
+    }
     moorgate_console::router(console)
 }
 

@@ -1,10 +1,15 @@
 //! The console, as people use it: in Chromium, and by what a browser would not send.
 
 use std::{
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
     thread,
 };
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use moorgate_keys::LocalCa;
+use tempfile::NamedTempFile;
 
 use crate::{
     gateway::{Gateway, Setup},
@@ -34,6 +39,68 @@ fn somebody_connects_an_app_and_a_domain_and_sees_what_comes_through() {
     let said = outcome(&mut browser);
     assert!(said.status.success(), "{}", both(&said));
     assert!(both(&said).contains("26 pages looked at"), "{}", both(&said));
+}
+
+/// An identity provider, that ends with the test.
+struct Provider {
+    process: Child,
+    issuer: String,
+    ca: NamedTempFile,
+}
+
+impl Provider {
+    fn start() -> Self {
+        let ca = LocalCa::create("an identity provider's").unwrap();
+        let chain = ca.issue(&["localhost".parse().unwrap()]).unwrap();
+        let file = |bytes: &[u8]| {
+            let mut file = NamedTempFile::new().unwrap();
+            file.write_all(bytes).unwrap();
+            file
+        };
+        let certificate = file(pem("CERTIFICATE", chain.chain[0].as_ref()).as_bytes());
+        let key = file(pem("PRIVATE KEY", chain.key.secret_der()).as_bytes());
+        let mut process = node("serve_openid.mjs");
+        process.arg(certificate.path()).arg(key.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = process.spawn().unwrap();
+        let mut issuer = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut issuer).unwrap();
+        Self { process, issuer: issuer.trim().to_owned(), ca: file(ca.cert_pem().as_bytes()) }
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+#[test]
+fn somebody_comes_in_by_an_app_a_passkey_an_identity_provider_and_a_link() {
+    let provider = Provider::start();
+    let gateway = Setup::default()
+        .env("MOORGATE_OPENID_ISSUER", &provider.issuer)
+        .env("MOORGATE_OPENID_CLIENT_ID", "moorgate")
+        .env("MOORGATE_OPENID_CLIENT_SECRET", "a secret: of two & more")
+        .env("MOORGATE_OPENID_NAME", "Example SSO")
+        .env("MOORGATE_OPENID_TRUST", provider.ca.path().display().to_string())
+        .env("MOORGATE_OPENID_DOMAINS", "corp.example")
+        .env("MOORGATE_OPENID_ACCOUNT", "default")
+        .env("MOORGATE_OPENID_ROLE", "viewer")
+        .start();
+    let mut browser = node("use_sign_in.mjs");
+    let said = outcome(browser.arg(link(&gateway, &[])).arg(pictures()));
+    assert!(said.status.success() && both(&said).contains("came in by every way"), "{}", both(&said));
+    let people = gateway.cli(&["person", "list"]);
+    assert!(people.contains("a passkey") && people.contains(&provider.issuer), "{people}");
+    let log = gateway.stderr();
+    assert!(!log.contains("a secret") && !gateway.cli(&["audit", "list"]).contains("a secret"), "{log}");
 }
 
 /// A browser that keeps its cookie and says where its forms are from.
@@ -114,6 +181,12 @@ const CLOSED: &[(&str, &str)] = &[
     ("GET", "/you"),
     ("POST", "/you/password"),
     ("POST", "/you/sign-ins/x/end"),
+    ("POST", "/you/app"),
+    ("POST", "/you/app/set"),
+    ("POST", "/you/app/remove"),
+    ("POST", "/you/passkeys"),
+    ("POST", "/you/passkeys/ask"),
+    ("POST", "/you/passkeys/x/remove"),
     ("POST", "/welcome/x/join"),
     ("GET", "/accounts"),
     ("POST", "/accounts"),
@@ -126,6 +199,7 @@ const CLOSED: &[(&str, &str)] = &[
     ("GET", "/people"),
     ("POST", "/people"),
     ("POST", "/people/x/remove"),
+    ("POST", "/people/x/again"),
     ("GET", "/a/default"),
     ("GET", "/a/default/letter"),
     ("GET", "/a/default/ca.pem"),
@@ -194,8 +268,7 @@ fn nobody_sees_or_does_anything_that_is_not_theirs() {
             "{method} {path}: {}",
             answer.status
         );
-        let is_own =
-            ["/", "/you", "/sign-out", "/you/password", "/you/sign-ins/x/end", "/welcome/x/join"].contains(path);
+        let is_own = ["/", "/sign-out", "/welcome/x/join"].contains(path) || path.starts_with("/you");
         if !is_own {
             assert_eq!(ask(&foreign, &of_foreign).status, 404, "another account: {method} {path}");
         }

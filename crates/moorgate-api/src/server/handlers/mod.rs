@@ -45,6 +45,7 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::show_token, tokens::revoke_token))
         .routes(routes!(people::list_people))
         .routes(routes!(people::remove_person))
+        .routes(routes!(people::reset_person))
         .routes(routes!(people::invite))
         .routes(routes!(routes::list_routes, routes::add_route))
         .routes(routes!(routes::show_route, routes::change_route, routes::remove_route))

@@ -25,11 +25,29 @@ pub(super) async fn list_people(State(api): State<ApiState>) -> Answer<Vec<Perso
     params(("email" = String, Path, description = "Their address")),
     responses((status = NO_CONTENT)))]
 pub(super) async fn remove_person(Acting(api): Acting, Path(email): Path<String>) -> Result<StatusCode, Problem> {
+    let id = id_of(&api, &email)?;
+    api.control.remove_person(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets somebody in again who has lost their password, app or passkeys: whoever takes it up as them chooses a new password.
+/// Until then nothing changes.
+#[utoipa::path(post, path = "/api/v1/people/{email}/reset", tag = "people",
+    params(("email" = String, Path, description = "Their address")),
+    responses((status = CREATED, body = NewInvitation)))]
+pub(super) async fn reset_person(
+    Acting(api): Acting,
+    Path(email): Path<String>,
+) -> Result<(StatusCode, axum::Json<NewInvitation>), Problem> {
+    let id = id_of(&api, &email)?;
+    let made = api.control.let_in_again(&id).await?;
+    Ok((StatusCode::CREATED, axum::Json(made.into())))
+}
+
+fn id_of(api: &ApiState, email: &str) -> Result<String, Problem> {
     let email = email.to_lowercase();
     let found = api.control.list_people(None)?.into_iter().find(|person| person.email == email);
-    let person = found.ok_or(ControlError::NotFound { what: What::Person, name: email })?;
-    api.control.remove_person(&person.id).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(found.ok_or(ControlError::NotFound { what: What::Person, name: email })?.id)
 }
 
 /// Invites somebody to the console: as an operator, or into an account as `viewer`, `member` or `owner`. Whoever has the

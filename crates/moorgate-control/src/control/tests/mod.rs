@@ -8,6 +8,7 @@ mod domains;
 mod people;
 mod poison;
 mod postgres;
+mod proofs;
 mod routes;
 mod sealed;
 mod secrets;

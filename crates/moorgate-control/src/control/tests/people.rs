@@ -1,24 +1,25 @@
 //! Who may use the console.
 
 use crate::{
-    AuditFilter, Control, ControlError, Invalid, NewInvitation, Password, PersonView, Role, Standing, testing::House,
+    AuditFilter, Control, ControlError, Entered, Invalid, NewInvitation, Password, PersonView, Role, Standing,
+    testing::House,
 };
 
-const EMAIL: &str = "ann@example.com";
-const BROWSER: &str = "A Browser/1.0";
+pub(super) const EMAIL: &str = "ann@example.com";
+pub(super) const BROWSER: &str = "A Browser/1.0";
 
-fn password() -> Password {
+pub(super) fn password() -> Password {
     Password::given("correct horse battery")
 }
 
-fn invalid<T: std::fmt::Debug>(result: Result<T, ControlError>) -> Invalid {
+pub(super) fn invalid<T: std::fmt::Debug>(result: Result<T, ControlError>) -> Invalid {
     match result.unwrap_err() {
         ControlError::Invalid(invalid) => invalid,
         other => panic!("{other:?}"),
     }
 }
 
-async fn operator(control: &Control) -> (String, PersonView) {
+pub(super) async fn operator(control: &Control) -> (String, PersonView) {
     let invited = control.invite(None, Standing::Operator).await.unwrap();
     let made = control.accept_invitation(invited.token.reveal(), EMAIL, &password(), BROWSER).await.unwrap();
     let cookie = made.token.reveal().to_owned();
@@ -26,7 +27,7 @@ async fn operator(control: &Control) -> (String, PersonView) {
     (cookie, person)
 }
 
-async fn member(control: &Control, email: &str, role: Role) -> NewInvitation {
+pub(super) async fn member(control: &Control, email: &str, role: Role) -> NewInvitation {
     let standing = Standing::Member { account: "default".to_owned(), role };
     control.invite(Some(email), standing).await.unwrap()
 }
@@ -83,7 +84,9 @@ async fn somebody_signs_in_with_their_password_and_out_again() {
     for (email, wrong) in [(EMAIL, "wrong horse battery"), ("eve@example.com", "correct horse battery"), ("", "")] {
         assert!(control.sign_in(email, &Password::given(wrong), BROWSER).await.unwrap().is_none(), "{email} {wrong}");
     }
-    let second = control.sign_in(" ANN@example.com", &password(), BROWSER).await.unwrap().unwrap();
+    let Some(Entered::In(second)) = control.sign_in(" ANN@example.com", &password(), BROWSER).await.unwrap() else {
+        panic!("no app was set up");
+    };
     assert_eq!(control.list_sign_ins(&person.id).len(), 2);
     assert!(control.list_sign_ins(&person.id).iter().all(|one| one.agent == BROWSER));
     // Another password signs out whoever knew the old one.
