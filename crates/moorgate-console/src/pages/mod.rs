@@ -8,6 +8,7 @@ pub(crate) mod home;
 pub(crate) mod members;
 pub(crate) mod operator;
 pub(crate) mod policy;
+pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod sign_in;
 pub(crate) mod tiers;

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, sync::Arc};
 
 use axum::Router;
-use moorgate_console::{Console, ProxyUrl};
+use moorgate_console::{Console, Doors, ProxyUrl};
 use moorgate_contract::listener::Listener;
 use moorgate_control::{Control, Standing, Start};
 
@@ -19,13 +19,20 @@ use crate::{
 
 /// Every page.
 pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, own: OwnCertificate) -> Router {
-    let own_proxy = addresses.of(Listener::OutboundHttp).next().map(|mut address| {
-        if address.ip().is_unspecified() {
-            let loopback = if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
-            address.set_ip(loopback);
-        }
-        address
-    });
+    let reached = |listener: Listener| {
+        addresses.of(listener).next().map(|mut address| {
+            if address.ip().is_unspecified() {
+                let loopback = if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
+                address.set_ip(loopback);
+            }
+            address
+        })
+    };
+    let doors = Doors {
+        proxy: reached(Listener::OutboundHttp),
+        inbound_tls: reached(Listener::InboundTls),
+        inbound_http: reached(Listener::InboundHttp),
+    };
     let facts = facts(config, addresses, own.is_issued());
     let proxy_urls = move |username: &str, password: &str| {
         let all = ProxyUrls::new(&facts, username, password);
@@ -41,7 +48,7 @@ pub(super) fn router(config: &Config, addresses: &Addresses, control: &Control, 
     };
     let url = console_url(config, addresses);
     let mut console = Console::new(control.clone(), Arc::new(proxy_urls), Arc::new(proxy_ca), &url);
-    console.own_proxy = own_proxy;
+    console.doors = doors;
     console.sign_up = config.sign_up;
     moorgate_console::router(console)
 }
