@@ -16,6 +16,7 @@ mod agent;
 mod api;
 mod clients;
 mod console;
+mod console_inbound;
 mod console_snippets;
 mod demo;
 mod dns;
