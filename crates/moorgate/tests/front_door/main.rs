@@ -17,6 +17,7 @@ mod api;
 mod clients;
 mod console;
 mod console_inbound;
+mod console_shared;
 mod console_snippets;
 mod demo;
 mod dns;
