@@ -32,6 +32,8 @@ const SERVICES: &[(&str, &str)] = &[
     ("tinyproxy", "tinyproxy"),
     ("knot", "knotd"),
     ("named", "named"),
+    ("mariadb", "mariadbd"),
+    ("ssh", "sshd"),
 ];
 
 const fn tool(package: &'static str, found: fn() -> bool) -> Tool {
@@ -59,6 +61,14 @@ const TOOLS: &[Tool] = &[
     tool("pebble", || program("pebble").is_some()),
     tool("certbot", || works("certbot", &["--version"])),
     tool("python3-acme", || works("/usr/bin/python3", &["-c", "import acme.standalone"])),
+    tool("ruby", || works("ruby", &["--version"])),
+    tool("php-cli", || works("php", &["--version"])),
+    tool("php-curl", || works("php", &["-r", "exit(extension_loaded('curl') ? 0 : 1);"])),
+    tool("default-jdk-headless", || works("javac", &["--version"])),
+    tool("mariadb-server", || program("mariadbd").is_some()),
+    tool("mariadb-client", || works("mysql", &["--version"])),
+    tool("openssh-client", || works("ssh", &["-V"])),
+    tool("openssh-server", || program("sshd").is_some()),
     Tool { found: || works("go", &["version"]), package: "golang-go", optional: true },
 ];
 
@@ -84,6 +94,9 @@ const PYTHON: &[&str] = &[
     "requests==2.32.5",
     "httpx[socks]==0.28.1",
     "PySocks==1.7.1",
+    "aiohttp==3.14.5",
+    "aiosmtpd==1.4.6",
+    "pymongo==4.20.1",
     "h2==4.3.0",
     "hpack==4.1.0",
     "hyperframe==6.1.0",
@@ -97,6 +110,7 @@ const NODE: &[&str] = &[
     "http-proxy-agent@7.0.2",
     "https-proxy-agent@7.0.6",
     "socks-proxy-agent@8.0.5",
+    "axios@1.21.1",
     "playwright-core@1.65.1",
     "axe-core@4.11.0",
 ];

@@ -36,7 +36,11 @@ for (const line of document.querySelectorAll("[data-poll]")) {
       const { state, said } = await answer.json();
       if (line.textContent !== said) line.textContent = said;
       line.className = state;
-      if (state !== "waiting") return;
+      if (state !== "waiting") {
+        // What else is on the page has changed with it.
+        if (line.dataset.then) location.assign(line.dataset.then);
+        return;
+      }
     } catch {
       // The gateway may be starting again.
     }

@@ -1,1 +1,1 @@
-moorgate agent --via shield -- curl http://echo.moorgate.internal/
+moorgate agent --via shield -- curl "http://echo.moorgate.internal/"

@@ -1,1 +1,1 @@
-curl -x "$MOORGATE_SHIELD_URL" ${MOORGATE_CA:+--proxy-cacert "$MOORGATE_CA"} http://echo.moorgate.internal/
+curl -x "$MOORGATE_SHIELD_URL" ${MOORGATE_CA:+--proxy-cacert "$MOORGATE_CA"} "http://echo.moorgate.internal/"

@@ -1,1 +1,1 @@
-curl -x "$MOORGATE_STATIC_URL" http://echo.moorgate.internal/
+curl -x "$MOORGATE_STATIC_URL" "http://echo.moorgate.internal/"

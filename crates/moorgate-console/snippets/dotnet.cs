@@ -1,7 +1,7 @@
 using System.Net;
 
 var proxy = new Uri(Environment.GetEnvironmentVariable("MOORGATE_STATIC_URL")!);
-var credential = proxy.UserInfo.Split(':');
+var credential = proxy.UserInfo.Split(':', 2);
 var handler = new HttpClientHandler {
     Proxy = new WebProxy($"http://{proxy.Host}:{proxy.Port}") {
         Credentials = new NetworkCredential(credential[0], credential[1]),

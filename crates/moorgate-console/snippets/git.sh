@@ -1,1 +1,1 @@
-git -c http.proxy="$MOORGATE_STATIC_URL" ls-remote https://git.example.com/repo.git
+git -c http.proxy="$MOORGATE_STATIC_URL" ls-remote "https://git.example.com/repo.git"

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { ProxyAgent, fetch } from "undici";
+import { ProxyAgent, request, setGlobalDispatcher } from "undici";
 
 const ca = process.env.MOORGATE_CA && readFileSync(process.env.MOORGATE_CA);
-const dispatcher = new ProxyAgent({ uri: process.env.MOORGATE_SHIELD_URL, proxyTls: { ca } });
-const response = await fetch("http://echo.moorgate.internal/", { dispatcher });
-console.log(await response.text());
+setGlobalDispatcher(new ProxyAgent({ uri: process.env.MOORGATE_SHIELD_URL, proxyTls: { ca } }));
+const { body } = await request("http://echo.moorgate.internal/");
+console.log(await body.text());

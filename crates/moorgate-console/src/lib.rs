@@ -45,6 +45,17 @@ pub type ProxyUrls = Arc<dyn Fn(&str, &str) -> Vec<ProxyUrl> + Send + Sync>;
 /// What says which CA clients have to trust for the TLS listeners, in PEM; `None`: every client trusts it.
 pub type ProxyCa = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
+/// Where this process itself reaches its own listeners, for tests; `None`: it has no such.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doors {
+    /// The HTTP proxy.
+    pub proxy: Option<SocketAddr>,
+    /// Where domains come in by TLS.
+    pub inbound_tls: Option<SocketAddr>,
+    /// Where they come in by plain HTTP.
+    pub inbound_http: Option<SocketAddr>,
+}
+
 /// What the pages work with.
 #[derive(Clone)]
 pub struct Console {
@@ -52,8 +63,8 @@ pub struct Console {
     pub control: Control,
     /// Where clients go.
     pub proxy_urls: ProxyUrls,
-    /// Where this process itself reaches its HTTP proxy; `None`: it has none.
-    pub own_proxy: Option<SocketAddr>,
+    /// Where this process itself reaches what it serves.
+    pub doors: Doors,
     /// What they have to trust.
     pub proxy_ca: ProxyCa,
     /// Where people find the console.
@@ -68,9 +79,9 @@ pub struct Console {
 impl Console {
     /// A console of this control plane.
     pub fn new(control: Control, proxy_urls: ProxyUrls, proxy_ca: ProxyCa, url: &str) -> Self {
-        let (own_proxy, sign_up, throttle) = (None, false, Arc::default());
+        let (doors, sign_up, throttle) = (Doors::default(), false, Arc::default());
         let provider = None;
-        Self { control, proxy_urls, own_proxy, proxy_ca, url: url.into(), sign_up, provider, throttle }
+        Self { control, proxy_urls, doors, proxy_ca, url: url.into(), sign_up, provider, throttle }
     }
 
     /// With an identity provider, asked by `ask`.
@@ -84,7 +95,7 @@ impl Console {
 pub fn router(console: Console) -> Router {
     use pages::{
         account, app, connect, credentials, exposure, home, invited, members, openid, operator, passkeys, policy,
-        routes, sign_in, tiers, tokens, traffic, you,
+        route, routes, sign_in, tiers, tokens, traffic, you,
     };
     let open = Router::new()
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
@@ -133,9 +144,10 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/tokens/{id}/revoke", post(tokens::revoke))
         .route("/a/{account}/routes", get(routes::page))
         .route("/a/{account}/routes/new", get(routes::wizard).post(routes::add))
-        .route("/a/{account}/routes/{domain}", get(routes::show))
-        .route("/a/{account}/routes/{domain}/check", get(routes::check))
-        .route("/a/{account}/routes/{domain}/remove", post(routes::remove))
+        .route("/a/{account}/routes/{domain}", get(route::show))
+        .route("/a/{account}/routes/{domain}/check", get(route::check))
+        .route("/a/{account}/routes/{domain}/remove", post(route::remove))
+        .route("/a/{account}/routes/{domain}/request", post(route::request))
         .route("/a/{account}/policy", get(policy::page).post(policy::set))
         .route("/a/{account}/traffic", get(traffic::page))
         .route("/a/{account}/traffic/live", get(traffic::live))

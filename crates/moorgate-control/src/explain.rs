@@ -15,7 +15,7 @@ use moorgate_contract::{
     guard::Guard,
     snapshot::Snapshot,
 };
-use moorgate_wire::{host::Asked, visible::visible};
+use moorgate_wire::{host::Asked, name::DomainName, visible::visible};
 
 use crate::{
     Control, compile,
@@ -74,6 +74,14 @@ impl Control {
             Err(error @ ControlError::CredentialNotServed { .. }) => Some(without_credential(account, target, &error)),
             Err(_) => None,
         }
+    }
+
+    /// The addresses of a name, as traffic finds them.
+    ///
+    /// # Errors
+    /// What a client would be told.
+    pub async fn resolve(&self, name: DomainName) -> Result<Vec<IpAddr>, RefusalView> {
+        self.inner.plane.resolve(name).await.map_err(refusal_view)
     }
 
     async fn walk(

@@ -148,6 +148,14 @@ impl Facts {
         Self::of(certificates(chain)?.first().ok_or(KeyError::NoCertificate)?)
     }
 
+    /// Those of a certificate.
+    ///
+    /// # Errors
+    /// [`KeyError::NotX509`].
+    pub fn of_der(der: &[u8]) -> Result<Self, KeyError> {
+        Self::of(&CertificateDer::from(der))
+    }
+
     fn of(der: &CertificateDer<'_>) -> Result<Self, KeyError> {
         let read = parse(der)?;
         let validity = read.validity();

@@ -8,11 +8,14 @@ use rustls::{SupportedProtocolVersion, crypto::CryptoProvider};
 use rustls_pki_types::pem;
 
 pub mod leg;
+pub mod look;
 pub mod originate;
 mod stream;
 pub mod terminate;
 
 pub use leg::TlsLeg;
+pub use look::{Look, Looker};
+pub use moorgate_keys::Facts;
 pub use originate::{OriginateError, Originator, TrustRoots};
 pub use stream::TlsStream;
 pub use terminate::{CertSource, Der, LocalIssuer, TerminateError, Terminator};

@@ -207,8 +207,12 @@ impl Originator {
             .map_err(|error| self.explain(name.to_owned(), error))
     }
 
+    /// One by a configuration that is not built from the roots alone.
+    pub(crate) fn with_config(config: ClientConfig, roots: TrustRoots) -> Self {
+        Self { config: Arc::new(config), roots, advice: "" }
+    }
+
     fn explain(&self, name: String, error: io::Error) -> OriginateError {
-        use CertificateError as C;
         let source = match error.downcast::<TlsError>() {
             Ok(source) => source,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -217,31 +221,45 @@ impl Originator {
             Err(source) => return OriginateError::Io { name, source },
         };
         match source {
-            // A bad signature is what a CA made anew under its old name looks like to those who trust the old one.
-            TlsError::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
-                OriginateError::NotTrusted { name, roots: self.roots.clone(), advice: self.advice }
-            }
-            TlsError::InvalidCertificate(C::NotValidForName) => {
-                OriginateError::NameMismatch { name, presented: Vec::new() }
-            }
-            TlsError::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
-                OriginateError::NameMismatch { name, presented: presented.iter().map(|one| bare(one)).collect() }
-            }
-            TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => OriginateError::Expired { name },
-            TlsError::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-                OriginateError::NotYetValid { name }
-            }
-            TlsError::InvalidCertificate(C::Other(OtherError(why)))
-                if why.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
-            {
-                OriginateError::CaShown { name }
-            }
-            source @ TlsError::InvalidCertificate(_) => OriginateError::Unfit { name, source },
+            TlsError::InvalidCertificate(_) => explain_certificate(&name, source, &self.roots, self.advice),
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
                 OriginateError::NotTls { name }
             }
             source => OriginateError::Handshake { name, source },
         }
+    }
+}
+
+/// What is wrong with a certificate that was shown for `name`.
+pub(crate) fn explain_certificate(
+    name: &str,
+    source: TlsError,
+    roots: &TrustRoots,
+    advice: &'static str,
+) -> OriginateError {
+    use CertificateError as C;
+    let name = name.to_owned();
+    match source {
+        // A bad signature is what a CA made anew under its old name looks like to those who trust the old one.
+        TlsError::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
+            OriginateError::NotTrusted { name, roots: roots.clone(), advice }
+        }
+        TlsError::InvalidCertificate(C::NotValidForName) => {
+            OriginateError::NameMismatch { name, presented: Vec::new() }
+        }
+        TlsError::InvalidCertificate(C::NotValidForNameContext { presented, .. }) => {
+            OriginateError::NameMismatch { name, presented: presented.iter().map(|one| bare(one)).collect() }
+        }
+        TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => OriginateError::Expired { name },
+        TlsError::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
+            OriginateError::NotYetValid { name }
+        }
+        TlsError::InvalidCertificate(C::Other(OtherError(why)))
+            if why.downcast_ref() == Some(&webpki::Error::CaUsedAsEndEntity) =>
+        {
+            OriginateError::CaShown { name }
+        }
+        source => OriginateError::Unfit { name, source },
     }
 }
 

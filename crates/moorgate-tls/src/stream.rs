@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use moorgate_keys::Facts;
 use moorgate_net::socket::Socket;
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use tokio::{
@@ -49,6 +50,11 @@ impl TlsStream {
     /// The certificate the peer showed, in DER; `None` on accepted connections, as we ask clients for none.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         self.state().peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
+    /// What that certificate says of itself; `None` also where it can't be read.
+    pub fn peer_facts(&self) -> Option<Facts> {
+        Facts::of_der(self.peer_certificate()?).ok()
     }
 
     /// Whether this is TLS 1.3; otherwise it is 1.2.

@@ -7,8 +7,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, header};
-use moorgate_contract::time::Timestamp;
+use moorgate_api::words;
+use moorgate_contract::{flow::Flow, outcome::Outcome, time::Timestamp};
 use moorgate_control::{Control, ControlError, CredentialChange, NewCredential};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -16,9 +18,9 @@ use super::{Frame, drawn, environment, failed, now};
 use crate::{
     Console,
     form::{Form, Query},
-    given,
+    given::Destination,
     guard::{Changing, From, Inside},
-    probe,
+    probe::{self, Step, outbound::By},
     snippets::{self, Kind, PLATFORMS, Snippet},
 };
 
@@ -37,14 +39,21 @@ struct ConnectPage {
     offered: Vec<&'static Snippet>,
     chosen: Option<&'static Snippet>,
     chosen_name: String,
+    /// Its text, going to the target.
+    code: String,
     /// Its username.
     made: Option<String>,
     password: String,
     env: String,
     needs_ca: bool,
     platforms: &'static [(&'static str, &'static str)],
+    /// As it was typed, and as it stands in a link.
     target: String,
-    results: Vec<(bool, String)>,
+    target_link: String,
+    placeholder: &'static str,
+    /// What is wrong with it.
+    problem: Option<String>,
+    results: Vec<Step>,
 }
 
 #[derive(Deserialize)]
@@ -60,12 +69,19 @@ pub(crate) struct Chosen {
     username: String,
     #[serde(default)]
     password: String,
+    /// Whether the page is wanted and no test: what is shown once does not stand in a link.
+    #[serde(default)]
+    show: String,
 }
 
 impl ConnectPage {
     fn of(console: &Console, inside: &Inside, chosen: &Chosen) -> Self {
         let to = Kind::from_name(&chosen.to);
         let snippet = to.and_then(|to| snippets::named(&chosen.with).filter(|snippet| snippet.kind == to));
+        let (destination, problem) = match Destination::parse(&chosen.target) {
+            Ok(destination) => (destination, None),
+            Err(said) => (None, Some(said)),
+        };
         Self {
             frame: Frame::of_account(&inside.visitor, &inside.account, "/connect"),
             account: inside.account.clone(),
@@ -75,6 +91,7 @@ impl ConnectPage {
             to_name: chosen.to.clone(),
             offered: snippets::ALL.iter().filter(|snippet| Some(snippet.kind) == to).collect(),
             chosen: snippet,
+            code: snippet.map_or_else(String::new, |snippet| snippet.text_to(destination.as_ref())),
             chosen_name: snippet.map_or_else(String::new, |snippet| snippet.name.to_owned()),
             made: Some(chosen.username.clone()).filter(|username| !username.is_empty()),
             env: environment(console, &chosen.username, &chosen.password),
@@ -82,6 +99,9 @@ impl ConnectPage {
             needs_ca: (console.proxy_ca)().is_some(),
             platforms: PLATFORMS,
             target: chosen.target.clone(),
+            target_link: utf8_percent_encode(&chosen.target, NON_ALPHANUMERIC).to_string(),
+            placeholder: to.map_or("", Kind::placeholder),
+            problem,
             results: Vec::new(),
         }
     }
@@ -118,38 +138,58 @@ pub(crate) async fn test(
     Form(chosen): Form<Chosen>,
 ) -> Response {
     let control = inside.asks(&console, from);
-    let results = match tried(&console, &control, &inside.account, &given::target(&chosen.target)).await {
-        Ok(results) => results,
-        Err(error) => return failed(&error),
-    };
-    drawn(&ConnectPage { results, ..ConnectPage::of(&console, &inside, &chosen) })
+    let page = ConnectPage::of(&console, &inside, &chosen);
+    if !chosen.show.is_empty() {
+        return drawn(&page);
+    }
+    let to = Destination::parse(&chosen.target).ok().flatten();
+    let kind = page.to.unwrap_or(Kind::Web);
+    let port = page.chosen.and_then(Snippet::port).unwrap_or_default();
+    match tried(&console, &control, &inside.account, to.map(|to| (to, kind, port))).await {
+        Ok(results) => drawn(&ConnectPage { results, ..page }),
+        Err(error) => failed(&error),
+    }
 }
 
 async fn tried(
     console: &Console,
     control: &Control,
     account: &str,
-    target: &str,
-) -> Result<Vec<(bool, String)>, ControlError> {
-    let Some(proxy) = console.own_proxy else {
-        return Ok(vec![(false, "This gateway has no HTTP proxy open to test by.".to_owned())]);
+    to: Option<(Destination, Kind, u16)>,
+) -> Result<Vec<Step>, ControlError> {
+    let Some(proxy) = console.doors.proxy else {
+        let said = "This gateway has no HTTP proxy open to test by: an operator opens one with [outbound] http.";
+        return Ok(vec![Step::new("problem", "Through the gateway", said)]);
     };
     let ends = Timestamp(now().0 + TEST_LIFE);
     let change = CredentialChange { expires: Some(Some(ends)), ..CredentialChange::default() };
     let made = control.add_credential(account, change).await?;
-    let (username, password) = (&made.username, made.password.reveal());
-    let mut results = vec![match probe::echo(proxy, username, password).await {
-        Ok(seen) => (true, format!("The gateway works for this account: the other side saw {}.", seen.address)),
-        Err(said) => (false, format!("It does not work yet: {said}")),
-    }];
-    if !target.is_empty() {
-        results.push(match probe::reach(proxy, username, password, target).await {
-            Ok(()) => (true, format!("{target} takes connections from here.")),
-            Err(said) => (false, format!("{target}: {said}")),
-        });
+    let by = By { proxy, username: &made.username, password: made.password.reveal() };
+    let mut steps = vec![by.echo().await];
+    if let Some((to, kind, port)) = to {
+        let flows = control.follow();
+        let reached = by.reach(&to, kind, port).await;
+        steps.extend(reached);
+        let is_of_it = |flow: &Flow| flow.username.as_deref() == Some(by.username) && !is_echo(flow);
+        steps.extend(probe::recorded(control, flows, is_of_it).await.map(|flow| left(&flow)));
     }
-    control.revoke_credential(account, username).await?;
-    Ok(results)
+    control.revoke_credential(account, by.username).await?;
+    Ok(steps)
+}
+
+fn is_echo(flow: &Flow) -> bool {
+    flow.target.as_deref().is_some_and(|target| target.starts_with("echo.moorgate.internal:"))
+}
+
+/// From where a test left, or what to do where it did not.
+fn left(flow: &Flow) -> Step {
+    let failed = matches!(flow.outcome, Outcome::Failed(_));
+    let step = match (flow.egress, words::advice(flow).filter(|_| failed)) {
+        (_, Some(advice)) => Step::new("attention", "Advice", format!("What to do: {advice}")),
+        (Some(egress), None) => Step::new("good", "Left from", format!("The other side saw {egress}.")),
+        (None, None) => Step::new("good", "Left from", "It was answered by the gateway itself."),
+    };
+    Step { flow: Some(flow.id.to_string()), ..step }
 }
 
 #[derive(Deserialize)]

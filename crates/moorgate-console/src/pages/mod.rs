@@ -12,6 +12,7 @@ pub(crate) mod openid;
 pub(crate) mod operator;
 pub(crate) mod passkeys;
 pub(crate) mod policy;
+pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod sign_in;
 pub(crate) mod tiers;

@@ -1,24 +1,19 @@
-//! Domains that come in by the gateway: a list, the wizard, and what one waits for.
+//! Domains that come in by the gateway: a list, and the wizard.
 
 use askama::Template;
 use axum::{
-    Json,
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
 use http::StatusCode;
-use moorgate_contract::{
-    listener::Listener,
-    route::{Mode, OriginSpec},
-};
-use moorgate_control::{ControlError, DnsState, Level, OriginExplanation, RouteChange, RouteState, RouteView};
+use moorgate_contract::route::{Mode, OriginSpec};
+use moorgate_control::{ControlError, DnsState, RouteChange, RouteState, RouteView};
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{Frame, drawn, drawn_as, failed, nothing, sign_in::Nothing};
+use super::{Frame, drawn, drawn_as, failed};
 use crate::{
     Console,
-    form::{Form, Path, Query},
+    form::{Form, Query},
     given,
     guard::{Changing, From, Inside},
 };
@@ -34,7 +29,7 @@ struct Row {
     state: String,
 }
 
-fn product(mode: Mode) -> &'static str {
+pub(super) fn product(mode: Mode) -> &'static str {
     match mode {
         Mode::Terminate => "Static",
         Mode::Passthrough => "Shield",
@@ -42,7 +37,7 @@ fn product(mode: Mode) -> &'static str {
 }
 
 /// How a route is, in a word and in a sentence, and how that looks.
-fn state(view: &RouteView) -> (&'static str, &'static str, String) {
+pub(super) fn state(view: &RouteView) -> (&'static str, &'static str, String) {
     match (view.state, view.dns) {
         (RouteState::Active, Some(DnsState::Missing)) => (
             "problem",
@@ -176,119 +171,5 @@ pub(crate) async fn add(
         Ok(view) => Redirect::to(&format!("/a/{}/routes/{}", inside.account, view.domain)).into_response(),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
         Err(error) => asked(&inside, &given, Some(error.to_string())),
-    }
-}
-
-#[derive(Template)]
-#[template(path = "route.html")]
-struct RoutePage {
-    frame: Frame,
-    account: String,
-    may_change: bool,
-    class: &'static str,
-    state: String,
-    product: &'static str,
-    findings: Vec<(&'static str, String, Vec<String>)>,
-    certificate_problem: Option<String>,
-    /// Each origin, and whether it could be reached; empty: nobody asked.
-    origins: Vec<(String, bool, String)>,
-    steps: Vec<(String, String)>,
-    view: RouteView,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Tested {
-    #[serde(default)]
-    test: String,
-}
-
-/// A route of this account. What is another's is not there.
-async fn theirs(console: &Console, inside: &Inside, domain: &str) -> Result<RouteView, Response> {
-    match console.control.route(domain).await {
-        Ok(view) if view.account == inside.account => Ok(view),
-        Ok(_) | Err(ControlError::NotFound { .. }) => Err(nothing().await),
-        Err(error) => Err(failed(&error)),
-    }
-}
-
-pub(crate) async fn show(
-    State(console): State<Console>,
-    inside: Inside,
-    Path((_, domain)): Path<(String, String)>,
-    Query(Tested { test }): Query<Tested>,
-) -> Response {
-    let view = match theirs(&console, &inside, &domain).await {
-        Ok(view) => view,
-        Err(refused) => return refused,
-    };
-    // What DNS says is asked now, where there is a zone to lead to.
-    let is_well = view.state == RouteState::Active && view.dns != Some(DnsState::Missing);
-    let asks = view.cname.is_some() && (!is_well || !test.is_empty());
-    let findings = if asks { console.control.check_route(&view.domain).await.ok() } else { None };
-    let findings = findings.map(|check| check.findings).unwrap_or_default().into_iter().map(|finding| {
-        let class = match finding.level {
-            Level::Problem => "bad",
-            Level::Ok | Level::Wait | Level::Note => "",
-        };
-        (class, finding.said, finding.records.iter().map(ToString::to_string).collect())
-    });
-    let certificate = console.control.certificate(&view.domain).await.ok();
-    let explained = match &*test {
-        "" => None,
-        _ => console.control.explain_route(&view.domain, None, Listener::InboundTls).await.ok(),
-    };
-    let (steps, origins) = explained.map(|it| (it.steps, it.origins)).unwrap_or_default();
-    let origin = |it: OriginExplanation| match it.refusal {
-        Some(refusal) => (it.url, false, refusal.said),
-        None => {
-            let addresses: Vec<String> = it.admitted.iter().map(ToString::to_string).collect();
-            (it.url, true, format!("is at {}; its health: {}", addresses.join(", "), it.standing.name()))
-        }
-    };
-    let (class, _, said) = state(&view);
-    drawn(&RoutePage {
-        frame: Frame::of_account(&inside.visitor, &inside.account, "/routes"),
-        account: inside.account.clone(),
-        may_change: inside.may_change(),
-        class,
-        state: said,
-        product: product(view.mode),
-        findings: findings.collect(),
-        origins: origins.into_iter().map(origin).collect(),
-        steps: steps.into_iter().map(|step| (step.check, step.found)).collect(),
-        certificate_problem: certificate.and_then(|certificate| certificate.last_error),
-        view,
-    })
-}
-
-/// How it is, for a script that waits.
-pub(crate) async fn check(
-    State(console): State<Console>,
-    inside: Inside,
-    Path((_, domain)): Path<(String, String)>,
-) -> Response {
-    match theirs(&console, &inside, &domain).await {
-        Ok(view) => {
-            let (class, _, said) = state(&view);
-            Json(json!({ "state": class, "said": said })).into_response()
-        }
-        Err(refused) => refused,
-    }
-}
-
-pub(crate) async fn remove(
-    State(console): State<Console>,
-    Changing(inside): Changing,
-    from: From,
-    Path((_, domain)): Path<(String, String)>,
-    Form(Nothing {}): Form<Nothing>,
-) -> Response {
-    let view = match theirs(&console, &inside, &domain).await {
-        Ok(view) => view,
-        Err(refused) => return refused,
-    };
-    match inside.asks(&console, from).remove_route(&view.domain).await {
-        Ok(()) => Redirect::to(&format!("/a/{}/routes", inside.account)).into_response(),
-        Err(error) => failed(&error),
     }
 }

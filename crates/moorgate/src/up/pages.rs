@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, sync::Arc};
 
 use axum::Router;
-use moorgate_console::{Ask, Console, OpenId, ProxyUrl};
+use moorgate_console::{Ask, Console, Doors, OpenId, ProxyUrl};
 use moorgate_contract::listener::Listener;
 use moorgate_control::{Control, Standing, Start};
 
@@ -25,13 +25,20 @@ pub(super) fn router(
     own: OwnCertificate,
     provider: Option<(OpenId, Ask)>,
 ) -> Router {
-    let own_proxy = addresses.of(Listener::OutboundHttp).next().map(|mut address| {
-        if address.ip().is_unspecified() {
-            let loopback = if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
-            address.set_ip(loopback);
-        }
-        address
-    });
+    let reached = |listener: Listener| {
+        addresses.of(listener).next().map(|mut address| {
+            if address.ip().is_unspecified() {
+                let loopback = if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
+                address.set_ip(loopback);
+            }
+            address
+        })
+    };
+    let doors = Doors {
+        proxy: reached(Listener::OutboundHttp),
+        inbound_tls: reached(Listener::InboundTls),
+        inbound_http: reached(Listener::InboundHttp),
+    };
     let facts = facts(config, addresses, own.is_issued());
     let proxy_urls = move |username: &str, password: &str| {
         let all = ProxyUrls::new(&facts, username, password);
@@ -47,7 +54,7 @@ pub(super) fn router(
     };
     let url = console_url(config, addresses);
     let mut console = Console::new(control.clone(), Arc::new(proxy_urls), Arc::new(proxy_ca), &url);
-    console.own_proxy = own_proxy;
+    console.doors = doors;
     console.sign_up = config.sign_up;
     if let Some((settings, ask)) = provider {
         console = console.with_provider(settings, ask);

@@ -31,7 +31,7 @@ const KEY: &str = "0101010101010101010101010101010101010101010101010101010101010
 /// How long a change at one gateway may take to reach another.
 const SOON: Duration = Duration::from_secs(1);
 
-fn setup(server: &Postgres, directory: &Path, name: &str) -> Setup {
+pub fn setup(server: &Postgres, directory: &Path, name: &str) -> Setup {
     Setup::default()
         .data_dir(&directory.join(name))
         .env("MOORGATE_STORE_URL", server.url("postgres"))
@@ -47,7 +47,7 @@ fn new_credential(gateway: &Gateway) -> (String, String) {
 }
 
 /// Asks a gateway's HTTP proxy for the echo. The status, or what went wrong.
-fn ask(gateway: SocketAddr, (user, password): &(String, String)) -> Result<u16, String> {
+pub fn ask(gateway: SocketAddr, (user, password): &(String, String)) -> Result<u16, String> {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&gateway, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -106,7 +106,7 @@ impl Load {
     }
 }
 
-fn soon(what: &str, is_so: impl Fn() -> bool) {
+pub fn soon(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + SOON;
     while !is_so() {
         assert!(Instant::now() < end, "{what}: not within a second");

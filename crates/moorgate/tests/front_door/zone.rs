@@ -2,8 +2,8 @@
 
 mod certificates;
 mod clock;
-mod pebble;
-mod world;
+pub mod pebble;
+pub mod world;
 
 use std::{net::IpAddr, process::Output, thread, time::Duration};
 

@@ -356,6 +356,11 @@ impl Control {
         Some(issuing.ca().clock().await)
     }
 
+    /// Whether there is a CA that certificates are ordered from.
+    pub fn orders_certificates(&self) -> bool {
+        self.inner.issuing.is_some()
+    }
+
     /// The name by which CAA records allow the CA, if it says so.
     pub(super) async fn ca_identity(&self) -> Option<String> {
         let issuing = self.inner.issuing.clone()?;

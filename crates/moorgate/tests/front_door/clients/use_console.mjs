@@ -88,7 +88,7 @@ try {
   await look(page, 'connect-what')
   for (const kind of ['A database', 'SFTP or SSH', 'A mail server', 'A web API']) {
     await page.getByRole('link', { name: kind }).click()
-    await shows(page, '2 · With what?')
+    await shows(page, '2 · Where to, and with what?')
   }
   await page.getByRole('link', { name: 'curl, by Shield' }).click()
   await look(page, 'connect-with')
@@ -109,12 +109,23 @@ try {
   assert.equal(await page.locator('[data-poll]').getAttribute('class'), 'good')
 
   // A test from here, and one to where nobody is.
-  await page.getByLabel('Host and port that your app goes to').fill('127.0.0.1:1')
   await page.getByRole('button', { name: 'Test it from here' }).click()
   await shows(page, /the other side saw 127\.0\.0\.[23]\./)
+  await page.getByLabel('Host that your app goes to').fill('api.example.net')
+  await page.getByRole('button', { name: 'Put it into the code' }).click()
+  await shows(page, '"https://api.example.net/"')
+  assert.equal(await page.locator('#env').innerText(), env, 'what is shown once is lost by neither')
+  // To a host that is typed, the code goes there and the test too.
+  await page.goto(`${base}/a/default/connect?to=web&with=curl`)
+  await page.getByLabel('Host that your app goes to').fill('127.0.0.1:1')
+  await page.getByRole('button', { name: 'Put it into the code' }).click()
+  await shows(page, 'curl -x "$MOORGATE_STATIC_URL" "https://127.0.0.1:1/"')
+  await page.getByRole('button', { name: 'Test it from here' }).click()
   await shows(page, '127.0.0.1:1 refused the connection')
-  assert.equal(await page.locator('#env').innerText(), env, 'what is shown once is not lost by a test')
+  await shows(page, 'What to do:')
   await look(page, 'connect-tested')
+  await page.getByRole('link', { name: 'The flow that it made' }).click()
+  await shows(page, 'To, as asked')
 
   // Credentials: another, rotated, revoked.
   await page.getByRole('link', { name: 'Credentials' }).click()
@@ -145,8 +156,11 @@ try {
   await page.getByRole('button', { name: 'Go on' }).click()
   await page.waitForURL(`${base}/a/default/routes/app.example.com`)
   await shows(page, 'It is ready here')
-  await page.getByRole('button', { name: 'Test it' }).click()
+  await page.getByRole('button', { name: 'Explain it without sending anything' }).click()
   await shows(page, 'app.example.net does not resolve')
+  await page.getByRole('button', { name: 'Send a test request' }).click()
+  await shows(page, "To this gateway's own listener")
+  await shows(page, 'What to do:')
   await look(page, 'domain')
   await page.goto(`${base}/a/default/routes`)
   await look(page, 'domains')
@@ -164,7 +178,7 @@ try {
   await page.getByLabel('Show').selectOption('bad')
   await page.getByRole('button', { name: 'Filter' }).click()
   await page.waitForURL(/only=bad/)
-  assert.equal(await count(), 1, 'what failed')
+  assert.equal(await count(), 2, 'what failed: both tests')
   await page.locator('tr', { hasText: '127.0.0.1:1' }).getByRole('link').first().click()
   await shows(page, 'What to do:')
   await look(page, 'flow')
