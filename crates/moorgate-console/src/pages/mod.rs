@@ -1,6 +1,7 @@
 //! The pages, one module for each place.
 
 pub(crate) mod account;
+pub(crate) mod alarms;
 pub(crate) mod connect;
 pub(crate) mod credentials;
 pub(crate) mod exposure;
@@ -34,7 +35,7 @@ pub(crate) struct Frame {
     pub(crate) links: Vec<(String, &'static str, bool)>,
 }
 
-const OF_ACCOUNT: [(&str, &str); 9] = [
+const OF_ACCOUNT: [(&str, &str); 10] = [
     ("", "Start"),
     ("/connect", "Connect an app"),
     ("/credentials", "Credentials"),
@@ -42,6 +43,7 @@ const OF_ACCOUNT: [(&str, &str); 9] = [
     ("/traffic", "Traffic"),
     ("/exposure", "Exposure"),
     ("/policy", "Policy"),
+    ("/alarms", "Alarms"),
     ("/members", "Members"),
     ("/tokens", "API tokens"),
 ];

@@ -27,6 +27,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (11, "issuance", include_str!("../../migrations/sqlite/0011_issuance.sql")),
     (12, "rsa", include_str!("../../migrations/sqlite/0012_rsa.sql")),
     (13, "people", include_str!("../../migrations/sqlite/0013_people.sql")),
+    (14, "alarms", include_str!("../../migrations/sqlite/0014_alarms.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -42,10 +43,11 @@ const POSTGRES: &[Step] = &[
     (11, "issuance", include_str!("../../migrations/postgres/0011_issuance.sql")),
     (12, "rsa", include_str!("../../migrations/postgres/0012_rsa.sql")),
     (13, "people", include_str!("../../migrations/postgres/0013_people.sql")),
+    (14, "alarms", include_str!("../../migrations/postgres/0014_alarms.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 13;
+const KNOWN: i64 = 14;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

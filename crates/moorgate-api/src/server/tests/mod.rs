@@ -124,7 +124,9 @@ impl House {
         let (dir, usage) = (TempDir::new().unwrap(), Arc::new(Mutex::new(Usage::default())));
         let (control, start) = Control::open(Settings {
             zone,
+            alarms: None,
             ca: None,
+            alarms: None,
             data_dir: dir.path().to_owned(),
             store_url: "sqlite".into(),
             master_keys: MasterKeys { current: MasterKey::parse(&"07".repeat(32)).unwrap(), previous: None },
