@@ -138,7 +138,7 @@ mod tests {
             ("smtps://ops%40example.com@mail.example.com:2465/", "Tls ops@example.com mail.example.com 2465"),
             ("smtps://ops@example.com@mail.example.com", "Tls ops@example.com mail.example.com 465"),
             ("smtp+starttls://mail.example.com", "StartTls  mail.example.com 587"),
-            ("smtp+starttls://u@[2001:db8::1]:25", "StartTls u [2001:db8::1] 25"),
+            ("smtp+starttls://u@[2001:db8::1]:25", "StartTls u 2001:db8::1 25"),
             ("smtp://127.0.0.1", "Loopback  127.0.0.1 25"),
             ("smtp://localhost:1025", "Loopback  localhost 1025"),
         ] {

@@ -74,12 +74,16 @@ impl Place {
     /// As a `Host` header says it.
     fn authority(&self) -> String {
         let usual = if self.tls { HTTPS } else { HTTP };
-        if self.port == usual { self.host.to_string() } else { format!("{}:{}", self.host, self.port) }
+        let host = match &self.host {
+            Host::V6(address) => format!("[{address}]"),
+            host => host.to_string(),
+        };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
     }
 
     /// As a certificate says it.
     pub fn name(&self) -> String {
-        self.host.to_string().trim_start_matches('[').trim_end_matches(']').to_owned()
+        self.host.to_string()
     }
 }
 

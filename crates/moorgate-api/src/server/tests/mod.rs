@@ -126,7 +126,6 @@ impl House {
             zone,
             alarms: None,
             ca: None,
-            alarms: None,
             data_dir: dir.path().to_owned(),
             store_url: "sqlite".into(),
             master_keys: MasterKeys { current: MasterKey::parse(&"07".repeat(32)).unwrap(), previous: None },

@@ -113,8 +113,8 @@ fn an_origin_that_flaps_is_one_trouble() {
         assert_eq!(world.well(seconds), "", "{seconds}");
         assert_eq!(world.wrong(AlarmKind::Origin, 1, seconds + 30), "", "{seconds}");
     }
-    assert_eq!((world.well(3_010), world.well(3_100)), (String::new(), String::new()));
-    assert_eq!(world.well(3_130), "over");
+    assert_eq!((world.well(3_010), world.well(3_080)), (String::new(), String::new()));
+    assert_eq!(world.well(3_090), "over");
     // Up and down in turn from the start is trouble as well.
     let mut world = World::default();
     let mut said = Vec::new();
