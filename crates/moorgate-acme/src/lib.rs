@@ -8,5 +8,5 @@ mod fetch;
 mod problem;
 
 pub use ca::{Binding, Ca, Issued, Show, Wanted, Window};
-pub use fetch::{Cause, Fetch};
+pub use fetch::Fetch;
 pub use problem::{Kind, Problem};

@@ -131,7 +131,9 @@ impl From<ControlError> for Problem {
             ControlError::Exists { .. }
             | ControlError::NotServed { .. }
             | ControlError::CredentialNotServed { .. }
-            | ControlError::Invalid(Invalid::TierInUse { .. }) => Case::Conflict,
+            | ControlError::Invalid(Invalid::TierInUse { .. } | Invalid::ReceiverTwice { .. } | Invalid::TestTooSoon) => {
+                Case::Conflict
+            }
             ControlError::Invalid(_) | ControlError::Text(_) => Case::Invalid,
             ControlError::StoreDown(_) => Case::StoreDown,
             ControlError::Overtaken => Case::Overtaken,

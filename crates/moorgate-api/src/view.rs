@@ -1,5 +1,6 @@
 //! The JSON of the API: what goes over it, both ways. Times are RFC 3339 in UTC.
 
+mod alarm;
 mod audit;
 mod credential;
 mod deployment;
@@ -26,6 +27,7 @@ use moorgate_control::Level;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
+pub use alarm::{AddAlarm, Alarm, AlarmKind, AlarmResult, NewAlarm};
 pub use audit::{AuditEntry, AuditVerdict, Who};
 pub use credential::{AddCredential, ChangeCredential, Credential, NewCredential, Rotate};
 pub use deployment::{AppliedChange, AppliedText, ApplyText, Rewrapped};

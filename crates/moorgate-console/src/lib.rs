@@ -94,8 +94,8 @@ impl Console {
 /// Every page. Who is not signed in sees those of [`pages::sign_in`] and what they are drawn with, and nothing else.
 pub fn router(console: Console) -> Router {
     use pages::{
-        account, app, connect, credentials, exposure, home, invited, members, openid, operator, passkeys, policy,
-        route, routes, sign_in, tiers, tokens, traffic, you,
+        account, alarms, app, connect, credentials, exposure, home, invited, members, openid, operator, passkeys,
+        policy, route, routes, sign_in, tiers, tokens, traffic, you,
     };
     let open = Router::new()
         .route("/sign-in", get(sign_in::page).post(sign_in::enter))
@@ -142,6 +142,9 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/credentials/{username}/revoke", post(credentials::revoke))
         .route("/a/{account}/tokens", get(tokens::page).post(tokens::add))
         .route("/a/{account}/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/a/{account}/alarms", get(alarms::page).post(alarms::add))
+        .route("/a/{account}/alarms/{id}/test", post(alarms::test))
+        .route("/a/{account}/alarms/{id}/remove", post(alarms::remove))
         .route("/a/{account}/routes", get(routes::page))
         .route("/a/{account}/routes/new", get(routes::wizard).post(routes::add))
         .route("/a/{account}/routes/{domain}", get(route::show))

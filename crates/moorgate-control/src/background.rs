@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     Control,
-    control::{Inner, Signals, domains, issuing, now},
+    control::{Inner, Signals, alarms, domains, issuing, now},
     error::chain,
     limits::{
         BEAT_DELAY, FORGET, HEARTBEAT, LONGEST_SLEEP, LOOK_AT_PORTS, POLL, RETRY, SEAL_DELAY, SETTLE, SHARE_DELAY,
@@ -32,6 +32,7 @@ pub(crate) fn spawn(inner: &Arc<Inner>) -> Vec<AbortHandle> {
         tokio::spawn(beat(weak.clone(), signals.clone())).abort_handle(),
         tokio::spawn(settle(weak.clone())).abort_handle(),
         tokio::spawn(ports(weak)).abort_handle(),
+        watch(inner, alarms::Watch::default(), alarms::Watch::go_on),
     ]
     .into_iter()
     .chain(inner.is_shared().then(|| tokio::spawn(share(Arc::downgrade(inner), signals.clone())).abort_handle()))

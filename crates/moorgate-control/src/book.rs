@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{route_views::DnsState, store::Head, views::Scope};
 
+mod alarms;
 mod people;
 
+pub(crate) use alarms::{AlarmRow, Alarms, TroubleKey, TroubleRow};
 pub(crate) use people::{InvitationRow, People, PersonRow, SignInRow};
 
 /// An account as it is stored. Policy and egress stay text here: a row that can't be read must not take others with it.
@@ -194,6 +196,10 @@ pub(crate) struct Rows {
     pub(crate) sign_ins: Vec<SignInRow>,
     #[serde(default)]
     pub(crate) invitations: Vec<InvitationRow>,
+    #[serde(default)]
+    pub(crate) alarms: Vec<AlarmRow>,
+    #[serde(default)]
+    pub(crate) troubles: Vec<TroubleRow>,
 }
 
 /// One change of the rows.
@@ -225,6 +231,11 @@ pub(crate) enum Edit {
     PutInvitation(InvitationRow),
     /// By id.
     RemoveInvitation(String),
+    PutAlarm(AlarmRow),
+    /// By id.
+    RemoveAlarm(String),
+    PutTrouble(TroubleRow),
+    RemoveTrouble(TroubleKey),
 }
 
 /// A password whose end is known.
@@ -254,6 +265,7 @@ pub(crate) struct Book {
     certificates: ByDomain<CertificateRow>,
     issuances: BTreeMap<String, IssuanceRow>,
     people: People,
+    alarms: Alarms,
 }
 
 /// What has an owner and is found by its domain.
@@ -308,9 +320,12 @@ impl Book {
         let people = rows.people.into_iter().map(Edit::PutPerson);
         let sign_ins = rows.sign_ins.into_iter().map(Edit::PutSignIn);
         let invitations = rows.invitations.into_iter().map(Edit::PutInvitation);
+        let alarms = rows.alarms.into_iter().map(Edit::PutAlarm);
+        let troubles = rows.troubles.into_iter().map(Edit::PutTrouble);
         let all =
             tiers.chain(accounts).chain(credentials).chain(tokens).chain(routes).chain(certificates).chain(issuances);
-        all.chain(people).chain(sign_ins).chain(invitations).for_each(|edit| book.apply(edit));
+        let all = all.chain(people).chain(sign_ins).chain(invitations).chain(alarms).chain(troubles);
+        all.for_each(|edit| book.apply(edit));
         book
     }
 
@@ -329,6 +344,8 @@ impl Book {
             people: self.people.all().cloned().collect(),
             sign_ins: self.people.sign_ins().cloned().collect(),
             invitations: self.people.invitations().cloned().collect(),
+            alarms: self.alarms.all().cloned().collect(),
+            troubles: self.alarms.troubles().cloned().collect(),
         }
     }
 
@@ -403,6 +420,10 @@ impl Book {
             Edit::RemoveSignIn(id) => self.people.remove_sign_in(&id),
             Edit::PutInvitation(row) => self.people.put_invitation(row),
             Edit::RemoveInvitation(id) => self.people.remove_invitation(&id),
+            Edit::PutAlarm(row) => self.alarms.put(row),
+            Edit::RemoveAlarm(id) => self.alarms.remove(&id),
+            Edit::PutTrouble(row) => self.alarms.put_trouble(row),
+            Edit::RemoveTrouble(key) => self.alarms.remove_trouble(&key),
         }
     }
 
@@ -418,6 +439,7 @@ impl Book {
         self.certificates.remove_account(id);
         self.issuances.retain(|_, row| row.account != Some(id));
         self.people.remove_account(id);
+        self.alarms.remove_account(id);
         self.tokens.retain(|_, token| token.account != Some(id));
         self.bearers.retain(|_, token| self.tokens.contains_key(token));
     }
@@ -447,6 +469,11 @@ impl Book {
     /// Who may use the console.
     pub(crate) fn people(&self) -> &People {
         &self.people
+    }
+
+    /// Who is told of alarms, and of what.
+    pub(crate) fn alarms(&self) -> &Alarms {
+        &self.alarms
     }
 
     pub(crate) fn tier(&self, name: &str) -> Option<&TierRow> {

@@ -148,7 +148,11 @@ impl Compiler {
             | Edit::PutSignIn(_)
             | Edit::RemoveSignIn(_)
             | Edit::PutInvitation(_)
-            | Edit::RemoveInvitation(_) => {}
+            | Edit::RemoveInvitation(_)
+            | Edit::PutAlarm(_)
+            | Edit::RemoveAlarm(_)
+            | Edit::PutTrouble(_)
+            | Edit::RemoveTrouble(..) => {}
             Edit::PutRoute(row) => {
                 if let Some(old) = book.route(&row.domain).filter(|old| old.label != row.label) {
                     snapshot.remove_target(&old.label);

@@ -194,12 +194,16 @@ pub enum What {
     SignIn,
     /// An invitation to the console.
     Invitation,
+    /// A receiver of alarms.
+    Alarm,
+    /// What receivers of alarms were told of.
+    Trouble,
     /// A gateway, with the store that it shares.
     Gateway,
 }
 
 impl What {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Account,
         Self::Credential,
         Self::Token,
@@ -210,6 +214,8 @@ impl What {
         Self::Person,
         Self::SignIn,
         Self::Invitation,
+        Self::Alarm,
+        Self::Trouble,
         Self::Gateway,
     ];
 
@@ -226,6 +232,8 @@ impl What {
             Self::Person => "person",
             Self::SignIn => "sign-in",
             Self::Invitation => "invitation",
+            Self::Alarm => "alarm",
+            Self::Trouble => "trouble",
             Self::Gateway => "gateway",
         }
     }
@@ -236,7 +244,7 @@ impl What {
 
     fn article(self) -> &'static str {
         match self {
-            Self::Account | Self::Issuance => "an",
+            Self::Account | Self::Alarm | Self::Issuance => "an",
             _ => "a",
         }
     }
@@ -258,6 +266,7 @@ impl What {
             Self::Tier => "moorgate tier list",
             Self::Issuance => "moorgate cert list",
             Self::Person | Self::SignIn | Self::Invitation => "moorgate person list",
+            Self::Alarm | Self::Trouble => "moorgate alarm list ACCOUNT",
             Self::Gateway => "moorgate gateway list",
         }
     }

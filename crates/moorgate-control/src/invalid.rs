@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
+use moorgate_alarm::WrongReceiver;
 use moorgate_contract::{
     guard::Class,
     policy::MAX_RULES,
@@ -15,11 +16,13 @@ use crate::{
     error::What,
     limits::{
         MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_PASSKEYS, MAX_PASSWORD,
-        MAX_SETTINGS_BYTES, MIN_PASSWORD,
+        MAX_SETTINGS_BYTES, MIN_PASSWORD, TEST_PAUSE,
     },
     names::MAX_ACCOUNT_NAME,
     proofs::passkey::PasskeyProblem,
 };
+
+const TEST_SECONDS: u64 = TEST_PAUSE.as_secs();
 
 /// What is wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -80,6 +83,50 @@ pub enum Invalid {
         /// Who.
         email: String,
     },
+    /// Nobody who could be told.
+    #[error("{receiver:?} can't be told: {why}")]
+    Receiver {
+        /// As given.
+        receiver: String,
+        /// What is wrong.
+        why: WrongReceiver,
+    },
+    /// Somewhere that the guard lets nobody reach.
+    #[error(
+        "nothing is sent to {host}, which is {class}; an operator opens networks in [egress] allow_private_destinations"
+    )]
+    ReceiverGuarded {
+        /// The address.
+        host: String,
+        /// What it is.
+        class: Class,
+    },
+    /// What the gateways have for themselves.
+    #[error("nothing is sent to {host}, which is {class}, whatever is allowed")]
+    ReceiverKept {
+        /// The address.
+        host: String,
+        /// What it is.
+        class: Class,
+    },
+    /// Somebody who is told already.
+    #[error("{receiver} is a receiver of this account already; remove it first")]
+    ReceiverTwice {
+        /// As given.
+        receiver: String,
+    },
+    /// No mail is sent.
+    #[error(
+        "this gateway sends no mail: its operator sets url, password_file and from in [smtp] of the gateway's file first; a \
+         webhook needs nothing"
+    )]
+    NoMail,
+    /// Of nothing.
+    #[error("name at least one kind: quota, certificate, dns, origin, never_used or stopped")]
+    NoAlarmKinds,
+    /// A test right after another.
+    #[error("a test was just sent there; wait {TEST_SECONDS} seconds")]
+    TestTooSoon,
     /// Not a name for a tier.
     #[error("{name:?} is no name for a tier: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]
     TierName {

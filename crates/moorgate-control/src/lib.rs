@@ -7,6 +7,7 @@
 //!
 //! Knows neither proxy nor TLS; what it asks of DNS and of a CA it asks through their crates.
 
+mod alarm_views;
 mod apply;
 mod background;
 mod backup;
@@ -38,6 +39,7 @@ mod testing;
 mod usage_views;
 mod views;
 
+pub use alarm_views::{AlarmKind, AlarmTry, AlarmView, NewAlarm};
 pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::{Call, Once};
@@ -50,8 +52,8 @@ pub use evidence::{
 pub use explain::By;
 pub use flows::{FlowFilter, Recorded};
 pub use limits::{
-    FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ, MAX_ORIGINS,
-    MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS, MIN_PASSWORD,
+    FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_ALARMS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ,
+    MAX_ORIGINS, MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS, MIN_PASSWORD,
 };
 pub use moorgate_dns::{
     DnsRecord,
@@ -72,8 +74,8 @@ pub use route_views::{
     OriginExplanation, OriginView, PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy,
     ShownCertificate, StandingView,
 };
-pub use secret::{Password, Token};
-pub use settings::{CaSettings, Itself, Plane, PortsInUse, Settings, Start, ZoneSettings};
+pub use secret::{Password, SigningSecret, Token};
+pub use settings::{AlarmSettings, CaSettings, Itself, Plane, PortsInUse, Settings, Start, ZoneSettings};
 pub use usage_views::{GroupBy, UsageFilter, UsageRow};
 pub use views::{
     AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,

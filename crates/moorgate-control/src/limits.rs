@@ -25,6 +25,24 @@ pub const MIN_PASSWORD: usize = 10;
 pub(crate) const MAX_PASSWORD: usize = 256;
 /// Passwords that are hashed at once: each takes 19 MiB for some hundredths of a second.
 pub(crate) const HASHED_AT_ONCE: usize = 2;
+/// The most receivers of one account's alarms.
+pub const MAX_ALARMS: usize = 20;
+/// The most that waits for one receiver; what comes then is dropped, loudly.
+pub(crate) const MAX_WAITING: u64 = 1_000;
+/// Troubles that are told one by one at a time; of the others it is told how many there are.
+pub(crate) const TOLD_AT_ONCE: usize = 20;
+/// Between two looks at what is wrong in memory, and at what the store is asked for.
+pub(crate) const LOOK_QUICKLY: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_SLOWLY: Duration = Duration::from_secs(30);
+/// Receivers that are told at once, and of one account.
+pub(crate) const DELIVERIES_AT_ONCE: usize = 16;
+pub(crate) const DELIVERIES_OF_ACCOUNT: usize = 2;
+/// How long nobody else takes up a delivery: longer than one try can take.
+pub(crate) const DELIVERY_HOLD: Duration = Duration::from_secs(180);
+/// Between two tests of one receiver: a test must not flood somebody's mailbox.
+pub(crate) const TEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a test may take: somebody waits for it.
+pub(crate) const TEST_TIME: Duration = Duration::from_secs(20);
 /// The most networks that one credential may be used from.
 pub const MAX_CLIENTS: usize = 200;
 /// The most tiers.

@@ -40,6 +40,17 @@ secret! {
     Token
 }
 
+secret! {
+    /// What webhooks are signed with: `whsec_…`.
+    SigningSecret
+}
+
+impl SigningSecret {
+    pub(crate) fn of(secret: &moorgate_alarm::WebhookSecret) -> Self {
+        Self(secret.text())
+    }
+}
+
 /// Letters first: what begins with one of the first 52 needs no quoting anywhere.
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const LETTERS: usize = 52;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use moorgate_acme::Ca;
+use moorgate_alarm::Courier;
 use moorgate_contract::{
     certificate::ChallengeKind,
     egress::Presence,
@@ -40,6 +41,8 @@ pub struct Settings {
     pub zone: Option<ZoneSettings>,
     /// `[acme]`; `None`: certificates are added by hand, or the local CA's.
     pub ca: Option<CaSettings>,
+    /// How alarms reach people; `None`: they do not.
+    pub alarms: Option<AlarmSettings>,
     /// `[egress] addresses` in the operator's order; may be empty.
     pub egress: Vec<IpAddr>,
     /// Whether a first start makes the account `default` with a credential.
@@ -84,6 +87,15 @@ pub struct CaSettings {
     pub kinds: Vec<ChallengeKind>,
     /// Whether the zone's own servers answer, so that it may look in DNS.
     pub by_dns: bool,
+}
+
+/// How alarms reach people.
+#[derive(Clone)]
+pub struct AlarmSettings {
+    /// Who carries them.
+    pub courier: Courier,
+    /// Where people find the console.
+    pub console_url: String,
 }
 
 /// What control asks of the data plane.

@@ -10,8 +10,8 @@ use moorgate_keys::Facts;
 use serde_json::{Value, json};
 
 use crate::book::{
-    AccountRow, CertificateRow, CredentialRow, InvitationRow, IssuanceRow, PersonRow, RouteRow, SignInRow, TierRow,
-    TokenRow,
+    AccountRow, AlarmRow, CertificateRow, CredentialRow, InvitationRow, IssuanceRow, PersonRow, RouteRow, SignInRow,
+    TierRow, TokenRow, TroubleRow,
 };
 
 /// Stands for a value that is kept and not shown.
@@ -59,6 +59,20 @@ pub(crate) fn sign_in(row: &SignInRow) -> Value {
 
 pub(crate) fn invitation(row: &InvitationRow) -> Value {
     json!({ "email": row.email, "operator": row.operator, "role": row.role, "until": second(row.until) })
+}
+
+/// A receiver of alarms. What stands in its URL's path may be a secret.
+pub(crate) fn alarm(row: &AlarmRow) -> Value {
+    let receiver = row.receiver.split_once("://").map_or_else(
+        || row.receiver.clone(),
+        |(scheme, rest)| format!("{scheme}://{}/…", rest.split(['/', '?']).next().unwrap_or_default()),
+    );
+    let kinds: Vec<&str> = row.kinds.iter().map(|kind| kind.name()).collect();
+    json!({ "receiver": receiver, "kinds": kinds, "off": (!row.off.is_empty()).then_some(&row.off) })
+}
+
+pub(crate) fn trouble(row: &TroubleRow) -> Value {
+    json!({ "kind": row.kind.name(), "stage": row.stage, "since": second(row.since), "said": row.said })
 }
 
 pub(crate) fn tier(row: &TierRow) -> Value {

@@ -142,6 +142,7 @@ impl House {
         Control::open(Settings {
             zone: self.zone.clone(),
             ca: None,
+            alarms: None,
             data_dir: data_dir.to_owned(),
             store_url: self.store_url.clone(),
             master_keys: master_keys(&self.keys),

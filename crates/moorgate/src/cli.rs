@@ -20,7 +20,7 @@ pub(crate) mod route;
 mod tenant;
 
 pub(crate) use report::{Audit, GatewayCommand, Usage};
-pub(crate) use tenant::{Account, Bounds, Credential, Moment, Tier};
+pub(crate) use tenant::{Account, Alarm, Bounds, Credential, Moment, Tier};
 
 use crate::{agent::AgentArgs, demo::DemoArgs, up::UpArgs};
 
@@ -52,6 +52,9 @@ pub(crate) enum Command {
     /// Bearer tokens of the API
     #[command(subcommand)]
     Token(Token),
+    /// Who is told of what is wrong in an account
+    #[command(subcommand)]
+    Alarm(Alarm),
     /// People who use the console
     #[command(subcommand)]
     Person(Person),
@@ -134,6 +137,9 @@ pub(crate) enum Unreadable {
     /// No time.
     #[error("write a span such as 24h or 90d, or a time such as 2027-01-31T00:00:00Z")]
     Moment,
+    /// No kind of alarm.
+    #[error("write quota, certificate, dns, origin, never_used or stopped")]
+    AlarmKind,
     /// No size.
     #[error("write a number of bytes, such as 1000000, 500MB or 20GiB")]
     Size,

@@ -27,6 +27,7 @@ use crate::view::{
     PolicyRules, Rotate, Scope, Status, Token, WhyFlow,
 };
 
+mod alarms;
 mod deployment;
 mod error;
 mod follow;

@@ -26,7 +26,7 @@ const REPRESENTATION_BYTES: usize = 8 << 20;
 /// How often a write that was overtaken is judged anew.
 const TRIES: usize = 10;
 /// Fields that are measured, not set, wherever they stand.
-const MEASURED: [&str; 6] = ["open", "standing", "spent", "last_used", "last_client", "seen"];
+const MEASURED: [&str; 8] = ["open", "standing", "spent", "last_used", "last_client", "seen", "last", "waiting"];
 
 /// What conditions are judged by.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! The pages, one module for each place.
 
 pub(crate) mod account;
+pub(crate) mod alarms;
 pub(crate) mod app;
 pub(crate) mod connect;
 pub(crate) mod credentials;
@@ -39,7 +40,7 @@ pub(crate) struct Frame {
     pub(crate) links: Vec<(String, &'static str, bool)>,
 }
 
-const OF_ACCOUNT: [(&str, &str); 9] = [
+const OF_ACCOUNT: [(&str, &str); 10] = [
     ("", "Start"),
     ("/connect", "Connect an app"),
     ("/credentials", "Credentials"),
@@ -47,6 +48,7 @@ const OF_ACCOUNT: [(&str, &str); 9] = [
     ("/traffic", "Traffic"),
     ("/exposure", "Exposure"),
     ("/policy", "Policy"),
+    ("/alarms", "Alarms"),
     ("/members", "Members"),
     ("/tokens", "API tokens"),
 ];

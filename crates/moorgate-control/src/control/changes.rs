@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{Session, now, schedule::next_order};
 use crate::{
     book::{
-        AccountRow, CertificateRow, CredentialRow, Edit, InvitationRow, IssuanceRow, PersonRow, RouteRow, SignInRow,
-        TierRow, TokenRow,
+        AccountRow, AlarmRow, CertificateRow, CredentialRow, Edit, InvitationRow, IssuanceRow, PersonRow, RouteRow,
+        SignInRow, TierRow, TokenRow, TroubleRow,
     },
     compile,
     error::{Result, What},
@@ -334,6 +334,56 @@ impl Session {
         self.tx()?.delete_invitation(&row.id).await?;
         let entry = entry(What::Invitation, &row.id, action, &row.id).of_some(account);
         self.note(entry.before(shown::invitation(row)), Edit::RemoveInvitation(row.id.clone()));
+        Ok(())
+    }
+
+    /// Adds a receiver of alarms, or changes one. Its name says what happened.
+    pub(crate) async fn put_alarm(
+        &mut self,
+        account: &str,
+        action: &'static str,
+        old: Option<&AlarmRow>,
+        row: AlarmRow,
+    ) -> Result<()> {
+        self.tx()?.put_alarm(&row).await?;
+        let mut entry = entry(What::Alarm, &row.id, action, &row.id).of(account);
+        if let Some(old) = old {
+            entry = entry.before(shown::alarm(old));
+        }
+        self.note(entry.after(shown::alarm(&row)), Edit::PutAlarm(row));
+        Ok(())
+    }
+
+    /// Removes a receiver of alarms, with what has yet to reach it.
+    pub(crate) async fn remove_alarm(&mut self, account: &str, row: &AlarmRow) -> Result<()> {
+        self.tx()?.delete_alarm(&row.id).await?;
+        let entry = entry(What::Alarm, &row.id, "remove", &row.id).of(account);
+        self.note(entry.before(shown::alarm(row)), Edit::RemoveAlarm(row.id.clone()));
+        Ok(())
+    }
+
+    /// Takes note of what receivers are told of. Its name says what became of it.
+    pub(crate) async fn put_trouble(
+        &mut self,
+        account: &str,
+        action: &'static str,
+        old: Option<&TroubleRow>,
+        row: TroubleRow,
+    ) -> Result<()> {
+        self.tx()?.put_trouble(&row).await?;
+        let mut entry = entry(What::Trouble, row.key(), action, &row.about).of(account);
+        if let Some(old) = old {
+            entry = entry.before(shown::trouble(old));
+        }
+        self.note(entry.after(shown::trouble(&row)), Edit::PutTrouble(row));
+        Ok(())
+    }
+
+    /// Takes note of what is over.
+    pub(crate) async fn remove_trouble(&mut self, account: &str, row: &TroubleRow) -> Result<()> {
+        self.tx()?.delete_trouble(&row.key()).await?;
+        let entry = entry(What::Trouble, row.key(), "end", &row.about).of(account);
+        self.note(entry.before(shown::trouble(row)), Edit::RemoveTrouble(row.key()));
         Ok(())
     }
 

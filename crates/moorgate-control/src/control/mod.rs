@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub(crate) mod accounts;
+pub(crate) mod alarms;
 mod apply;
 mod audit;
 mod beginning;
@@ -114,6 +115,7 @@ pub(crate) struct Inner {
     checks: domains::Checks,
     /// `[acme]`.
     issuing: Option<Arc<issuing::Issuing>>,
+    alarming: alarms::Alarming,
     /// Whether this gateway is about to end: its address is not given to clients any more.
     leaving: AtomicBool,
     token_pepper: Pepper,

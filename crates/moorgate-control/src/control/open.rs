@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     Control, Inner, Signals, Writer,
+    alarms::Alarming,
     beginning::{AUDIT_CHAIN, Beginning, CREDENTIAL_PEPPER, Made, Opened, TOKEN_PEPPER},
     flows::Flows,
     issuing::Issuing,
@@ -48,7 +49,7 @@ impl Control {
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
         let Settings { data_dir, store_url, master_keys, gateway, local_ca, site, egress, plane, .. } = settings;
-        let Settings { usage, keep_usage, make_default_account, zone, ca: issuer, .. } = settings;
+        let Settings { usage, keep_usage, make_default_account, zone, ca: issuer, alarms, .. } = settings;
         let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
@@ -77,6 +78,7 @@ impl Control {
             sealing: Sealing::new(&data_dir),
             zone,
             leaving: false.into(),
+            alarming: Alarming::new(alarms),
             checks: Default::default(),
             issuing: issuer.map(|settings| Arc::new(Issuing::new(settings))),
             data_dir,

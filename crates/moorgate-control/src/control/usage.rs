@@ -163,6 +163,15 @@ impl Control {
     }
 }
 
+/// How urgent it is: 1 from four fifths of a quota on, 2 when all of it is spent.
+pub(super) fn stage_of(used: u64, limit: u64) -> u8 {
+    match used {
+        used if used >= limit => 2,
+        used if u128::from(used) * 5 >= u128::from(limit) * 4 => 1,
+        _ => 0,
+    }
+}
+
 impl Inner {
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         super::lock(&self.counting.ledger)
@@ -232,11 +241,7 @@ impl Inner {
         let all =
             [("requests", quotas.requests_per_month, used.requests), ("bytes", quotas.bytes_per_month, used.bytes)];
         for (of, limit, used) in all.into_iter().filter_map(|(of, limit, used)| Some((of, limit?, used))) {
-            let stage = match used {
-                used if used >= limit => 2,
-                used if u128::from(used) * 5 >= u128::from(limit) * 4 => 1,
-                _ => 0,
-            };
+            let stage = stage_of(used, limit);
             let known = warned.entry((account, of)).or_insert((month, 0));
             if known.0 != month {
                 *known = (month, 0);
@@ -257,6 +262,11 @@ impl Inner {
                 );
             }
         }
+    }
+
+    /// Whether what runs before this one and other gateways have counted of a month is known.
+    pub(super) fn knows_spent(&self, month: u64) -> bool {
+        super::lock(&self.counting.others).month == month
     }
 
     /// What an account has spent of the current month, on all gateways.

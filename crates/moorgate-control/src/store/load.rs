@@ -9,7 +9,7 @@ use moorgate_contract::{
 };
 use sqlx::{AnyConnection, Error, query_as, query_scalar};
 
-use super::{Change, Head, Store, number, people};
+use super::{Change, Head, Store, alarms, number, people};
 use crate::{
     book::{
         AccountRow, CertificateRow, CredentialRow, Edit, IssuanceRow, RouteRow, Rows, SealedCertificate, TierRow,
@@ -56,6 +56,8 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Rows, Error> {
         people: people::all(connection).await?,
         sign_ins: people::sign_ins(connection).await?,
         invitations: people::invitations(connection).await?,
+        alarms: alarms::all(connection).await?,
+        troubles: alarms::troubles(connection).await?,
     })
 }
 
@@ -97,6 +99,8 @@ pub(super) async fn edit(connection: &mut AnyConnection, change: &Change) -> Res
         What::Person => Some(people::changed(connection, key).await?),
         What::SignIn => Some(people::changed_sign_in(connection, key).await?),
         What::Invitation => Some(people::changed_invitation(connection, key).await?),
+        What::Alarm => Some(alarms::changed(connection, key).await?),
+        What::Trouble => alarms::changed_trouble(connection, key).await?,
         // No row of its own that anything is served by.
         What::Gateway => None,
     })

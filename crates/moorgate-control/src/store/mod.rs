@@ -3,6 +3,7 @@
 //!
 //! One connection, and every write a transaction that is durable when it is acknowledged.
 
+mod alarms;
 mod audit;
 mod ca;
 mod demand;
@@ -30,6 +31,7 @@ use crate::{
     location::Location,
 };
 
+pub(crate) use alarms::{Delivery, Told};
 pub(crate) use audit::{Author, Change, Entry, Head, Written};
 pub(crate) use ca::StoredCa;
 pub(crate) use gateways::GatewayRow;

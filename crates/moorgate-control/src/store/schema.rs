@@ -27,6 +27,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (11, "issuance", include_str!("../../migrations/sqlite/0011_issuance.sql")),
     (12, "rsa", include_str!("../../migrations/sqlite/0012_rsa.sql")),
     (13, "people", include_str!("../../migrations/sqlite/0013_people.sql")),
+    (14, "alarms", include_str!("../../migrations/sqlite/0014_alarms.sql")),
     (17, "proofs", include_str!("../../migrations/sqlite/0017_proofs.sql")),
 ];
 
@@ -43,6 +44,7 @@ const POSTGRES: &[Step] = &[
     (11, "issuance", include_str!("../../migrations/postgres/0011_issuance.sql")),
     (12, "rsa", include_str!("../../migrations/postgres/0012_rsa.sql")),
     (13, "people", include_str!("../../migrations/postgres/0013_people.sql")),
+    (14, "alarms", include_str!("../../migrations/postgres/0014_alarms.sql")),
     (17, "proofs", include_str!("../../migrations/postgres/0017_proofs.sql")),
 ];
 

@@ -106,6 +106,13 @@ impl Tx {
         for row in &whole.rows.invitations {
             self.insert_invitation(row).await?;
         }
+        for row in &whole.rows.alarms {
+            self.put_alarm(row).await?;
+        }
+        // What was on its way when the backup was made is not sent again.
+        for row in &whole.rows.troubles {
+            self.put_trouble(row).await?;
+        }
         self.raise_version(whole.rows.version);
         self.head = whole.rows.head.clone();
         Ok(())

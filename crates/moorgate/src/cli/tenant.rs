@@ -1,11 +1,11 @@
-//! The arguments of `account`, `credential` and `tier`.
+//! The arguments of `account`, `alarm`, `credential` and `tier`.
 
 use std::{net::IpAddr, str::FromStr, time::Duration};
 
 use clap::{ArgGroup, Args, Subcommand};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use moorgate_api::view::{Quotas, Time};
+use moorgate_api::view::{AlarmKind, Quotas, Time};
 
 use super::{Json, Rules, Unreadable, duration, route::IpNetArg};
 
@@ -46,6 +46,50 @@ pub(crate) enum Account {
         /// Its name
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alarm {
+    /// Have an account's alarms told to an https:// URL, whose signing secret is shown this once, or to an email address
+    Add {
+        /// Whose
+        account: String,
+        /// https://… or you@example.com
+        receiver: String,
+        /// Of what: quota, certificate, dns, origin, never_used, stopped; repeat for several. Without it: everything
+        #[arg(long = "kind", value_name = "KIND", value_parser = alarm_kind)]
+        kinds: Vec<AlarmKind>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// List an account's receivers, with what became of the last try at each
+    List {
+        /// Whose
+        account: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Remove a receiver
+    Remove {
+        /// Whose
+        account: String,
+        /// As listed
+        id: String,
+    },
+    /// Send a test now, and show what became of it
+    Test {
+        /// Whose
+        account: String,
+        /// As listed
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+fn alarm_kind(text: &str) -> Result<AlarmKind, Unreadable> {
+    let text = text.replace('-', "_");
+    moorgate_control::AlarmKind::from_name(&text).map(AlarmKind::from).ok_or(Unreadable::AlarmKind)
 }
 
 /// Addresses with commas between them.

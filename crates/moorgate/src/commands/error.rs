@@ -16,12 +16,15 @@ pub(crate) enum CommandError {
     /// No gateway has run there, or it went down.
     #[error("no gateway runs with data directory {}; start one with: moorgate up", dir.display())]
     NoGateway { dir: PathBuf },
+    /// A test of a receiver of alarms.
+    #[error("the receiver does not have it; see above")]
+    NotDelivered,
     /// The doctor has found something.
     #[error("{}", counted(*.problems, "thing is wrong; see PROBLEM above", "things are wrong; see PROBLEM above"))]
     Unwell { problems: usize },
     /// The CA's root can't be read.
-    #[error("acme.trust names {}, in which no CA certificate can be read", path.display())]
-    Trust { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{key} names {}, in which no CA certificate can be read", path.display())]
+    Trust { key: &'static str, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// A file of the data directory can't be read.
     #[error("cannot read {}; run this as the user who runs the gateway, or set MOORGATE_API and MOORGATE_TOKEN", path.display())]
     Unreadable { path: PathBuf, source: io::Error },

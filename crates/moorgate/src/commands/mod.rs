@@ -1,6 +1,7 @@
 //! What each command does. All but a few are clients of a running gateway's API.
 
 mod account;
+mod alarm;
 mod audit;
 mod credential;
 mod deployment;
@@ -53,8 +54,13 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Agent(args) => return Ok(agent::run(args, data_dir)?),
         Command::Config(Config::Check { file }) => {
             let checked = config::check(&file)?;
-            if let Some(path) = checked.acme.and_then(|acme| acme.trust) {
-                check_trust(&path).map_err(|source| CommandError::Trust { path, source })?;
+            let of_acme = checked.acme.and_then(|acme| acme.trust).map(|path| ("acme.trust", path));
+            let of_smtp = checked.smtp.as_ref().and_then(|smtp| smtp.trust.clone()).map(|path| ("smtp.trust", path));
+            for (key, path) in of_acme.into_iter().chain(of_smtp) {
+                check_trust(&path).map_err(|source| CommandError::Trust { key, path, source })?;
+            }
+            if let Some(path) = checked.smtp.and_then(|smtp| smtp.password_file) {
+                std::fs::read_to_string(&path).map_err(|source| CommandError::File { path, source })?;
             }
             output::print(&format!("{} is a gateway's file that moorgate up --config would take\n", file.display()))?;
         }
@@ -89,6 +95,7 @@ fn ask(command: Command, data_dir: Option<PathBuf>) -> Result<(), CommandError> 
             Command::Account(command) => account::run(client, command).await,
             Command::Credential(command) => credential::run(&gateway, command).await,
             Command::Token(command) => token::run(client, command).await,
+            Command::Alarm(command) => alarm::run(client, command).await,
             Command::Person(command) => person::run(&gateway, command).await,
             Command::Policy(command) => policy::run(client, command).await,
             Command::Egress(command) => egress::run(client, command).await,

@@ -3,6 +3,7 @@
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
+use moorgate_alarm::WrongSmtp;
 use moorgate_wire::visible::visible;
 use thiserror::Error;
 
@@ -56,6 +57,12 @@ pub(crate) enum Wanted {
     /// Whom a CA writes to.
     #[error("where the CA may write to, such as mailto:ops@example.com")]
     Contact,
+    /// A mail server.
+    #[error("{0}")]
+    MailServer(WrongSmtp),
+    /// Whom mail is from.
+    #[error("an email address, such as alarms@example.com or Moorgate <alarms@example.com>")]
+    Sender,
     /// A word.
     #[error("a word of visible characters")]
     Text,
@@ -187,6 +194,26 @@ pub(crate) enum ConfigError {
     /// One of two that go together.
     #[error("{place}: acme.eab_key_id and acme.eab_hmac_key go together; give both, as the CA did")]
     HalfBinding {
+        /// Where.
+        place: Place,
+    },
+    /// Something for a mail server that is not named.
+    #[error("{place}: {key} is for a mail server; name it in smtp.url")]
+    NoMailServer {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: Box<str>,
+    },
+    /// Mail from nobody.
+    #[error("{place}: say whom mail is from in smtp.from, such as alarms@example.com")]
+    NoSender {
+        /// Where.
+        place: Place,
+    },
+    /// One of two that go together.
+    #[error("{place}: the user in smtp.url and smtp.password_file go together; give both, or neither")]
+    HalfLogin {
         /// Where.
         place: Place,
     },

@@ -9,6 +9,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ipnet::IpNet;
+use moorgate_alarm::{Sender, SmtpUrl, WrongSmtp};
 use moorgate_contract::guard::Guard;
 use moorgate_control::{Role, is_public_suffix};
 use moorgate_dns::zone::Zone;
@@ -166,6 +167,23 @@ pub(super) fn directory(value: &Value) -> Result<Option<Box<str>>, Bad> {
 pub(super) fn contact(value: &Value) -> Result<Option<Box<str>>, Bad> {
     let is_contact = |text: &str| text.strip_prefix("mailto:").is_some_and(|rest| rest.contains('@') && is_word(rest));
     optional(value, Wanted::Contact, is_contact)
+}
+
+/// `None` when it is empty. One with a password in it is not shown.
+pub(super) fn smtp_url(value: &Value) -> Result<Option<SmtpUrl>, Bad> {
+    let Some(text) = value.text() else { return Err(value.bad(Wanted::MailServer(WrongSmtp::Url))) };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|wrong| Bad {
+        value: if text.contains('@') { "…".to_owned() } else { value.shown() },
+        wanted: Wanted::MailServer(wrong),
+    })
+}
+
+/// `None` when it is empty.
+pub(super) fn sender(value: &Value) -> Result<Option<Sender>, Bad> {
+    value.one(Wanted::Sender, |text| if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) })
 }
 
 /// `None` when it is empty.

@@ -17,6 +17,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use moorgate_alarm::MailSettings;
 use moorgate_contract::{guard::Guard, limits::Limits, listener::Listener};
 use moorgate_control::{KEEP_USAGE, Role};
 use moorgate_wire::{host::Host, name::DomainName};
@@ -113,6 +114,8 @@ pub(crate) struct Config {
     pub(crate) keep_usage: Duration,
     /// The CA that certificates are ordered from.
     pub(crate) acme: Option<Acme>,
+    /// How alarms are mailed; `None`: they are not.
+    pub(crate) smtp: Option<MailSettings>,
     /// The zone in which routes have their targets.
     pub(crate) zone: Option<DomainName>,
     /// By what clients reach this gateway; empty: by what its inbound listeners are bound to.
@@ -346,6 +349,7 @@ impl Settings {
             limits: self.limits()?,
             keep_usage: self.get("usage", "keep", KEEP_USAGE, given::time)?,
             acme: self.acme()?,
+            smtp: self.smtp()?,
             zone: self.get("dns", "zone", None, given::zone)?,
             zone_addresses: self.list("dns", "addresses", Vec::new(), given::reached)?,
             zone_listen: self.list("dns", "listen", Vec::new(), given::listeners)?,
@@ -484,6 +488,27 @@ impl Settings {
         }
         let joining = account.zip(role);
         Ok(Some(OpenIdKeys { issuer, client_id, client_secret, name, trust, trust_email, domains, joining }))
+    }
+}
+
+impl Settings {
+    fn smtp(&self) -> Result<Option<MailSettings>, ConfigError> {
+        let url = self.get("smtp", "url", None, given::smtp_url)?;
+        let password_file = self.get("smtp", "password_file", None, given::optional_path)?;
+        let from = self.get("smtp", "from", None, given::sender)?;
+        let trust = self.get("smtp", "trust", None, given::optional_path)?;
+        let Some(url) = url else {
+            let is_given = |name: &&str| self.given("smtp", name).is_some_and(|(_, given)| !given.value.is_none());
+            let alone = ["password_file", "from", "trust"].into_iter().find(is_given);
+            return alone.map_or(Ok(None), |name| {
+                Err(ConfigError::NoMailServer { place: self.place("smtp", name), key: format!("smtp.{name}").into() })
+            });
+        };
+        let Some(from) = from else { return Err(ConfigError::NoSender { place: self.place("smtp", "url") }) };
+        if url.has_user() != password_file.is_some() {
+            return Err(ConfigError::HalfLogin { place: self.place("smtp", "url") });
+        }
+        Ok(Some(MailSettings { url, password_file, from, trust }))
     }
 }
 

@@ -24,6 +24,7 @@ use std::{
 use axum::Router;
 use clap::Args;
 use moorgate_acme::{Binding, Ca, Fetch};
+use moorgate_alarm::{Courier, Mail};
 use moorgate_api::{
     metrics::{MetricSources, Metrics},
     server::{self, ApiState, Door},
@@ -36,7 +37,9 @@ use moorgate_contract::{
     listener::Listener,
     snapshot::{Site, Snapshot},
 };
-use moorgate_control::{CaSettings, Control, ControlError, DNS_LISTENER, EgressView, Itself, Settings, ZoneSettings};
+use moorgate_control::{
+    AlarmSettings, CaSettings, Control, ControlError, DNS_LISTENER, EgressView, Itself, Settings, ZoneSettings,
+};
 use moorgate_keys::{MasterKey, MasterKeys, file};
 use moorgate_net::{
     connect::Connector,
@@ -127,6 +130,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         site,
         zone: zone(&config),
         ca: ca(&config, &bound.addresses, &gateway, connector(&config, &presence)?)?,
+        alarms: Some(alarms(&config, &bound.addresses, &gateway, &presence)?),
         egress: config.egress.clone(),
         usage: reports.usage(),
         keep_usage: config.keep_usage,
@@ -331,6 +335,29 @@ fn ca(
         kinds: kinds.into_iter().filter(|(_, listener)| listens(*listener)).map(|(kind, _)| kind).collect(),
         by_dns: config.zone.is_some() && !addresses.dns.is_empty(),
     }))
+}
+
+/// How alarms reach people.
+fn alarms(
+    config: &Config,
+    addresses: &Addresses,
+    gateway: &Arc<Gateway>,
+    presence: &PresenceWatch,
+) -> Result<AlarmSettings, UpError> {
+    let gateway = gateway.clone();
+    let site = Arc::new(move || gateway.snapshot().site.clone());
+    let webhooks = moorgate_fetch::Fetch::new(connector(config, presence)?, Originator::new(TrustRoots::System)?, site);
+    let mail = match &config.smtp {
+        Some(smtp) => {
+            if let Some(path) = &smtp.password_file {
+                let read = std::fs::read_to_string(path);
+                read.map_err(|source| UpError::File { action: "read", path: path.clone(), source })?;
+            }
+            Some(Mail::new(smtp.clone(), connector(config, presence)?)?)
+        }
+        None => None,
+    };
+    Ok(AlarmSettings { courier: Courier::new(webhooks, mail), console_url: files::console_url(config, addresses) })
 }
 
 fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {

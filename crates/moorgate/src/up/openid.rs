@@ -6,15 +6,18 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::Request;
 use http_body_util::Full;
-use moorgate_acme::Fetch;
 use moorgate_console::{Ask, OpenId};
 use moorgate_control::Joining;
+use moorgate_fetch::Fetch;
 use moorgate_net::connect::Connector;
 use moorgate_proxy::gateway::Gateway;
 use moorgate_tls::{Originator, TrustRoots};
 
 use super::UpError;
 use crate::config::{Config, OpenIdKeys};
+
+/// The most bytes of an answer: some providers show many keys.
+const ANSWER_BYTES: usize = 1 << 20;
 
 /// `None`: the file names none.
 pub(super) fn provider(
@@ -29,7 +32,10 @@ pub(super) fn provider(
     let fetch = Fetch::new(connector, Originator::new(roots)?, site);
     let ask = move |request: Request<Bytes>| {
         let fetch = fetch.clone();
-        let asked = async move { fetch.ask(request.map(Full::new)).await.map_err(|error| error.to_string()) };
+        let asked = async move {
+            let answer = fetch.ask(moorgate_fetch::gateway(), request.map(Full::new), Some(ANSWER_BYTES)).await;
+            answer.map_err(|error| error.to_string())
+        };
         asked.boxed()
     };
     Ok(Some((settings(keys), Arc::new(ask))))

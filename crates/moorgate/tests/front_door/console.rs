@@ -38,7 +38,7 @@ fn somebody_connects_an_app_and_a_domain_and_sees_what_comes_through() {
     browser.arg(link(&gateway, &[])).arg(pictures());
     let said = outcome(&mut browser);
     assert!(said.status.success(), "{}", both(&said));
-    assert!(both(&said).contains("26 pages looked at"), "{}", both(&said));
+    assert!(both(&said).contains("27 pages looked at"), "{}", both(&said));
 }
 
 /// An identity provider, that ends with the test.
@@ -219,6 +219,10 @@ const CLOSED: &[(&str, &str)] = &[
     ("GET", "/a/default/tokens"),
     ("POST", "/a/default/tokens"),
     ("POST", "/a/default/tokens/x/revoke"),
+    ("GET", "/a/default/alarms"),
+    ("POST", "/a/default/alarms"),
+    ("POST", "/a/default/alarms/x/test"),
+    ("POST", "/a/default/alarms/x/remove"),
     ("GET", "/a/default/routes"),
     ("GET", "/a/default/routes/new"),
     ("POST", "/a/default/routes/new"),
@@ -346,6 +350,7 @@ fn what_people_write_is_shown_as_it_is_and_never_as_markup() {
         ("/a/default/routes/new", "domain"),
         ("/a/default/routes/new", "url"),
         ("/a/default/policy", "rules"),
+        ("/a/default/alarms", "receiver"),
         ("/a/default/connect/test", "target"),
     ] {
         let answer =

@@ -13,6 +13,7 @@
 
 mod acme;
 mod agent;
+mod alarms;
 mod api;
 mod clients;
 mod console;

@@ -6,6 +6,7 @@ use super::ApiState;
 use crate::problem::Problem;
 
 mod accounts;
+mod alarms;
 mod audit;
 mod certificates;
 mod credentials;
@@ -40,6 +41,9 @@ pub(super) fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(credentials::list_credentials, credentials::add_credential))
         .routes(routes!(credentials::show_credential, credentials::change_credential, credentials::revoke_credential))
         .routes(routes!(credentials::rotate_credential))
+        .routes(routes!(alarms::list_alarms, alarms::add_alarm))
+        .routes(routes!(alarms::show_alarm, alarms::remove_alarm))
+        .routes(routes!(alarms::test_alarm))
         .routes(routes!(policy::show_policy, policy::set_policy))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
         .routes(routes!(tokens::show_token, tokens::revoke_token))

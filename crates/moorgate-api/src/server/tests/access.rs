@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use http::Method;
-use moorgate_control::{Password, Scope, Standing};
+use moorgate_control::{AlarmKind, Password, Scope, Standing};
 
 use super::*;
 use crate::server::{
@@ -31,13 +31,14 @@ async fn every_route_is_described_and_in_the_table_of_who_may_call_it() {
 }
 
 /// A path of the table with something in its holes, and a body that is right for it.
-fn filled(path: &str, account: &str, username: &str, flow: FlowId, token: &str) -> String {
+fn filled(path: &str, account: &str, username: &str, flow: FlowId, token: &str, alarm: &str) -> String {
     let path = path.replace("{account}", account).replace("{username}", username).replace("{domain}", "app.test");
     let path = path.replace("{email}", "ann@example.com");
     let path = path.replace("{tier}", "gold").replace("{gateway}", "gateway");
     let path = match path.as_str() {
         "/api/v1/explain" => format!("{path}?account={account}&host=four.example&port=443"),
         "/api/v1/flows" | "/api/v1/usage" | "/api/v1/audit" => format!("{path}?account={account}"),
+        _ if path.contains("/alarms/") => path.replace("{id}", alarm),
         _ if path.contains("flows/") => path.replace("{id}", &flow.to_string()),
         _ => path.replace("{id}", token),
     };
@@ -56,6 +57,7 @@ fn body(method: &Method, path: &str, account: &str) -> String {
         ("PUT", path) if path.contains("policy") => r#"{"rules":[]}"#.into(),
         ("POST", "/api/v1/invitations") => r#"{"email":"bob@example.com"}"#.into(),
         ("POST", "/api/v1/apply") => r#"{"text":"[tiers.gold]"}"#.into(),
+        ("POST", path) if path.ends_with("/alarms") => r#"{"receiver":"https://hooks.example.com/2"}"#.into(),
         ("POST", "/api/v1/tokens") => format!(r#"{{"account":"{account}"}}"#),
         _ => String::new(),
     }
@@ -73,6 +75,7 @@ async fn no_route_lets_in_whom_it_should_not() {
         secret(None, Scope::Read).await,
     );
     let victim = secret(Some("acme"), Scope::Write).await;
+    let alarm = control.add_alarm("acme", "https://hooks.example.com/1", &AlarmKind::ALL).await.unwrap();
     let username = control.add_credential("acme", Default::default()).await.unwrap().username;
     control.set_tier("gold", Default::default()).await.unwrap();
     for email in ["ann@example.com", "the-other-operator@example.com"] {
@@ -83,7 +86,7 @@ async fn no_route_lets_in_whom_it_should_not() {
     house.add_route("acme", "app.test").await;
     let flow = house.record(1, Some("acme"), "four.example:443", Outcome::Ok).await;
     for (method, path, need) in TABLE {
-        let url = filled(path, "acme", &username, flow, &victim.id);
+        let url = filled(path, "acme", &username, flow, &victim.id, &alarm.id);
         let (verb, body) = (method.as_str(), body(method, path, "acme"));
         let call = async |token: &str| house.ask_as(token, verb, &url, &body).await;
         let what = format!("{verb} {url}");
@@ -121,12 +124,12 @@ async fn no_route_lets_in_whom_it_should_not() {
     assert_eq!(control.list_accounts().await.len(), 3);
     assert_eq!(control.list_credentials("acme").await.unwrap().len(), 1);
     assert_eq!((control.list_routes(None).await.len(), control.list_certificates(None).await.len()), (1, 1));
-    assert_eq!(control.list_tiers().await.len(), 1);
+    assert_eq!((control.list_tiers().await.len(), control.list_alarms("acme").await.unwrap().len()), (1, 1));
     // And each of them works for those who may, the account itself being removed last.
     let mut routes: Vec<_> = TABLE.iter().filter(|(_, path, _)| path.starts_with("/api/v1")).collect();
     routes.sort_by_key(|(method, path, _)| (*method == Method::DELETE, path.ends_with("{account}")));
     for (method, path, _) in routes {
-        let url = filled(path, "acme", &username, flow, &victim.id);
+        let url = filled(path, "acme", &username, flow, &victim.id, &alarm.id);
         let (status, answer) = house.ask_as(&house.operator, method.as_str(), &url, &body(method, path, "acme")).await;
         // There is no CA to order from.
         let expected = if path.ends_with("/renew") { 422..423 } else { 200..300 };
@@ -145,6 +148,7 @@ async fn what_belongs_to_another_looks_like_what_is_not_there() {
     for (theirs, nobodys) in [
         ("accounts/acme".to_owned(), "accounts/acma".to_owned()),
         ("accounts/acme/policy".into(), "accounts/acma/policy".into()),
+        ("accounts/acme/alarms".into(), "accounts/acma/alarms".into()),
         ("flows?account=acme".into(), "flows?account=acma".into()),
         ("usage?account=acme".into(), "usage?account=acma".into()),
         ("audit?account=acme".into(), "audit?account=acma".into()),

@@ -124,6 +124,7 @@ impl House {
         let (dir, usage) = (TempDir::new().unwrap(), Arc::new(Mutex::new(Usage::default())));
         let (control, start) = Control::open(Settings {
             zone,
+            alarms: None,
             ca: None,
             data_dir: dir.path().to_owned(),
             store_url: "sqlite".into(),

@@ -11,6 +11,7 @@ use std::{
 
 use moorgate_acme::{Ca, Problem};
 use moorgate_contract::{
+    account::AccountId,
     route::{Domain, Mode},
     time::Timestamp,
 };
@@ -175,6 +176,13 @@ pub(crate) struct Ending {
     pub(crate) why: String,
 }
 
+/// Whether the certificates of a domain are this account's.
+fn owns(book: &Book, account: AccountId, domain: &str) -> bool {
+    let added = book.certificate(domain).map(|row| row.account);
+    let ordered = book.issuance(domain).and_then(|row| row.account);
+    added.or(ordered) == Some(account)
+}
+
 /// The longest that nothing is looked for where nothing was due.
 const REST: Duration = Duration::from_secs(30);
 
@@ -255,11 +263,17 @@ impl Inner {
 
     /// Every certificate of which less than a third of its life is left.
     pub(crate) fn ending_soon(&self) -> Vec<Ending> {
+        self.ending_soon_of(None)
+    }
+
+    /// The same of one account's.
+    pub(crate) fn ending_soon_of(&self, account: Option<AccountId>) -> Vec<Ending> {
         let (book, now) = (self.book(), now());
+        let is_theirs = |domain: &str| account.is_none_or(|account| owns(&book, account, domain));
         let uploaded = book.certificates().filter(|row| !row.issued).map(|row| (&*row.domain, &*row.chain));
         let issued = issued(&book).map(|(domain, _, chain)| (domain, chain));
         let mut ending = Vec::new();
-        for (domain, chain) in issued.chain(uploaded) {
+        for (domain, chain) in issued.chain(uploaded).filter(|(domain, _)| is_theirs(domain)) {
             let Ok(facts) = Facts::of_pem(chain.as_bytes()) else { continue };
             let (from, to): (Timestamp, Timestamp) = (facts.not_before.into(), facts.not_after.into());
             let left = to.since(now);

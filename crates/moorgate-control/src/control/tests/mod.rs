@@ -1,5 +1,6 @@
 //! Against real files, with a data plane that writes down what it was given.
 
+mod alarms;
 mod apply;
 mod audit;
 mod certificates;

@@ -4,6 +4,7 @@
 // LINK: of the first operator. PICTURES: a directory. SNIPPET: a command that runs what a page says with its environment.
 
 import { execFileSync } from 'node:child_process'
+import { createServer } from 'node:http'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { strict as assert } from 'node:assert'
@@ -230,6 +231,31 @@ try {
   const token = await page.locator('#token').innerText()
   const seen = await fetch(`${base}/api/v1/accounts`, { headers: { Authorization: `Bearer ${token.trim()}` } })
   assert.deepEqual((await seen.json()).map(({ name }) => name), ['other'])
+
+  // Whoever is to be told of what is wrong.
+  await page.getByRole('link', { name: 'Alarms' }).click()
+  await page.getByLabel("A webhook's URL").fill('https://169.254.169.254/')
+  await page.getByLabel('never used').uncheck()
+  await page.getByRole('button', { name: 'Add the receiver' }).click()
+  await shows(page, 'cloud metadata lives there')
+  assert.equal(await page.getByLabel('never used').isChecked(), false, 'what was chosen stays chosen')
+  const hooks = createServer((request, response) => request.resume().on('end', () => response.writeHead(204).end()))
+  await new Promise((listens) => hooks.listen(0, '127.0.0.1', listens))
+  await page.getByLabel("A webhook's URL").fill(`http://127.0.0.1:${hooks.address().port}/moorgate`)
+  await page.getByRole('button', { name: 'Add the receiver' }).click()
+  await shows(page, 'shown here and never again')
+  assert.match(await page.locator('#secret').innerText(), /^whsec_/)
+  await page.getByRole('button', { name: /^Send a test to/ }).click()
+  await shows(page, 'The receiver has it')
+  assert.match(await said(page), /quota, certificate, DNS left, origin down, stopped[\s\S]*delivered/)
+  await look(page, 'alarms')
+  await page.getByRole('button', { name: /^Send a test to/ }).click()
+  await shows(page, 'a test was just sent there')
+  await page.getByText('Remove …').click()
+  await page.getByRole('button', { name: /^Remove http/ }).click()
+  await shows(page, 'Nobody is told yet')
+  hooks.close()
+  errors.length = 0
 
   // Without a script, too.
   const viewer = await open({ javaScriptEnabled: false })

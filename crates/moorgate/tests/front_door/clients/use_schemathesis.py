@@ -38,6 +38,10 @@ schemathesis.openapi.format(
 )
 
 
+# Nobody listens there, which is found out at once.
+schemathesis.openapi.format("receiver", st.builds("https://127.0.0.1:9/{}".format, st.integers(0, 99)))
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     # A stream of flows has no end to wait for.
