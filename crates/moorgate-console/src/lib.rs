@@ -23,6 +23,7 @@ mod shown;
 mod snippets;
 mod throttle;
 
+use pages::traffic::Watching;
 use throttle::Throttle;
 
 /// One of the URLs that an app is given.
@@ -58,13 +59,14 @@ pub struct Console {
     /// Whether whoever comes may make an account.
     pub sign_up: bool,
     throttle: Arc<Throttle>,
+    watching: Arc<Watching>,
 }
 
 impl Console {
     /// A console of this control plane.
     pub fn new(control: Control, proxy_urls: ProxyUrls, proxy_ca: ProxyCa, url: &str) -> Self {
-        let (own_proxy, sign_up, throttle) = (None, false, Arc::default());
-        Self { control, proxy_urls, own_proxy, proxy_ca, url: url.into(), sign_up, throttle }
+        let (own_proxy, sign_up, throttle, watching) = (None, false, Arc::default(), Arc::default());
+        Self { control, proxy_urls, own_proxy, proxy_ca, url: url.into(), sign_up, throttle, watching }
     }
 }
 
