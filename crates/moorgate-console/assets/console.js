@@ -26,6 +26,10 @@ for (const table of document.querySelectorAll("[data-live]")) {
     table.insertAdjacentHTML("afterbegin", event.data);
     while (table.rows.length > 200) table.deleteRow(-1);
   });
+  events.addEventListener("error", () => {
+    const still = document.getElementById("still");
+    if (still && events.readyState === EventSource.CLOSED) still.hidden = false;
+  });
 }
 // What is waited for: asked for again until it has happened.
 for (const line of document.querySelectorAll("[data-poll]")) {

@@ -26,6 +26,7 @@ mod throttle;
 
 use openid::Provider;
 pub use openid::{Ask, OpenId};
+use pages::traffic::Watching;
 use throttle::Throttle;
 
 /// One of the URLs that an app is given.
@@ -74,14 +75,15 @@ pub struct Console {
     /// The company's identity provider; `None`: people come in by what they have here.
     provider: Option<Arc<Provider>>,
     throttle: Arc<Throttle>,
+    watching: Arc<Watching>,
 }
 
 impl Console {
     /// A console of this control plane.
     pub fn new(control: Control, proxy_urls: ProxyUrls, proxy_ca: ProxyCa, url: &str) -> Self {
-        let (doors, sign_up, throttle) = (Doors::default(), false, Arc::default());
+        let (doors, sign_up, throttle, watching) = (Doors::default(), false, Arc::default(), Arc::default());
         let provider = None;
-        Self { control, proxy_urls, doors, proxy_ca, url: url.into(), sign_up, provider, throttle }
+        Self { control, proxy_urls, doors, proxy_ca, url: url.into(), sign_up, provider, throttle, watching }
     }
 
     /// With an identity provider, asked by `ask`.

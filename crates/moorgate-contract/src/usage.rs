@@ -100,6 +100,25 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts a flow that ended, its bytes aside: those count when they are moved.
+    pub fn observe(&mut self, flow: &Flow) {
+        if flow.latency_us.is_some() || flow.outcome == Outcome::Ok {
+            match flow.kind {
+                Kind::Tunnel => self.connections += 1,
+                Kind::Exchange => self.requests += 1,
+            }
+        }
+        match flow.outcome {
+            Outcome::Ok => {}
+            Outcome::Failed(code) if code.is_decision() => self.refusals += 1,
+            Outcome::Cut(ending) if ending.is_orderly() => {}
+            Outcome::Failed(_) | Outcome::Cut(_) => self.errors += 1,
+        }
+        if let Some(latency) = flow.latency_us {
+            self.latency.record(latency);
+        }
+    }
+
     /// Adds what `other` counted.
     pub fn merge(&mut self, other: &Self) {
         self.connections += other.connections;
@@ -134,21 +153,7 @@ impl Usage {
         let counts = self.counts(ended, flow.whose, || host_of(flow), flow.egress);
         counts.bytes_up += flow.unreported_up;
         counts.bytes_down += flow.unreported_down;
-        if flow.latency_us.is_some() || flow.outcome == Outcome::Ok {
-            match flow.kind {
-                Kind::Tunnel => counts.connections += 1,
-                Kind::Exchange => counts.requests += 1,
-            }
-        }
-        match flow.outcome {
-            Outcome::Ok => {}
-            Outcome::Failed(code) if code.is_decision() => counts.refusals += 1,
-            Outcome::Cut(ending) if ending.is_orderly() => {}
-            Outcome::Failed(_) | Outcome::Cut(_) => counts.errors += 1,
-        }
-        if let Some(latency) = flow.latency_us {
-            counts.latency.record(latency);
-        }
+        counts.observe(flow);
         // Whoever comes from where it is not to be used has not used it, but tried to.
         if flow.outcome != Outcome::Failed(Code::ClientDenied) {
             self.used(flow.whose.credential, flow.started, Some(flow.client.ip()));

@@ -60,6 +60,15 @@ pub struct Recorded {
     pub gateway: Option<Arc<str>>,
 }
 
+/// The last flows that were recorded.
+#[derive(Clone, Debug, Default)]
+pub struct LatestFlows {
+    /// In the order in which they ended.
+    pub flows: Vec<Recorded>,
+    /// There are more before them.
+    pub is_cut: bool,
+}
+
 /// A filter with the account's beginning: flows before it were another's.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {

@@ -43,14 +43,16 @@ pub use alarm_views::{AlarmKind, AlarmTry, AlarmView, NewAlarm};
 pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::{Call, Once};
-pub use control::{AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, Unwell, ZoneFacts};
+pub use control::{
+    AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, Replay, Replayed, Unwell, ZoneFacts,
+};
 pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What};
 pub use evidence::{
     ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,
     TlsPolicy,
 };
 pub use explain::By;
-pub use flows::{FlowFilter, Recorded};
+pub use flows::{FlowFilter, LatestFlows, Recorded};
 pub use limits::{
     FLOWS_KEPT, KEEP_USAGE, MAX_ACCOUNTS, MAX_ALARMS, MAX_AUDIT_READ, MAX_CLIENTS, MAX_CREDENTIALS, MAX_FLOWS_READ,
     MAX_ORIGINS, MAX_OVERLAP, MAX_ROUTES, MAX_TEXT, MAX_TIERS, MAX_TOKENS, MIN_PASSWORD,
@@ -76,7 +78,7 @@ pub use route_views::{
 };
 pub use secret::{Password, SigningSecret, Token};
 pub use settings::{AlarmSettings, CaSettings, Itself, Plane, PortsInUse, Settings, Start, ZoneSettings};
-pub use usage_views::{GroupBy, UsageFilter, UsageRow};
+pub use usage_views::{GroupBy, Part, UsageFilter, UsageRow};
 pub use views::{
     AccountChange, AccountView, AuditEntry, AuditVerdict, Caller, CredentialChange, CredentialStanding, CredentialView,
     EgressView, ExplainStep, Explanation, GatewayHealth, GatewayView, NewCredential, NewToken, PortsView, QuotaView,

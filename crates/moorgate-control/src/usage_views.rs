@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use moorgate_contract::{time::Timestamp, usage::Counts};
+use moorgate_contract::{flow::Flow, time::Timestamp, usage::Counts};
 use serde::{Deserialize, Serialize};
 
 /// Which usage.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageFilter {
     /// Only that of this account, by name.
     pub account: Option<String>,
@@ -16,6 +16,29 @@ pub struct UsageFilter {
     pub until: Timestamp,
     /// What is counted together.
     pub by: GroupBy,
+    /// Only that of a part of the account.
+    pub of: Option<Part>,
+    /// By the hour: how many hours are counted together, the last of which is that of `until`. None or one: each by itself.
+    pub hours: u64,
+}
+
+/// A part of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A credential, by its username.
+    Credential(String),
+    /// A route, by its domain.
+    Route(String),
+}
+
+impl Part {
+    /// Whether a flow is its.
+    pub fn has(&self, flow: &Flow) -> bool {
+        match self {
+            Self::Credential(username) => flow.username.as_deref() == Some(username),
+            Self::Route(domain) => flow.route.as_deref() == Some(domain),
+        }
+    }
 }
 
 /// What usage is counted together for; each for its account.
@@ -99,6 +122,17 @@ pub struct UsageRow {
 }
 
 impl UsageRow {
+    /// What flows come to that have ended, whenever their bytes were moved.
+    pub fn of_flows<'a>(flows: impl IntoIterator<Item = &'a Flow>) -> Self {
+        let mut counts = Counts::default();
+        for flow in flows {
+            counts.observe(flow);
+            counts.bytes_up += flow.bytes_up;
+            counts.bytes_down += flow.bytes_down;
+        }
+        Self::default().with(&counts)
+    }
+
     pub(crate) fn with(self, counts: &Counts) -> Self {
         let quantile = |part| counts.latency.quantile(part);
         Self {

@@ -81,7 +81,8 @@ fn spent(quota: &QuotaView) -> Vec<(&'static str, String, String)> {
 async fn month(console: &Console, account: &str) -> Vec<UsageRow> {
     let until = now();
     let since = Timestamp(until.0.saturating_sub(30 * DAY));
-    let filter = UsageFilter { account: Some(account.to_owned()), since, until, by: GroupBy::Hour };
+    let filter =
+        UsageFilter { account: Some(account.to_owned()), since, until, by: GroupBy::Hour, ..UsageFilter::default() };
     console.control.usage(filter).await.unwrap_or_default()
 }
 

@@ -4,8 +4,8 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use moorgate_contract::policy::{Effect, Matcher, Policy, Rule};
-use moorgate_control::By;
-use moorgate_wire::host::Asked;
+use moorgate_control::{By, Replay, Replayed};
+use moorgate_wire::{host::Asked, visible::visible};
 use serde::Deserialize;
 
 use super::{Frame, drawn_as, failed};
@@ -14,7 +14,68 @@ use crate::{
     form::{Form, Query},
     given,
     guard::{Changing, From, Inside},
+    shown,
 };
+
+/// Destinations that are named of a policy that was only tried.
+const NAMED: usize = 50;
+
+/// What the last week would have been.
+struct Tried {
+    /// How many flows were looked at, and since when.
+    looked_at: String,
+    rows: Vec<Otherwise>,
+    notes: Vec<String>,
+}
+
+/// Flows to a destination that would have been decided otherwise.
+struct Otherwise {
+    to: String,
+    flows: String,
+    class: &'static str,
+    would: &'static str,
+    why: String,
+}
+
+impl Tried {
+    fn of(replay: &Replay) -> Self {
+        let flows = shown::counted(replay.flows, "flow");
+        let looked_at = match replay.since {
+            Some(since) => format!("{flows} looked at, since {}.", shown::time(since)),
+            None => "No flow of the last week is recorded: there is nothing to try these rules on.".to_owned(),
+        };
+        let row = |class, would| {
+            move |it: &Replayed| Otherwise {
+                to: visible(&*it.target).to_string(),
+                flows: shown::number(it.flows as u64),
+                class,
+                would,
+                why: visible(&*it.said).to_string(),
+            }
+        };
+        let refused = replay.refused.iter().take(NAMED).map(row("problem", "refused instead of let through"));
+        let allowed = replay.allowed.iter().take(NAMED).map(row("good", "let through instead of refused"));
+        let rows: Vec<Otherwise> = refused.chain(allowed).collect();
+        let mut notes = Vec::new();
+        if rows.is_empty() && replay.flows > 0 {
+            notes.push("None would have been decided otherwise.".to_owned());
+        }
+        let unnamed = (replay.refused.len() + replay.allowed.len()).saturating_sub(rows.len());
+        if unnamed > 0 {
+            notes.push(format!("And {} more.", shown::counted(unnamed, "destination")));
+        }
+        if replay.unjudged > 0 {
+            let unjudged = shown::counted(replay.unjudged, "flow");
+            notes.push(format!(
+                "Not judged: {unjudged}, refused then before there was an address that rules could be asked about."
+            ));
+        }
+        if replay.is_partial {
+            notes.push("These are the flows of this gateway alone: the store can't be asked now.".to_owned());
+        }
+        Self { looked_at, rows, notes }
+    }
+}
 
 #[derive(Template)]
 #[template(path = "policy.html")]
@@ -23,6 +84,8 @@ struct PolicyPage {
     account: String,
     may_change: bool,
     rules: String,
+    cut: bool,
+    tried: Option<Tried>,
     problem: Option<String>,
     done: Option<&'static str>,
     ask: String,
@@ -37,6 +100,8 @@ impl PolicyPage {
             account: inside.account.clone(),
             may_change: inside.may_change(),
             rules,
+            cut: false,
+            tried: None,
             problem: None,
             done: None,
             ask: String::new(),
@@ -92,6 +157,9 @@ pub(crate) struct Edited {
     rules: String,
     #[serde(default)]
     cut: String,
+    /// Only to be tried on what was asked for.
+    #[serde(default, rename = "try")]
+    only_try: String,
 }
 
 pub(crate) async fn set(
@@ -100,24 +168,32 @@ pub(crate) async fn set(
     from: From,
     Form(edited): Form<Edited>,
 ) -> Response {
+    let cut = !edited.cut.is_empty();
+    let wrong = |said: String, rules: String| {
+        let page = PolicyPage { problem: Some(said), cut, ..PolicyPage::of(&inside, rules) };
+        drawn_as(StatusCode::BAD_REQUEST, &page)
+    };
     let policy = match read(&edited.rules) {
         Ok(policy) => policy,
-        Err(said) => {
-            let page = PolicyPage { problem: Some(said), ..PolicyPage::of(&inside, edited.rules) };
-            return drawn_as(StatusCode::BAD_REQUEST, &page);
-        }
+        Err(said) => return wrong(said, edited.rules),
     };
-    let rules = lines(&policy);
     let control = inside.asks(&console, from);
-    match control.set_policy(&inside.account, policy, !edited.cut.is_empty()).await {
+    if !edited.only_try.is_empty() {
+        return match control.replay(&inside.account, &policy).await {
+            Ok(replay) => {
+                let tried = Some(Tried::of(&replay));
+                drawn_as(StatusCode::OK, &PolicyPage { tried, cut, ..PolicyPage::of(&inside, edited.rules) })
+            }
+            Err(error) => wrong(error.to_string(), edited.rules),
+        };
+    }
+    let rules = lines(&policy);
+    match control.set_policy(&inside.account, policy, cut).await {
         Ok(()) => drawn_as(
             StatusCode::OK,
             &PolicyPage { done: Some("The new rules hold from now on."), ..PolicyPage::of(&inside, rules) },
         ),
-        Err(error) => drawn_as(
-            StatusCode::BAD_REQUEST,
-            &PolicyPage { problem: Some(error.to_string()), ..PolicyPage::of(&inside, edited.rules) },
-        ),
+        Err(error) => wrong(error.to_string(), edited.rules),
     }
 }
 

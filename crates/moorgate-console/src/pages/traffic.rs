@@ -1,47 +1,38 @@
 //! What came through: plots, the latest flows, and one flow whole.
 
-use std::{convert::Infallible, sync::Arc};
-
 use askama::Template;
-use axum::{
-    Extension,
-    extract::State,
-    response::{
-        IntoResponse as _, Response,
-        sse::{Event, KeepAlive, Sse},
-    },
-};
-use moorgate_api::{server::Stopping, words};
+use axum::{extract::State, response::Response};
+use moorgate_api::words;
 use moorgate_contract::{
     flow::{Flow, FlowId},
     outcome::Outcome,
     time::Timestamp,
 };
-use moorgate_control::{FlowFilter, GroupBy, Recorded, UsageFilter, UsageRow};
+use moorgate_control::{ControlError, GroupBy, LatestFlows, Part, Recorded, UsageFilter};
 use moorgate_wire::visible::visible;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{Frame, drawn, failed, nothing, now};
 use crate::{
     Console,
     form::{Path, Query},
     guard::Inside,
-    plot::{self, Column},
     shown,
 };
 
+mod live;
+mod plots;
+
+pub(crate) use live::{Watching, live};
+use plots::{HOUR, Plot, SPANS, Span};
+
 /// Flows on the page.
 const SHOWN: usize = 100;
-/// Flows that are looked through for those that fit.
-const LOOKED_AT: usize = 1_000;
-/// Microseconds.
-const HOUR: u64 = 3_600 * 1_000_000;
-
-/// How far back the plots go: its name, its title, its hours, and how many hours a column has.
-const SPANS: [(&str, &str, u64, u64); 3] =
-    [("day", "A day", 24, 1), ("week", "A week", 168, 6), ("month", "A month", 720, 24)];
+/// The latest flows, which are looked through for those that fit, and counted where usage is too coarse.
+const LOOKED_AT: usize = 5_000;
+/// Credentials and domains that are offered to be chosen from.
+const OFFERED: usize = 500;
 
 pub(crate) struct Row {
     id: String,
@@ -75,8 +66,13 @@ impl Row {
     }
 }
 
-/// What the colours of a plot mean.
-type Key = Vec<(u8, &'static str)>;
+/// What can be chosen: how it stands in a link, and what it is called.
+struct Offered {
+    /// Too many to choose from: then it is written.
+    is_many: bool,
+    routes: Vec<(String, String)>,
+    credentials: Vec<(String, String)>,
+}
 
 #[derive(Template)]
 #[template(path = "traffic.html")]
@@ -84,15 +80,16 @@ struct TrafficPage {
     frame: Frame,
     account: String,
     span: &'static str,
-    spans: Vec<(&'static str, &'static str)>,
-    /// Title, what its colours mean, and the picture.
-    plots: Vec<(&'static str, Key, String)>,
+    spans: [(&'static str, &'static str); 4],
+    offered: Offered,
+    notes: Vec<String>,
+    plots: Vec<Plot>,
     filter: Filter,
     flows: Vec<Row>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Span {
+pub(crate) struct Asked {
     #[serde(default)]
     span: String,
 }
@@ -100,6 +97,9 @@ pub(crate) struct Span {
 /// Which flows.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Filter {
+    /// What the page is of, plots included: `route:` and a domain, `credential:` and a username; empty: everything.
+    #[serde(default)]
+    of: String,
     /// A part of the target.
     #[serde(default)]
     to: String,
@@ -112,6 +112,19 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// What the page is of. Without the word before it a domain is known by its dots.
+    fn part(&self) -> Option<Part> {
+        let of = self.of.trim();
+        let credential = |username: &str| Part::Credential(username.to_owned());
+        match of.split_once(':') {
+            _ if of.is_empty() => None,
+            Some(("route", domain)) => Some(Part::Route(domain.to_owned())),
+            Some(("credential", username)) => Some(credential(username)),
+            _ if of.contains('.') => Some(Part::Route(of.to_owned())),
+            _ => Some(credential(of)),
+        }
+    }
+
     fn fits(&self, flow: &Flow) -> bool {
         let holds = |text: &Option<std::sync::Arc<str>>, part: &str| {
             text.as_deref().is_some_and(|text| text.to_lowercase().contains(&part.to_lowercase()))
@@ -119,164 +132,105 @@ impl Filter {
         let (to, by) = (self.to.trim(), self.by.trim());
         (to.is_empty() || holds(&flow.target, to))
             && (by.is_empty() || holds(&flow.username, by) || holds(&flow.route, by))
+            && self.part().is_none_or(|part| part.has(flow))
             && (self.only != "bad" || flow.outcome != Outcome::Ok)
     }
 
     /// As it stands in a link.
     fn query(&self) -> String {
         let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        format!("to={}&by={}&only={}", escaped(&self.to), escaped(&self.by), escaped(&self.only))
+        let Self { of, to, by, only } = self;
+        format!("of={}&to={}&by={}&only={}", escaped(of), escaped(to), escaped(by), escaped(only))
     }
-}
 
-#[derive(Template)]
-#[template(path = "flow_row.html")]
-struct LiveRow<'a> {
-    account: &'a str,
-    one: Row,
-}
-
-/// Flows as they end, a row of the table each.
-pub(crate) async fn live(
-    State(console): State<Console>,
-    inside: Inside,
-    stopping: Option<Extension<Stopping>>,
-    Query(filter): Query<Filter>,
-) -> Response {
-    let flows = console.control.follow();
-    let next = async move |(mut flows, stopping): (Receiver<Arc<Recorded>>, Option<Stopping>)| {
-        loop {
-            let mut told = stopping.clone();
-            let ended = async {
-                match &mut told {
-                    Some(told) => told.wait().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let flow = tokio::select! {
-                () = ended => return None,
-                flow = flows.recv() => match flow {
-                    Ok(recorded) => recorded,
-                    // Who is too slow misses some; the page has them when it is loaded again.
-                    Err(RecvError::Lagged(_)) => continue,
-                    Err(RecvError::Closed) => return None,
-                },
-            };
-            // Whoever is signed out meanwhile, or put out of the account, sees no more.
-            let person = &inside.visitor.person.id;
-            let is_in = console.control.list_sign_ins(person).iter().any(|one| one.id == inside.visitor.sign_in)
-                && console.control.may_see(person, &inside.account);
-            if !is_in {
-                return None;
-            }
-            let flow = &flow.flow;
-            if flow.account.as_deref() == Some(&*inside.account) && filter.fits(flow) {
-                let row = LiveRow { account: &inside.account, one: Row::of(flow) }.render().unwrap_or_default();
-                return Some((Ok::<_, Infallible>(Event::default().data(row)), (flows, stopping)));
-            }
-        }
-    };
-    let next = Arc::new(next);
-    let rows = futures_util::stream::unfold((flows, stopping.map(|Extension(stopping)| stopping)), move |state| {
-        let next = next.clone();
-        async move { next(state).await }
-    });
-    Sse::new(rows).keep_alive(KeepAlive::default()).into_response()
+    /// What the page is of, as it stands in a link.
+    fn escaped_of(&self) -> String {
+        utf8_percent_encode(&self.of, NON_ALPHANUMERIC).to_string()
+    }
 }
 
 pub(crate) async fn page(
     State(console): State<Console>,
     inside: Inside,
-    Query(asked): Query<Span>,
+    Query(asked): Query<Asked>,
     Query(filter): Query<Filter>,
 ) -> Response {
-    let [first, ..] = SPANS;
-    let (span, _, hours, step) = SPANS.into_iter().find(|(name, ..)| *name == asked.span).unwrap_or(first);
-    let until = now();
+    let (span, of) = (Span::named(&asked.span), filter.part());
+    let (now, account) = (now(), &inside.account);
+    let begins = span.begins(now);
+    let latest = match console.control.latest_flows(account, LOOKED_AT).await {
+        Ok(latest) => latest,
+        Err(error) => return failed(&error),
+    };
+    // Also where nothing is counted by it: that there is no such credential or domain.
     let wanted = UsageFilter {
-        account: Some(inside.account.clone()),
-        since: Timestamp(until.0.saturating_sub((hours - 1) * HOUR)),
-        until,
+        account: Some(account.clone()),
+        since: begins.first().copied().unwrap_or(now),
+        until: now,
         by: GroupBy::Hour,
+        of: of.clone(),
+        hours: (span.step / HOUR).max(1),
     };
     let rows = match console.control.usage(wanted).await {
         Ok(rows) => rows,
         Err(error) => return failed(&error),
     };
-    let latest = FlowFilter { account: Some(inside.account.clone()), limit: LOOKED_AT };
-    let mut flows = match console.control.flows(latest).await {
-        Ok(flows) => flows,
+    let counted = if span.is_of_minutes() {
+        plots::by_the_minute(span, &begins, &latest, of.as_ref())
+    } else {
+        let of_column = |begin| rows.iter().find(|row| row.hour == Some(begin)).cloned().unwrap_or_default();
+        begins.iter().copied().map(of_column).collect()
+    };
+    let offered = match offered(&console, account).await {
+        Ok(offered) => offered,
         Err(error) => return failed(&error),
     };
-    flows.reverse();
-    flows.retain(|recorded| filter.fits(&recorded.flow));
-    flows.truncate(SHOWN);
-    let draw = |name: &str, parts: &dyn Fn(&UsageRow) -> Vec<f64>, say: fn(f64) -> String| {
-        plot::columns(name, &steps(&rows, hours, step, parts, say), say)
-    };
-    let number = |value: f64| shown::number(value as u64);
-    let slowest = |row: &UsageRow| vec![row.latency_p99_us.unwrap_or_default() as f64];
-    let requests = |row: &UsageRow| vec![(row.requests + row.connections) as f64];
-    let moved = |row: &UsageRow| vec![row.bytes_up as f64, row.bytes_down as f64];
-    let bad = |row: &UsageRow| vec![row.refusals as f64, 0.0, row.errors as f64];
-    let bytes = |value: f64| shown::bytes(value as u64);
-    let span_of = |value: f64| shown::span(value as u64);
-    let slow = "Latency: ninety-nine of a hundred were answered within";
-    let plots = vec![
-        ("Requests and tunnels", vec![], draw("Requests and tunnels", &requests, number)),
-        ("Bytes", vec![(0, "sent"), (1, "received")], draw("Bytes, sent and received", &moved, bytes)),
-        ("What did not get through", vec![(0, "refused"), (2, "failed")], draw("Refusals and failures", &bad, number)),
-        (slow, vec![], draw("Latency", &slowest, span_of)),
-    ];
+    let fitting = latest.flows.iter().rev().map(|recorded| &recorded.flow).filter(|flow| filter.fits(flow));
     drawn(&TrafficPage {
-        frame: Frame::of_account(&inside.visitor, &inside.account, "/traffic"),
-        span,
-        spans: SPANS.iter().map(|(name, title, ..)| (*name, *title)).collect(),
-        plots,
+        frame: Frame::of_account(&inside.visitor, account, "/traffic"),
+        span: span.name,
+        spans: SPANS.map(|span| (span.name, span.title)),
+        notes: notes(&console, span, &begins, &latest),
+        plots: plots::all(span, &begins, &counted, &latest, of.as_ref()),
+        flows: fitting.take(SHOWN).map(Row::of).collect(),
+        offered,
         filter,
-        flows: flows.iter().map(|recorded| Row::of(&recorded.flow)).collect(),
         account: inside.account,
     })
 }
 
-/// Columns of so many hours each, up to this one. Of quantiles the largest is taken, of all else the sum.
-fn steps(
-    rows: &[UsageRow],
-    hours: u64,
-    step: u64,
-    parts: &dyn Fn(&UsageRow) -> Vec<f64>,
-    say: fn(f64) -> String,
-) -> Vec<Column> {
-    let last = now().0 / HOUR;
-    let is_quantile = rows.iter().any(|row| row.latency_p99_us.is_some_and(|us| parts(row) == [us as f64]));
-    let columns = hours / step;
-    let column = |place: u64| {
-        let from = (last + 1).saturating_sub((columns - place) * step);
-        let inside =
-            rows.iter().filter(|row| row.hour.is_some_and(|hour| (from..from + step).contains(&(hour.0 / HOUR))));
-        let mut sum: Vec<f64> = Vec::new();
-        for row in inside {
-            for (at, value) in parts(row).into_iter().enumerate() {
-                match sum.get_mut(at) {
-                    Some(known) if is_quantile => *known = known.max(value),
-                    Some(known) => *known += value,
-                    None => sum.push(value),
-                }
-            }
-        }
-        let at = Timestamp(from * HOUR);
-        let title =
-            format!("{}: {}", shown::time(at), sum.iter().map(|value| say(*value)).collect::<Vec<_>>().join(", "));
-        let every = (columns / 6).max(1);
-        let short = if hours <= 24 {
-            shown::clock(at).get(..5).map(str::to_owned)
-        } else {
-            shown::day(at).get(5..).map(str::to_owned)
-        };
-        let label = if place.is_multiple_of(every) { short.unwrap_or_default() } else { String::new() };
-        Column { label, title, parts: sum }
-    };
-    (0..columns).map(column).collect()
+/// What the plots can't know.
+fn notes(console: &Console, span: Span, begins: &[Timestamp], latest: &LatestFlows) -> Vec<String> {
+    let mut notes = Vec::new();
+    if span.is_of_minutes() {
+        notes.push(
+            "By the minute, from recorded flows: each counts when it has ended, open ones do not yet.".to_owned(),
+        );
+        notes.extend(Some(plots::counted_since(begins, latest)).filter(|note| !note.is_empty()));
+    }
+    let lost = console.control.status().flows_lost;
+    if lost > 0 {
+        let lost = shown::counted(usize::try_from(lost).unwrap_or(usize::MAX), "flow");
+        notes.push(format!("{lost} could not be recorded since this gateway was started."));
+    }
+    if !console.control.knows_all_flows() {
+        notes.push("The store can't be asked: what other gateways recorded is not in it.".to_owned());
+    }
+    notes
+}
+
+/// What a plot may be of: each credential and each domain of the account.
+async fn offered(console: &Console, account: &str) -> Result<Offered, ControlError> {
+    let credentials = console.control.list_credentials(account).await?;
+    let routes = console.control.list_routes(Some(account)).await;
+    let is_many = credentials.len() + routes.len() > OFFERED;
+    let credentials = credentials.into_iter().map(|one| (format!("credential:{}", one.username), one.username));
+    let routes = routes.into_iter().map(|one| (format!("route:{}", one.domain), one.domain));
+    Ok(Offered {
+        is_many,
+        credentials: credentials.filter(|_| !is_many).collect(),
+        routes: routes.filter(|_| !is_many).collect(),
+    })
 }
 
 #[derive(Template)]

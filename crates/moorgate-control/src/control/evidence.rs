@@ -11,8 +11,7 @@ use crate::{
         ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,
         TlsPolicy,
     },
-    flows::FlowFilter,
-    limits::{MAX_AUDIT_READ, MAX_FLOWS_COUNTED, MAX_FLOWS_READ},
+    limits::{MAX_AUDIT_READ, MAX_FLOWS_COUNTED},
     route_views::RouteView,
 };
 
@@ -27,7 +26,9 @@ impl Control {
         let policy = self.policy(account).await?;
         let credentials = self.list_credentials(account).await?;
         let routes = self.list_routes(Some(account)).await;
-        let flows = self.latest_flows(account).await?;
+        // So many that a client which tries again and again does not fill them.
+        let latest = self.latest_flows(account, MAX_FLOWS_COUNTED).await?;
+        let flows: Vec<Flow> = latest.flows.into_iter().map(|recorded| recorded.flow).collect();
         let filter = AuditFilter { account: Some(account.to_owned()), before: None, limit: MAX_AUDIT_READ };
         let changes = self.audit(filter).await?;
         let verdict = self.verify_audit().await?;
@@ -61,22 +62,6 @@ impl Control {
                 latest: changes.first().map(|entry| entry.at),
             },
         })
-    }
-
-    /// So many of an account's latest flows that a client which tries again and again does not fill them.
-    async fn latest_flows(&self, account: &str) -> Result<Vec<Flow>> {
-        let (mut flows, mut before) = (Vec::new(), None);
-        while flows.len() < MAX_FLOWS_COUNTED {
-            let filter = FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ };
-            let page = self.flows_before(filter, before).await?;
-            let is_last = page.len() < MAX_FLOWS_READ;
-            before = page.first().map(|recorded| recorded.flow.id);
-            flows.extend(page.into_iter().map(|recorded| recorded.flow));
-            if is_last {
-                break;
-            }
-        }
-        Ok(flows)
     }
 }
 

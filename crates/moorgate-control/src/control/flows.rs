@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    flows::{Before, FlowFilter, FlowStore, Recorded, Wanted, end},
+    flows::{Before, FlowFilter, FlowStore, LatestFlows, Recorded, Wanted, end},
     limits::{FOLLOW_BUFFER, MAX_FLOWS_READ},
 };
 
@@ -80,6 +80,28 @@ impl Control {
         };
         flows.iter_mut().for_each(|recorded| self.inner.disown(&mut recorded.flow));
         Ok(flows)
+    }
+
+    /// The last flows of an account, at most so many: also more than one call of [`Control::flows`] reads.
+    ///
+    /// # Errors
+    /// As for [`Control::flows`].
+    pub async fn latest_flows(&self, account: &str, most: usize) -> Result<LatestFlows> {
+        let (mut pages, mut count, mut before) = (Vec::new(), 0, None);
+        let mut is_cut = false;
+        while count < most {
+            let filter = FlowFilter { account: Some(account.to_owned()), limit: MAX_FLOWS_READ.min(most - count) };
+            let limit = filter.limit;
+            let page = self.flows_before(filter, before).await?;
+            before = page.first().map(|recorded| recorded.flow.id);
+            is_cut = page.len() == limit;
+            count += page.len();
+            pages.push(page);
+            if !is_cut {
+                break;
+            }
+        }
+        Ok(LatestFlows { flows: pages.into_iter().rev().flatten().collect(), is_cut })
     }
 
     /// Of every gateway on the store; while that is down, of this one.

@@ -10,6 +10,7 @@ use std::{
 use moorgate_contract::{
     account::{AccountId, CredentialId},
     quota::{Grant, Quotas, Spent},
+    route::RouteId,
     time::Timestamp,
     usage::{Counts, Key, Usage},
 };
@@ -17,10 +18,10 @@ use moorgate_contract::{
 use super::{Control, Inner, now};
 use crate::{
     calendar,
-    error::Result,
+    error::{ControlError, Result, What},
     ledger::Ledger,
     store::{Counted, Store, Use},
-    usage_views::{GroupBy, UsageFilter, UsageRow},
+    usage_views::{GroupBy, Part, UsageFilter, UsageRow},
 };
 
 /// What traffic has counted, until it is written and after.
@@ -121,9 +122,13 @@ impl Control {
     /// What was moved, grouped, in the order of the groups.
     ///
     /// # Errors
-    /// [`ControlError::NotFound`](crate::ControlError), [`ControlError::StoreDown`](crate::ControlError).
+    /// [`ControlError::NotFound`], [`ControlError::StoreDown`].
     pub async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageRow>> {
         let account = filter.account.as_deref().map(|name| self.inner.account_id(name)).transpose()?;
+        let part = match (filter.of, account) {
+            (Some(part), Some(account)) => Some(self.inner.whose(account, &part)?),
+            _ => None,
+        };
         // What was counted up to now is in it.
         let _ = self.settle().await;
         let (since, until) = (calendar::hour(filter.since), calendar::hour(filter.until).saturating_add(1));
@@ -131,7 +136,16 @@ impl Control {
             let rows = store.usage(account, since, until).await?;
             Ok((store, rows))
         };
-        let rows = self.aside(work).await?;
+        let mut rows = self.aside(work).await?;
+        if let Some(part) = part {
+            rows.retain(|(key, _)| part.has(key));
+        }
+        // Hours that are counted together are those up to the last one's end.
+        let together = filter.hours.max(1);
+        for (key, _) in rows.iter_mut().filter(|_| filter.by == GroupBy::Hour) {
+            let back = until.saturating_sub(key.hour);
+            key.hour = until.saturating_sub(back.div_ceil(together) * together);
+        }
         Ok(self.inner.grouped(rows, filter.by))
     }
 
@@ -172,7 +186,37 @@ pub(super) fn stage_of(used: u64, limit: u64) -> u8 {
     }
 }
 
+/// Whose rows are wanted.
+enum Wanted {
+    Credential(CredentialId),
+    Route(RouteId),
+}
+
+impl Wanted {
+    fn has(&self, key: &Key) -> bool {
+        match self {
+            Self::Credential(id) => key.whose.credential == Some(*id),
+            Self::Route(id) => key.whose.route == Some(*id),
+        }
+    }
+}
+
 impl Inner {
+    fn whose(&self, account: AccountId, part: &Part) -> Result<Wanted> {
+        let book = self.book();
+        match part {
+            Part::Credential(username) => {
+                let row = book.credential(account, username);
+                let absent = || ControlError::not_found(What::Credential, username);
+                row.map(|row| Wanted::Credential(row.id)).ok_or_else(absent)
+            }
+            Part::Route(domain) => {
+                let row = book.route(domain).filter(|row| row.account == account);
+                row.map(|row| Wanted::Route(row.id)).ok_or_else(|| ControlError::not_found(What::Route, domain))
+            }
+        }
+    }
+
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         super::lock(&self.counting.ledger)
     }

@@ -12,7 +12,9 @@ use moorgate_keys::LocalCa;
 use tempfile::NamedTempFile;
 
 use crate::{
-    gateway::{Gateway, Setup},
+    gateway::{Gateway, Setup, eventually},
+    talk::Talk,
+    target::Target,
     tools::{both, node, outcome, run, tool},
 };
 
@@ -38,7 +40,7 @@ fn somebody_connects_an_app_and_a_domain_and_sees_what_comes_through() {
     browser.arg(link(&gateway, &[])).arg(pictures());
     let said = outcome(&mut browser);
     assert!(said.status.success(), "{}", both(&said));
-    assert!(both(&said).contains("27 pages looked at"), "{}", both(&said));
+    assert!(both(&said).contains("29 pages looked at"), "{}", both(&said));
 }
 
 /// An identity provider, that ends with the test.
@@ -366,6 +368,98 @@ fn what_people_write_is_shown_as_it_is_and_never_as_markup() {
     assert!(!page.contains("<script>alert"), "{page}");
     let asked = operator.get("/a/default/policy?ask=%3Cscript%3Ealert(1)%3C/script%3E").body;
     assert!(!asked.contains("<script>alert"), "{asked}");
+}
+
+#[test]
+fn a_policy_is_tried_on_last_week_before_it_is_saved() {
+    let gateway = gateway();
+    let operator = Browser::invited(&gateway, &[], "ops@example.com");
+    let csrf = operator.csrf();
+    let credential = gateway.credential();
+    let (kept, shut) = (Target::echo(), Target::echo());
+    for _ in 0..2 {
+        drop(Talk::tunnel(gateway.address("outbound_http"), &credential, &shut.address.to_string()).unwrap());
+    }
+    drop(Talk::tunnel(gateway.address("outbound_http"), &credential, &kept.address.to_string()).unwrap());
+    let ask = |rules: &str| operator.post("/a/default/policy", &[("csrf", &csrf), ("rules", rules), ("try", "1")]);
+    let rules = format!("# of a partner\ndeny {}", shut.address);
+    let tried = eventually("the flows are recorded", || {
+        Some(ask(&rules)).filter(|tried| tried.body.contains("3 flows looked at"))
+    });
+    let cell = |text: &str| format!("<td>{text}</td>");
+    assert!(tried.body.contains(&(cell(&shut.address.to_string()) + &cell("2"))), "{}", tried.body);
+    assert!(tried.body.contains("refused instead of let through"), "{}", tried.body);
+    assert!(!tried.body.contains(&cell(&kept.address.to_string())), "{}", tried.body);
+    assert!(tried.body.contains("# of a partner\n"), "what was typed is kept: {}", tried.body);
+    assert!(ask("deny *.example.com").body.contains("None would have been decided otherwise"));
+    assert!(gateway.cli(&["policy", "show", "default"]).contains("no rules"), "nothing is saved");
+    assert_eq!(ask("permit all").status, 400);
+
+    // And the other way: what was refused, and would not have been.
+    gateway.cli(&["policy", "set", "default", "--deny", &shut.address.to_string()]);
+    Talk::tunnel(gateway.address("outbound_http"), &credential, &shut.address.to_string()).err().unwrap();
+    let freed = eventually("the refusal is recorded", || {
+        Some(ask("")).filter(|tried| tried.body.contains("4 flows looked at"))
+    });
+    assert!(freed.body.contains("let through instead of refused"), "{}", freed.body);
+}
+
+#[test]
+fn traffic_is_shown_of_everything_or_of_one_credential_or_domain() {
+    let gateway = gateway();
+    let viewer = Browser::invited(&gateway, &["--account", "default", "--role", "viewer"], "viv@example.com");
+    let busy = gateway.credential();
+    let target = Target::echo();
+    let (open, shut) = (target.address.to_string(), "10.0.0.1:443");
+    let another = |account: &str| {
+        let made: serde_json::Value =
+            serde_json::from_str(&gateway.cli(&["credential", "add", account, "--json"])).unwrap();
+        made["username"].as_str().unwrap().to_owned()
+    };
+    for _ in 0..3 {
+        drop(Talk::tunnel(gateway.address("outbound_http"), &busy, &open).unwrap());
+    }
+    for _ in 0..2 {
+        Talk::tunnel(gateway.address("outbound_http"), &busy, shut).err().unwrap();
+    }
+    let quiet = another("default");
+    let page = |span: &str, of: &str| viewer.get(&format!("/a/default/traffic?span={span}&of={of}"));
+    let table = |answer: &Answer, name: &str| {
+        let from = answer.body.split(&format!("aria-label=\"{name}, as a table\"")).nth(1);
+        from.map(|text| text.split("</table>").next().unwrap().to_owned())
+    };
+    let of_busy = format!("credential%3A{}", busy.0);
+    for span in ["hour", "day", "week", "month"] {
+        for of in ["", &of_busy] {
+            let seen = eventually("what came through", || {
+                let answer = page(span, of);
+                let whole = answer.body.matches(&format!("<code>{open}</code>")).count() == 3;
+                Some(answer).filter(|answer| whole && table(answer, "Refusals by code").is_some())
+            });
+            let (requests, codes) = (table(&seen, "Requests").unwrap(), table(&seen, "Refusals by code").unwrap());
+            assert_eq!(sums(&requests), [0, 3], "{span} {of}: {requests}");
+            assert!(codes.contains("guard_denied") && sums(&codes) == [2], "{span} {of}: {codes}");
+            assert!(table(&seen, "Latency: answered within").is_some(), "{span} {of}");
+        }
+        let other = page(span, &format!("credential%3A{}", quiet));
+        assert!(other.status == 200 && !other.body.contains("as a table\""), "{span}: {}", other.body);
+    }
+    assert!(page("hour", "").body.contains("By the minute, from recorded flows"));
+    assert!(page("month", "").body.contains("Counted from recorded flows, the oldest of which is of "));
+    gateway.cli(&["account", "add", "other"]);
+    let foreign = another("other");
+    for nothing in ["route%3Aapp.example.com", "app.example.com", "mg_nobody", &foreign] {
+        assert_eq!(page("day", nothing).status, 404, "{nothing}");
+    }
+}
+
+/// What the columns of a table come to.
+fn sums(table: &str) -> Vec<u64> {
+    let rows = table.split("<tr>").skip(2).map(|row| {
+        let cells = row.split("<td>").skip(2).map(|cell| cell.split('<').next().unwrap().parse().unwrap());
+        cells.collect::<Vec<u64>>()
+    });
+    rows.reduce(|sums, row| sums.iter().zip(row).map(|(sum, cell)| sum + cell).collect()).unwrap_or_default()
 }
 
 #[test]

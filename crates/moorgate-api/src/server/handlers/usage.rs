@@ -59,7 +59,7 @@ pub(super) async fn show_usage(
     if since > until {
         return Err(Problem::new(Case::Invalid, "since is later than until; swap the two"));
     }
-    let rows = api.control.usage(UsageFilter { account, since, until, by: which.by }).await?;
+    let rows = api.control.usage(UsageFilter { account, since, until, by: which.by, ..UsageFilter::default() }).await?;
     let rows: Vec<UsageRow> = page.choose(rows.into_iter().map(UsageRow::from).collect(), key);
     page.answer(&uri, &rows, key)
 }

@@ -189,7 +189,8 @@ async fn a_backup_is_restored_into_an_empty_store_and_into_nothing_else() {
     assert!(elsewhere.plane.knows(&credential, NOW).is_some());
     assert_eq!(shown(&elsewhere), Some(made.key_der));
     assert_eq!(control.verify_audit().await.unwrap().problem, None);
-    let filter = UsageFilter { account: None, since: now(), until: now(), by: GroupBy::Account };
+    let filter =
+        UsageFilter { account: None, since: now(), until: now(), by: GroupBy::Account, ..UsageFilter::default() };
     assert_eq!(control.usage(filter).await.unwrap()[0].bytes_up, 7);
     // Identities go on where they were.
     let known = elsewhere.plane.served().account("acme").unwrap().id;

@@ -43,7 +43,7 @@ pub(super) fn moved(house: &House, account: u64, credential: u64, host: &str, by
 }
 
 async fn usage(control: &Control, by: GroupBy) -> Vec<UsageRow> {
-    let filter = UsageFilter { account: None, since: now(), until: now(), by };
+    let filter = UsageFilter { account: None, since: now(), until: now(), by, ..UsageFilter::default() };
     control.usage(filter).await.unwrap()
 }
 
@@ -116,7 +116,13 @@ async fn usage_is_kept_once_and_found_by_what_it_was_of() {
     moved(&elsewhere, 1, 1, "a.example", (1_000, 0));
     again.settle().await.unwrap();
     assert_eq!(usage(&again, GroupBy::Account).await[0].bytes_up, 1_123);
-    let filter = UsageFilter { account: Some("nobody".into()), since: now(), until: now(), by: GroupBy::Account };
+    let filter = UsageFilter {
+        account: Some("nobody".into()),
+        since: now(),
+        until: now(),
+        by: GroupBy::Account,
+        ..UsageFilter::default()
+    };
     assert!(matches!(again.usage(filter).await, Err(ControlError::NotFound { .. })));
     // What an account did that is gone still was done.
     again.remove_account("default").await.unwrap();

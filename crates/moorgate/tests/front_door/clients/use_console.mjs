@@ -170,7 +170,22 @@ try {
   await page.getByRole('link', { name: 'Traffic' }).click()
   await shows(page, 'echo.moorgate.internal:80')
   await look(page, 'traffic')
-  for (const span of ['A week', 'A month']) await page.getByRole('link', { name: span }).click()
+  for (const span of ['A week', 'A month', 'An hour']) {
+    await page.getByRole('link', { name: span }).click()
+    await page.waitForURL(new RegExp(`span=${span.split(' ')[1]}`))
+  }
+  // Of one credential alone, with the same as a table.
+  await shows(page, 'By the minute, from recorded flows')
+  const username = new URL(variables.MOORGATE_STATIC_URL).username
+  await page.getByLabel('Traffic of').selectOption(`credential:${username}`)
+  await page.getByRole('button', { name: 'Look' }).click()
+  await page.waitForURL(/of=credential/)
+  await page.locator('summary', { hasText: 'As a table' }).first().click()
+  assert.match(await page.getByRole('region', { name: 'Requests, as a table' }).innerText(), /UTC\s+1\s+0/)
+  await look(page, 'traffic-of-one')
+  await page.getByLabel('Traffic of').selectOption('')
+  await page.getByRole('button', { name: 'Look' }).click()
+  await page.waitForURL(/of=$/)
   // The next flow comes by itself, where it fits.
   const count = () => page.locator('[data-live] tr').count()
   const had = await count()
@@ -193,6 +208,16 @@ try {
   await page.getByRole('button', { name: 'Save' }).click()
   await shows(page, 'Line 1 begins with')
   errors.length = 0
+  // What they would have made of last week, with nothing saved.
+  const typed = 'deny echo.moorgate.internal\ndeny 127.0.0.1:1'
+  await page.getByLabel(/Rules, one a line/).fill(typed)
+  await page.getByRole('button', { name: 'What would last week have been?' }).click()
+  await shows(page, 'Nothing is saved')
+  assert.match(await page.getByRole('region', { name: 'Decided otherwise' }).innerText(), /127\.0\.0\.1:1[\s\S]*refused instead of let through/)
+  assert.equal(await page.getByLabel(/Rules, one a line/).inputValue(), typed, 'what was typed is kept')
+  await look(page, 'policy-tried')
+  await page.goto(`${base}/a/default/policy`)
+  assert.equal(await page.getByLabel(/Rules, one a line/).inputValue(), '', 'and nothing is saved')
   await page.getByLabel(/Rules, one a line/).fill('deny *.example.net')
   await page.getByRole('button', { name: 'Save' }).click()
   await shows(page, 'The new rules hold from now on')
