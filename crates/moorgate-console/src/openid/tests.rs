@@ -142,7 +142,7 @@ fn a_browser_is_sent_to_the_provider_with_what_comes_back_known_by() {
     assert!(url.contains("client_id=moor%20gate&redirect_uri=https%3A%2F%2Fc%2Eexample%2Ecom%2Fback&state=s&nonce=n"));
     // SHA-256 of "v".
     assert!(
-        url.ends_with("code_challenge=TJRIXgwhrmxBzh3-e2v6zupato5AokdvUCCOUm9QYIA&code_challenge_method=S256"),
+        url.ends_with("code_challenge=TJRIXgwhrmxBzh3%2De2v6zupato5AokdvUCCOUm9QYIA&code_challenge_method=S256"),
         "{url}"
     );
 }

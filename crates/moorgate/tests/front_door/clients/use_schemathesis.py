@@ -43,6 +43,12 @@ schemathesis.openapi.format("receiver", st.builds("https://127.0.0.1:9/{}".forma
 
 
 @schemathesis.hook
+def filter_headers(context, headers):
+    # Spaces around a value are no part of it (RFC 9110, section 5.5): what is sent is not what was made.
+    return all(value == value.strip() for value in (headers or {}).values() if isinstance(value, str))
+
+
+@schemathesis.hook
 def before_call(context, case, kwargs):
     # A stream of flows has no end to wait for.
     if case.path.endswith("/flows") and case.query:
@@ -71,6 +77,10 @@ expected-statuses = [400, 401, 403, 404, 409, 412, 413, 415, 422]
 [checks.positive_data_acceptance]
 # What no schema can say (the name of an account that is there, a certificate that fits its key) is said by 422.
 expected-statuses = ["2xx", 304, 401, 403, 404, 409, 412, 422]
+# What would become of a request is said of a domain without a route too.
+[[operations]]
+include-path-regex = "/explain$"
+checks.use_after_free.enabled = false
 """
 
 OpenAPIV31SpecValidator(described()).validate()

@@ -103,7 +103,7 @@ try {
   await shows(page, 'That is not your password.')
   await passkeys.getByLabel('Your password').fill(PASSWORD)
   await passkeys.getByRole('button', { name: 'Add a passkey' }).click()
-  await page.getByRole('cell', { name: '<b>laptop</b>' }).waitFor()
+  await page.getByRole('cell', { name: '<b>laptop</b>', exact: true }).waitFor()
   await look(page, 'you')
   await out(page)
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click()
