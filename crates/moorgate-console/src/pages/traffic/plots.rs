@@ -87,8 +87,8 @@ impl Series {
             let said: Vec<String> = values.iter().map(|value| say(*value)).collect();
             let label = if place.is_multiple_of(every) { label(span, *begin) } else { String::new() };
             let title = format!("{}: {}", shown::time(*begin), said.join(", "));
-            let parts = if is_height { steps(values) } else { values.clone() };
-            columns.push(Column { label, title, parts });
+            let heights = if is_height { steps(values) } else { values.clone() };
+            columns.push(Column { label, title, parts: coloured(&parts, &heights) });
             if values.iter().any(|value| *value > 0.0) {
                 rows.push((shown::time(*begin), said));
             }
@@ -97,6 +97,18 @@ impl Series {
         let key = if parts.len() > 1 { parts } else { Vec::new() };
         Plot { title, key, drawn: plot::columns(title, &columns, say), note, head, rows }
     }
+}
+
+/// Each value at the place of its colour.
+fn coloured(parts: &[(usize, String)], values: &[f64]) -> Vec<f64> {
+    let places = parts.iter().map(|(colour, _)| colour + 1).max().unwrap_or_default();
+    let mut coloured = vec![0.0; places];
+    for ((colour, _), value) in parts.iter().zip(values) {
+        if let Some(place) = coloured.get_mut(*colour) {
+            *place = *value;
+        }
+    }
+    coloured
 }
 
 /// What each adds to the one before.
@@ -252,5 +264,7 @@ mod tests {
     #[test]
     fn heights_are_drawn_by_what_each_adds() {
         assert_eq!(steps(&[2.0, 5.0, 5.0]), [2.0, 3.0, 0.0]);
+        let parts = [(0, "refused".to_owned()), (2, "failed".to_owned())];
+        assert_eq!(coloured(&parts, &[1.0, 4.0]), [1.0, 0.0, 4.0], "each in the colour of its key");
     }
 }
