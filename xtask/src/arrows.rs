@@ -23,14 +23,7 @@ const DRAWN: &[(&str, &[&str])] = &[
     ("moorgate-proxy", &["moorgate-contract", "moorgate-net", "moorgate-tls", "moorgate-wire"]),
     (
         "moorgate-control",
-        &[
-            "moorgate-acme",
-            "moorgate-alarm",
-            "moorgate-contract",
-            "moorgate-dns",
-            "moorgate-keys",
-            "moorgate-wire",
-        ],
+        &["moorgate-acme", "moorgate-alarm", "moorgate-contract", "moorgate-dns", "moorgate-keys", "moorgate-wire"],
     ),
     ("moorgate-api", &["moorgate-contract", "moorgate-control", "moorgate-tls", "moorgate-wire"]),
     ("moorgate-console", &["moorgate-api", "moorgate-contract", "moorgate-control", "moorgate-wire"]),
