@@ -161,10 +161,10 @@ pub(crate) async fn test(
 ) -> Response {
     let shown = match inside.asks(&console, from).test_alarm(&inside.account, &id).await {
         Ok(AlarmTry { delivered: true, said, .. }) => {
-            Shown { note: Some((true, format!("The receiver has it. {said}."))), ..Shown::default() }
+            Shown { note: Some((true, format!("The receiver has the test: {said}."))), ..Shown::default() }
         }
         Ok(AlarmTry { said, .. }) => {
-            Shown { note: Some((false, format!("The receiver does not have it. {said}."))), ..Shown::default() }
+            Shown { note: Some((false, format!("The receiver does not have the test: {said}."))), ..Shown::default() }
         }
         Err(error @ ControlError::Invalid(_)) => Shown { problem: Some(error.to_string()), ..Shown::default() },
         Err(error) => return failed(&error),

@@ -177,7 +177,7 @@ impl Control {
             tested.insert(id.to_owned(), Instant::now());
         }
         let told = self.deliver_test(account, &row).await?;
-        let (alarm, noted) = (row.id, told.clone());
+        let (alarm, noted) = (row.id, Told { said: format!("a test: {}", told.said), ..told.clone() });
         let note = self.aside(async move |mut store| {
             store.note_told(&alarm, &noted).await?;
             Ok((store, ()))

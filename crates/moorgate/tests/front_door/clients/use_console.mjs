@@ -271,7 +271,7 @@ try {
   await shows(page, 'shown here and never again')
   assert.match(await page.locator('#secret').innerText(), /^whsec_/)
   await page.getByRole('button', { name: /^Send a test to/ }).click()
-  await shows(page, 'The receiver has it')
+  await shows(page, 'The receiver has the test')
   assert.match(await said(page), /quota, certificate, DNS left, origin down, stopped[\s\S]*delivered/)
   await look(page, 'alarms')
   await page.getByRole('button', { name: /^Send a test to/ }).click()
