@@ -11,6 +11,16 @@ use moorgate_contract::{
 use moorgate_wire::visible::visible;
 use serde_json::Value;
 
+/// What somebody comes into the console by.
+pub fn way_in(issuer: Option<&str>, app: bool, passkeys: usize) -> String {
+    let first = issuer.unwrap_or(if app { "password and app" } else { "password" });
+    match passkeys {
+        0 => visible(first).to_string(),
+        1 => format!("{}, a passkey", visible(first)),
+        many => format!("{}, {many} passkeys", visible(first)),
+    }
+}
+
 /// How a flow ended, in one sentence without its full stop.
 pub fn ended(flow: &Flow) -> String {
     match flow.outcome {

@@ -60,7 +60,8 @@ impl Proofs {
         if *self == Self::default() {
             return String::new();
         }
-        serde_json::to_string(self).unwrap_or_default()
+        // What can't be written must not read as nothing.
+        serde_json::to_string(self).unwrap_or_else(|_| "?".to_owned())
     }
 
     /// What can't be read (a later version has written it) wants a code that nobody has: a password alone must not do.

@@ -127,7 +127,10 @@ fn describe(method: &Method, path: &str, operation: &mut Value) {
         more.push(parameter("header", "If-Match", seen, json!({"type": "string"})));
     }
     if *method == Method::POST {
-        let key = json!({"type": "string", "minLength": 1, "maxLength": KEY_BYTES, "pattern": "^[!#-~]+$"});
+        // Bare or as a string (RFC 8941 §3.3.3), whose quotes are no part of it; spaces stand within.
+        let (bare, quoted) = (KEY_BYTES - 2, KEY_BYTES);
+        let pattern = format!("^([!#-~]([ !#-~]{{0,{bare}}}[!#-~])?|\"[ !#-~]{{1,{quoted}}}\")$");
+        let key = json!({"type": "string", "minLength": 1, "maxLength": KEY_BYTES + 2, "pattern": pattern});
         let once = "Done once, however often it is asked for under this key within a day, such as a UUID";
         more.push(parameter("header", "Idempotency-Key", once, key));
         let said = "The answer was given before, under the same key";

@@ -7,7 +7,10 @@ use moorgate_control::{AppSetup, ControlError, Password};
 use qrcode::{QrCode, render::svg};
 use serde::Deserialize;
 
-use super::{Frame, drawn, drawn_as, failed, you};
+use super::{
+    Frame, drawn, drawn_as, failed,
+    you::{self, Confirming},
+};
 use crate::{
     Console,
     form::Form,
@@ -32,12 +35,6 @@ struct AppPage<'a> {
 struct RecoveryPage {
     frame: Frame,
     codes: Vec<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Confirming {
-    #[serde(default)]
-    password: String,
 }
 
 fn drawn_setup(visitor: &Visitor, setup: &AppSetup, problem: Option<&str>) -> Response {

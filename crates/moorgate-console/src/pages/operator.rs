@@ -168,13 +168,7 @@ async fn list_people(console: &Console, visitor: &Visitor, link: Option<String>,
         let roles: Vec<String> =
             person.roles.iter().map(|(account, role)| format!("{} of {account}", role.name())).collect();
         let may = if person.operator { "everything: an operator".to_owned() } else { roles.join(", ") };
-        let mut by = if person.has_app { "password and app" } else { "password" }.to_owned();
-        if let Some(issuer) = person.issuer {
-            by = issuer;
-        }
-        if !person.passkeys.is_empty() {
-            by.push_str(", passkey");
-        }
+        let by = words::way_in(person.issuer.as_deref(), person.has_app, person.passkeys.len());
         page.rows.push(Row {
             id: person.id,
             href: None,

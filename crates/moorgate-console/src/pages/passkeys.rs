@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{
     failed, refusal,
     sign_in::{self, Nothing, agent, asking, here, too_many, welcome_in},
-    you,
+    you::{self, Confirming},
 };
 use crate::{
     Console,
@@ -26,13 +26,9 @@ use crate::{
 
 /// How long an authenticator is waited for, in milliseconds.
 const WAIT: u32 = 300_000;
+/// By how much of its name tries of a passkey are told apart.
+const KEY_CHARS: usize = 64;
 const NO_NAME: &str = "Browsers keep passkeys for names alone: open the console by its name, or as http://localhost.";
-
-#[derive(Deserialize)]
-pub(crate) struct Confirmed {
-    #[serde(default)]
-    password: String,
-}
 
 /// What the script asks an authenticator for.
 fn question(party: &RelyingParty, asked: &PasskeyQuestion, more: Value) -> Response {
@@ -94,7 +90,9 @@ pub(crate) async fn enter(
     let Some(party) = party_of(&headers, from.tls) else {
         return again(StatusCode::BAD_REQUEST, NO_NAME.to_owned());
     };
-    if let Some(wait) = console.throttle.begin("", from.client, Instant::now()) {
+    // By the passkey: what strangers try with theirs keeps nobody else out.
+    let key: String = shown.id.chars().take(KEY_CHARS).collect();
+    if let Some(wait) = console.throttle.begin(&key, from.client, Instant::now()) {
         return again(StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
     let answer = ShownPasskey {
@@ -105,7 +103,7 @@ pub(crate) async fn enter(
     };
     match asking(&console, from).sign_in_by_passkey(&party, &shown.step, &answer, agent(&headers)).await {
         Ok(Some(made)) => {
-            console.throttle.succeed("", from.client);
+            console.throttle.succeed(&key, from.client);
             welcome_in(&made, from, here(&shown.next))
         }
         Ok(None) => {
@@ -124,7 +122,7 @@ pub(crate) async fn ask_new(
     visitor: Visitor,
     from: From,
     headers: HeaderMap,
-    Form(Confirmed { password }): Form<Confirmed>,
+    Form(Confirming { password }): Form<Confirming>,
 ) -> Response {
     let Some(party) = party_of(&headers, from.tls) else { return said(StatusCode::BAD_REQUEST, NO_NAME) };
     if let Err(wrong) = you::confirmed(&console, &visitor, from, &password).await {

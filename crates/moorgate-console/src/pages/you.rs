@@ -22,7 +22,13 @@ use crate::{
     shown,
 };
 
-/// Of a password that is asked for once more.
+/// A password that is asked for once more, before something is changed that lets somebody in.
+#[derive(Deserialize)]
+pub(crate) struct Confirming {
+    #[serde(default)]
+    pub(crate) password: String,
+}
+
 pub(crate) const WRONG: &str = "That is not your password.";
 
 #[derive(Template)]

@@ -1,6 +1,9 @@
 //! `person`: who may use the console.
 
-use moorgate_api::view::{self, AddInvitation, NewInvitation};
+use moorgate_api::{
+    view::{self, AddInvitation, NewInvitation},
+    words,
+};
 
 use super::{CommandError, gateway::Gateway};
 use crate::{
@@ -44,20 +47,8 @@ fn list(people: &[view::Person]) -> String {
     for person in people {
         let roles = person.roles.iter().map(|(account, role)| format!("{} of {account}", role.name()));
         let may = if person.operator { "everything".to_owned() } else { roles.collect::<Vec<_>>().join(", ") };
-        table.row([person.email.clone(), may, way_in(person), when(person.created)]);
+        let by = words::way_in(person.issuer.as_deref(), person.app, person.passkeys);
+        table.row([person.email.clone(), may, by, when(person.created)]);
     }
     table.to_string()
-}
-
-fn way_in(person: &view::Person) -> String {
-    let mut ways = match &person.issuer {
-        Some(issuer) => vec![shown(issuer).to_string()],
-        None => vec![if person.app { "password and app" } else { "password" }.to_owned()],
-    };
-    match person.passkeys {
-        0 => {}
-        1 => ways.push("a passkey".to_owned()),
-        many => ways.push(format!("{many} passkeys")),
-    }
-    ways.join(", ")
 }

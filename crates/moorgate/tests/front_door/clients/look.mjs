@@ -15,6 +15,7 @@ export async function start(pictures) {
     args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking'],
   })
   const errors = []
+  const looked = new Set()
 
   async function open(options = {}) {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
@@ -26,6 +27,8 @@ export async function start(pictures) {
   }
 
   async function look(page, name) {
+    if (looked.has(name)) return
+    looked.add(name)
     for (const [kind, colorScheme, viewport] of [
       ['', 'light', { width: 1280, height: 900 }],
       ['-dark', 'dark', { width: 1280, height: 900 }],
@@ -45,5 +48,5 @@ export async function start(pictures) {
     await page.setViewportSize({ width: 1280, height: 900 })
   }
 
-  return { browser, open, look, errors }
+  return { browser, open, look, looked, errors }
 }

@@ -4,56 +4,16 @@
 // LINK: of the first operator. PICTURES: a directory. SNIPPET: a command that runs what a page says with its environment.
 
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { createServer } from 'node:http'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { strict as assert } from 'node:assert'
-import { require } from './errand.mjs'
+import { start } from './look.mjs'
 
-const { chromium } = require('playwright-core')
-const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8')
 const [link, pictures] = process.argv.slice(2)
 const base = new URL(link).origin
-mkdirSync(pictures, { recursive: true })
-
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium',
-  args: ['--no-sandbox', '--disable-gpu', '--no-proxy-server', '--disable-background-networking'],
-})
-const errors = []
-const looked = new Set()
-
-async function open(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options })
-  context.setDefaultTimeout(60000)
-  const page = await context.newPage()
-  page.on('console', (message) => message.type() === 'error' && errors.push(`${page.url()}: ${message.text()}`))
-  page.on('pageerror', (error) => errors.push(`${page.url()}: ${error}`))
-  return page
-}
-
-// What axe finds on a page, light and dark, on a desktop and on a phone.
-async function look(page, name) {
-  if (looked.has(name)) return
-  looked.add(name)
-  for (const [kind, colorScheme, viewport] of [
-    ['', 'light', { width: 1280, height: 900 }],
-    ['-dark', 'dark', { width: 1280, height: 900 }],
-    ['-phone', 'light', { width: 390, height: 844 }],
-  ]) {
-    await page.emulateMedia({ colorScheme })
-    await page.setViewportSize(viewport)
-    await page.screenshot({ path: join(pictures, `${name}${kind}.png`), fullPage: true })
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
-    assert.ok(wide <= 0, `${name}${kind} is ${wide} px wider than its window`)
-    await page.evaluate(axe)
-    const { violations } = await page.evaluate(() => window.axe.run())
-    const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
-    assert.deepEqual(found, [], `${name}${kind}`)
-  }
-  await page.emulateMedia({ colorScheme: 'light' })
-  await page.setViewportSize({ width: 1280, height: 900 })
-}
+const { browser, open, look, looked, errors } = await start(pictures)
 
 const said = (page) => page.locator('main').innerText()
 async function shows(page, text) {
@@ -208,12 +168,22 @@ try {
   await page.getByRole('button', { name: 'Save' }).click()
   await shows(page, 'Line 1 begins with')
   errors.length = 0
-  // What they would have made of last week, with nothing saved.
-  const typed = 'deny echo.moorgate.internal\ndeny 127.0.0.1:1'
+  // What they would have made of last week, with nothing saved: of a flow to where something listens.
+  const server = createServer((request, response) => response.end()).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  await page.goto(`${base}/a/default/connect?to=web&with=curl`)
+  await page.getByLabel('Host that your app goes to').fill(`127.0.0.1:${port}`)
+  await page.getByRole('button', { name: 'Put it into the code' }).click()
+  await page.getByRole('button', { name: 'Test it from here' }).click()
+  await page.getByRole('link', { name: 'The flow that it made' }).waitFor()
+  server.close()
+  await page.goto(`${base}/a/default/policy`)
+  const typed = `deny *.example.org\ndeny 127.0.0.1:${port}`
   await page.getByLabel(/Rules, one a line/).fill(typed)
   await page.getByRole('button', { name: 'What would last week have been?' }).click()
   await shows(page, 'Nothing is saved')
-  assert.match(await page.getByRole('region', { name: 'Decided otherwise' }).innerText(), /127\.0\.0\.1:1[\s\S]*refused instead of let through/)
+  assert.match(await page.getByRole('region', { name: 'Decided otherwise' }).innerText(), /127\.0\.0\.1:\d+\s+1\s+refused instead of let through/)
   assert.equal(await page.getByLabel(/Rules, one a line/).inputValue(), typed, 'what was typed is kept')
   await look(page, 'policy-tried')
   await page.goto(`${base}/a/default/policy`)
