@@ -19,7 +19,7 @@ pub(crate) fn clock(at: Timestamp) -> String {
 }
 
 fn strftime(at: Timestamp, form: &str) -> String {
-    let seconds = i64::try_from(at.0 / 1_000_000).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(at.seconds()).unwrap_or(i64::MAX);
     let time = Time::from_second(seconds).unwrap_or(Time::UNIX_EPOCH).to_zoned_datetime(TimeZone::UTC);
     time.strftime(form).to_string()
 }

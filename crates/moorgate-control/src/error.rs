@@ -467,7 +467,7 @@ pub enum SealedProblem {
 }
 
 /// An error and its causes in one line, for a log or a status.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -46,7 +46,7 @@ pub use call::{Call, Once};
 pub use control::{
     AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, Replay, Replayed, Unwell, ZoneFacts,
 };
-pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What};
+pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What, chain};
 pub use evidence::{
     ChangeLog, Evidence, EvidenceCredential, EvidenceRoute, ExposureCount, ExposureEvidence, KeyCustody, Readers,
     TlsPolicy,

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use moorgate_contract::time::Timestamp;
+use moorgate_control::chain;
 use moorgate_tls::{Facts, Looker, TrustRoots};
 use moorgate_wire::visible::visible;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{PATIENCE, Step, chain, get};
+use super::{PATIENCE, Step, get};
 use crate::shown;
 
 /// How a certificate is, in a sentence. `None`: none can be read.

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use moorgate_control::chain;
 use moorgate_tls::{Originator, TrustRoots};
 use moorgate_wire::visible::visible;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{MOST, PATIENCE, Step, chain, get, head, inbound::certificate_said, leave, status_of};
+use super::{MOST, PATIENCE, Step, get, head, inbound::certificate_said, leave, status_of};
 use crate::{given::Destination, snippets::Kind};
 
 /// Whose request it is, and by which proxy.

@@ -28,7 +28,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (12, "rsa", include_str!("../../migrations/sqlite/0012_rsa.sql")),
     (13, "people", include_str!("../../migrations/sqlite/0013_people.sql")),
     (14, "alarms", include_str!("../../migrations/sqlite/0014_alarms.sql")),
-    (17, "proofs", include_str!("../../migrations/sqlite/0017_proofs.sql")),
+    (15, "proofs", include_str!("../../migrations/sqlite/0015_proofs.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -45,11 +45,11 @@ const POSTGRES: &[Step] = &[
     (12, "rsa", include_str!("../../migrations/postgres/0012_rsa.sql")),
     (13, "people", include_str!("../../migrations/postgres/0013_people.sql")),
     (14, "alarms", include_str!("../../migrations/postgres/0014_alarms.sql")),
-    (17, "proofs", include_str!("../../migrations/postgres/0017_proofs.sql")),
+    (15, "proofs", include_str!("../../migrations/postgres/0015_proofs.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 17;
+const KNOWN: i64 = 15;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

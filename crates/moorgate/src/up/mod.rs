@@ -36,6 +36,7 @@ use moorgate_contract::{
     limits::Limits,
     listener::Listener,
     snapshot::{Site, Snapshot},
+    time::Timestamp,
 };
 use moorgate_control::{
     AlarmSettings, CaSettings, Control, ControlError, DNS_LISTENER, EgressView, Itself, Settings, ZoneSettings,
@@ -408,7 +409,7 @@ fn sources(
             ];
             states.into_iter().map(|(state, count)| (state, u64::try_from(count).unwrap_or(u64::MAX))).collect()
         }),
-        certificate_end: Box::new(move || ends_of.certificate_counts().next_end.map(|end| end.0 / 1_000_000)),
+        certificate_end: Box::new(move || ends_of.certificate_counts().next_end.map(Timestamp::seconds)),
         panics: Box::new(move || panics.load(Ordering::Relaxed)),
         version: env!("CARGO_PKG_VERSION"),
     }

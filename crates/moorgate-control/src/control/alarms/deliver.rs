@@ -113,7 +113,7 @@ impl Control {
         let Some(account) = served(&self.inner, account) else {
             return Outcome::Failed("the account can't be served; the gateway's log says why".to_owned());
         };
-        let at = now().0 / 1_000_000;
+        let at = now().seconds();
         settings.courier.deliver(account, Letter { id, to: &to, secret: secret.as_ref(), body, at }).await
     }
 
