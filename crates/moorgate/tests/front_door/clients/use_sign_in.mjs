@@ -83,7 +83,7 @@ try {
   // The password is not enough any more.
   await page.goto(`${local}/you`)
   await out(page)
-  await look(page, 'sign-in')
+  await look(page, 'ways-in-sign-in')
   await enter(page)
   await shows(page, 'A code of your app')
   await look(page, 'sign-in-code')
@@ -104,7 +104,7 @@ try {
   await passkeys.getByLabel('Your password').fill(PASSWORD)
   await passkeys.getByRole('button', { name: 'Add a passkey' }).click()
   await page.getByRole('cell', { name: '<b>laptop</b>', exact: true }).waitFor()
-  await look(page, 'you')
+  await look(page, 'ways-in-you')
   await out(page)
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click()
   await page.waitForURL(`${local}/accounts`)
@@ -160,7 +160,7 @@ try {
 
   // Who has lost it all comes in again by a link that an operator makes.
   await ops.goto(`${base}/people`)
-  await look(ops, 'people')
+  await look(ops, 'ways-in-people')
   const row = ops.getByRole('row', { name: /bob@corp\.example/ })
   await row.getByText('Lost their way in').click()
   await row.getByRole('button', { name: 'Make a link' }).click()
