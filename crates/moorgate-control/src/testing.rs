@@ -177,12 +177,18 @@ impl House {
 
     /// Everything as kill -9 would leave it now.
     pub(crate) fn image(&self) -> TempDir {
-        let image = TempDir::new().unwrap();
-        for file in std::fs::read_dir(self.dir.path()).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), image.path().join(file.file_name())).unwrap();
+        // A file that was given its name meanwhile was listed by another: it is begun anew.
+        let image = std::iter::repeat_with(|| self.try_image()).take(100).find_map(Result::ok);
+        image.expect("the files stand still at some time")
+    }
+
+    fn try_image(&self) -> std::io::Result<TempDir> {
+        let image = TempDir::new()?;
+        for file in std::fs::read_dir(self.dir.path())? {
+            let file = file?;
+            std::fs::copy(file.path(), image.path().join(file.file_name()))?;
         }
-        image
+        Ok(image)
     }
 
     /// Waits until the sealed copy is there.
