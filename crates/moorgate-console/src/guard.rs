@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use moorgate_api::server::Arrival;
-use moorgate_control::{Call, Caller, Control, PersonView, RelyingParty, Role, Scope, SignedIn};
+use moorgate_control::{Call, Caller, Control, Once, PersonView, RelyingParty, Role, Scope, SignedIn};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
@@ -159,9 +159,21 @@ pub(crate) struct Visitor {
 impl Visitor {
     /// The control plane as they ask it: the audit log says who it was.
     pub(crate) fn asks(&self, console: &Console, from: From, account: Option<&str>) -> Control {
+        console.control.on_behalf(self.call(from, account))
+    }
+
+    /// See [`Inside::asks_once`].
+    pub(crate) fn asks_once(&self, console: &Console, from: From, account: Option<&str>, once: &str) -> Control {
+        let key: [u8; 32] = Sha256::digest(format!("form {once} of {}", self.person.id)).into();
+        // What was not drawn here comes as often as it likes.
+        let once = (!once.is_empty()).then_some(Once { key, asked: key });
+        console.control.on_behalf(Call { once, ..self.call(from, account) })
+    }
+
+    fn call(&self, from: From, account: Option<&str>) -> Call {
         let account = account.filter(|_| !self.person.operator).map(str::to_owned);
         let by = Caller { account, scope: Scope::Write, token_id: self.person.email.clone() };
-        console.control.on_behalf(Call { by: Some(by), from: Some(from.client), ..Call::default() })
+        Call { by: Some(by), from: Some(from.client), ..Call::default() }
     }
 }
 
@@ -197,6 +209,11 @@ impl Inside {
     /// The control plane as they ask it.
     pub(crate) fn asks(&self, console: &Console, from: From) -> Control {
         self.visitor.asks(console, from, Some(&self.account))
+    }
+
+    /// The same for what a form does once: sent again, by a page that is loaded anew, it is refused. `once`: the form's.
+    pub(crate) fn asks_once(&self, console: &Console, from: From, once: &str) -> Control {
+        self.visitor.asks_once(console, from, Some(&self.account), once)
     }
 
     /// Whether they may change what the account has.

@@ -142,6 +142,7 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/credentials", get(credentials::page).post(credentials::add))
         .route("/a/{account}/credentials/{username}/rotate", post(credentials::rotate))
         .route("/a/{account}/credentials/{username}/revoke", post(credentials::revoke))
+        .route("/a/{account}/credentials/{username}/name", post(credentials::name))
         .route("/a/{account}/tokens", get(tokens::page).post(tokens::add))
         .route("/a/{account}/tokens/{id}/revoke", post(tokens::revoke))
         .route("/a/{account}/alarms", get(alarms::page).post(alarms::add))

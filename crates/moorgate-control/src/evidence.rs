@@ -71,6 +71,8 @@ impl TlsPolicy {
 pub struct EvidenceCredential {
     /// The proxy username.
     pub username: String,
+    /// What it is called; empty: nothing.
+    pub name: String,
     /// When it was made.
     pub created: Timestamp,
     /// From when on it is refused; `None`: never.

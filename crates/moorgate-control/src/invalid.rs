@@ -15,8 +15,8 @@ use thiserror::Error;
 use crate::{
     error::What,
     limits::{
-        MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_ORIGINS, MAX_PASSKEYS, MAX_PASSWORD,
-        MAX_SETTINGS_BYTES, MIN_PASSWORD, TEST_PAUSE,
+        MAX_CERTIFICATE_BYTES, MAX_CHECK_EVERY, MAX_CLIENTS, MAX_CREDENTIAL_NAME, MAX_ORIGINS, MAX_PASSKEYS,
+        MAX_PASSWORD, MAX_SETTINGS_BYTES, MIN_PASSWORD, TEST_NAME, TEST_PAUSE,
     },
     names::MAX_ACCOUNT_NAME,
     proofs::passkey::PasskeyProblem,
@@ -127,6 +127,17 @@ pub enum Invalid {
     /// A test right after another.
     #[error("a test was just sent there; wait {TEST_SECONDS} seconds")]
     TestTooSoon,
+    /// Not a name for a credential.
+    #[error(
+        "{name:?} is no name for a credential: use up to {MAX_CREDENTIAL_NAME} characters that can be seen, in one line"
+    )]
+    CredentialName {
+        /// As given.
+        name: String,
+    },
+    /// A name that is not for apps.
+    #[error("a credential can't be called {TEST_NAME:?}: the console's tests have that one; choose another name")]
+    CredentialNameKept,
     /// Not a name for a tier.
     #[error("{name:?} is no name for a tier: use 1 to {MAX_ACCOUNT_NAME} of a-z, 0-9 and -, not beginning with -")]
     TierName {

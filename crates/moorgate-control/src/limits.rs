@@ -43,6 +43,12 @@ pub(crate) const DELIVERY_HOLD: Duration = Duration::from_secs(180);
 pub(crate) const TEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a test may take: somebody waits for it.
 pub(crate) const TEST_TIME: Duration = Duration::from_secs(20);
+/// The longest name of a credential, in characters.
+pub const MAX_CREDENTIAL_NAME: usize = 64;
+/// The name of the credential that an account's tests from the console come with.
+pub(crate) const TEST_NAME: &str = "test from the console";
+/// How long its password before works on: longer than one test takes.
+pub(crate) const TEST_OVERLAP: Duration = Duration::from_secs(60);
 /// The most networks that one credential may be used from.
 pub const MAX_CLIENTS: usize = 200;
 /// The most tiers.

@@ -23,6 +23,7 @@ pub(crate) fn account(row: &AccountRow) -> Value {
 
 pub(crate) fn credential(row: &CredentialRow) -> Value {
     json!({
+        "name": row.name,
         "passwords": row.secrets.len(),
         "overlap_until": row.secrets.iter().filter_map(|secret| secret.until).max().map(time),
         "expires": row.expires.map(time),

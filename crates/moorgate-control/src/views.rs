@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     control::hex,
+    limits::TEST_NAME,
     secret::{Password, Token},
     store::Head,
 };
@@ -86,6 +87,8 @@ pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CredentialChange {
+    /// What it is called, 1 to [`MAX_CREDENTIAL_NAME`](crate::MAX_CREDENTIAL_NAME) characters; empty: nothing.
+    pub name: Option<String>,
     /// From when on it is refused; `null`: never.
     #[serde(deserialize_with = "given")]
     pub expires: Option<Option<Timestamp>>,
@@ -112,6 +115,8 @@ pub struct NewCredential {
 pub struct CredentialView {
     /// The proxy username.
     pub username: String,
+    /// What it is called; empty: nothing.
+    pub name: String,
     /// When it was made.
     pub created: Timestamp,
     /// How many passwords are valid: 2 while a rotation overlaps.
@@ -132,6 +137,20 @@ pub struct CredentialView {
     pub standing: CredentialStanding,
     /// Why nobody is let in by it: what is stored of it can't be read. `None`: all is well.
     pub problem: Option<String>,
+}
+
+impl CredentialView {
+    /// What people know it by: its name, if it has one, and its username.
+    #[must_use]
+    pub fn called(&self) -> String {
+        if self.name.is_empty() { self.username.clone() } else { format!("{} ({})", self.name, self.username) }
+    }
+
+    /// Whether the console's tests come with it, and no app does.
+    #[must_use]
+    pub fn is_for_tests(&self) -> bool {
+        self.name == TEST_NAME
+    }
 }
 
 /// Whether a credential is in use.

@@ -15,6 +15,9 @@ use super::{PolicyRules, Time, given};
 pub struct Credential {
     /// The proxy username.
     pub username: String,
+    /// What it is called; empty: nothing.
+    #[serde(default)]
+    pub name: String,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,
@@ -50,6 +53,7 @@ impl From<CredentialView> for Credential {
     fn from(credential: CredentialView) -> Self {
         Self {
             username: credential.username,
+            name: credential.name,
             created: Time(credential.created),
             passwords: credential.passwords,
             overlap_until: credential.overlap_until.map(Time),
@@ -68,6 +72,10 @@ impl From<CredentialView> for Credential {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AddCredential {
+    /// What it is called, such as the app that comes with it: up to 64 characters in one line. Left out: nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(max_length = 64)]
+    pub name: String,
     /// From when on it is refused. Left out: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -84,6 +92,7 @@ pub struct AddCredential {
 impl From<AddCredential> for CredentialChange {
     fn from(add: AddCredential) -> Self {
         Self {
+            name: Some(add.name),
             expires: Some(add.expires.map(|time| time.0)),
             clients: Some(add.clients),
             policy: Some(add.policy.map(Policy::from)),
@@ -96,6 +105,10 @@ impl From<AddCredential> for CredentialChange {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeCredential {
+    /// What it is called; empty: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub name: Option<String>,
     /// From when on it is refused; null: never.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -114,6 +127,7 @@ impl ChangeCredential {
     /// For control; `cut`: open flows that a new policy refuses are cut.
     pub(crate) fn change(self, cut: bool) -> CredentialChange {
         CredentialChange {
+            name: self.name,
             expires: self.expires.map(|expires| expires.map(|time| time.0)),
             clients: self.clients,
             policy: self.policy.map(|policy| policy.map(Policy::from)),

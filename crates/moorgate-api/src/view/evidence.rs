@@ -61,6 +61,8 @@ pub struct TlsPolicy {
 pub struct EvidenceCredential {
     /// The proxy username.
     pub username: String,
+    /// What it is called; empty: nothing.
+    pub name: String,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Time,
@@ -140,6 +142,7 @@ impl From<control::Evidence> for Evidence {
     fn from(evidence: control::Evidence) -> Self {
         let credential = |credential: control::EvidenceCredential| EvidenceCredential {
             username: credential.username,
+            name: credential.name,
             created: Time(credential.created),
             expires: credential.expires.map(Time),
             clients: credential.clients.iter().map(ToString::to_string).collect(),

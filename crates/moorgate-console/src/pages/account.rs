@@ -116,15 +116,16 @@ async fn attention(console: &Console, account: &str) -> Vec<(String, String, &'s
     for domain in unwell.certificates {
         all.push((format!("The certificate of {domain} could not be had."), format!("{base}/routes/{domain}"), "Look"));
     }
-    for one in console.control.list_credentials(account).await.unwrap_or_default() {
+    let credentials = console.control.list_credentials(account).await.unwrap_or_default();
+    for one in credentials.iter().filter(|one| !one.is_for_tests()) {
         let said = match (one.standing, one.last_used) {
             (CredentialStanding::NeverUsed, _) => {
-                format!("The credential {} was never used: its app may still connect directly.", one.username)
+                format!("The credential {} was never used: its app may still connect directly.", one.called())
             }
             (CredentialStanding::Stopped, Some(last)) => {
-                format!("The traffic of {} stopped after {}.", one.username, shown::time(last))
+                format!("The traffic of {} stopped after {}.", one.called(), shown::time(last))
             }
-            (CredentialStanding::Expired, _) => format!("The credential {} has expired.", one.username),
+            (CredentialStanding::Expired, _) => format!("The credential {} has expired.", one.called()),
             _ => continue,
         };
         if all.len() < 3 * NAMED {

@@ -6,15 +6,15 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use moorgate_api::words;
-use moorgate_contract::{flow::Flow, outcome::Outcome, time::Timestamp};
-use moorgate_control::{Control, ControlError, CredentialChange, NewCredential};
+use moorgate_contract::{flow::Flow, outcome::Outcome};
+use moorgate_control::{Control, ControlError, CredentialChange, MAX_CREDENTIAL_NAME, NewCredential};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Frame, drawn, environment, failed, now};
+use super::{Frame, drawn, drawn_as, environment, failed};
 use crate::{
     Console,
     form::{Form, Query},
@@ -23,9 +23,6 @@ use crate::{
     probe::{self, Step, outbound::By},
     snippets::{self, Kind, PLATFORMS, Snippet},
 };
-
-/// How long the credential of a test may live, in microseconds: should it not be taken away, it ends.
-const TEST_LIFE: u64 = 60 * 1_000_000;
 
 #[derive(Template)]
 #[template(path = "connect.html")]
@@ -53,6 +50,10 @@ struct ConnectPage {
     placeholder: &'static str,
     /// What is wrong with it.
     problem: Option<String>,
+    /// What the credential is to be called, and what is wrong with that.
+    name: String,
+    misnamed: Option<String>,
+    longest: usize,
     results: Vec<Step>,
 }
 
@@ -69,6 +70,11 @@ pub(crate) struct Chosen {
     username: String,
     #[serde(default)]
     password: String,
+    /// What a credential is made for.
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    once: String,
     /// Whether the page is wanted and no test: what is shown once does not stand in a link.
     #[serde(default)]
     show: String,
@@ -102,6 +108,9 @@ impl ConnectPage {
             target_link: utf8_percent_encode(&chosen.target, NON_ALPHANUMERIC).to_string(),
             placeholder: to.map_or("", Kind::placeholder),
             problem,
+            name: chosen.name.clone(),
+            misnamed: None,
+            longest: MAX_CREDENTIAL_NAME,
             results: Vec::new(),
         }
     }
@@ -119,18 +128,23 @@ pub(crate) async fn make_credential(
     from: From,
     Form(chosen): Form<Chosen>,
 ) -> Response {
-    let control = inside.asks(&console, from);
-    match control.add_credential(&inside.account, CredentialChange::default()).await {
+    let control = inside.asks_once(&console, from, &chosen.once);
+    let change = CredentialChange { name: Some(chosen.name.clone()), ..CredentialChange::default() };
+    match control.add_credential(&inside.account, change).await {
         Ok(made) => {
             let NewCredential { username, password } = made;
             let chosen = Chosen { username, password: password.reveal().to_owned(), ..chosen };
             drawn(&ConnectPage::of(&console, &inside, &chosen))
         }
+        Err(ControlError::Invalid(problem)) => {
+            let page = ConnectPage::of(&console, &inside, &chosen);
+            drawn_as(StatusCode::BAD_REQUEST, &ConnectPage { misnamed: Some(problem.to_string()), ..page })
+        }
         Err(error) => failed(&error),
     }
 }
 
-/// Sends a request through the gateway as an app would, with a credential of its own that ends with it.
+/// Sends a request through the gateway as an app would, with the credential that the account has for tests.
 pub(crate) async fn test(
     State(console): State<Console>,
     Changing(inside): Changing,
@@ -161,9 +175,7 @@ async fn tried(
         let said = "This gateway has no HTTP proxy open to test by: an operator opens one with [outbound] http.";
         return Ok(vec![Step::new("problem", "Through the gateway", said)]);
     };
-    let ends = Timestamp(now().0 + TEST_LIFE);
-    let change = CredentialChange { expires: Some(Some(ends)), ..CredentialChange::default() };
-    let made = control.add_credential(account, change).await?;
+    let made = control.test_credential(account).await?;
     let by = By { proxy, username: &made.username, password: made.password.reveal() };
     let mut steps = vec![by.echo().await];
     if let Some((to, kind, port)) = to {
@@ -173,7 +185,6 @@ async fn tried(
         let is_of_it = |flow: &Flow| flow.username.as_deref() == Some(by.username) && !is_echo(flow);
         steps.extend(probe::recorded(control, flows, is_of_it).await.map(|flow| left(&flow)));
     }
-    control.revoke_credential(account, by.username).await?;
     Ok(steps)
 }
 

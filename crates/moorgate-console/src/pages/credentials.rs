@@ -7,10 +7,13 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
-use moorgate_control::{CredentialChange, CredentialStanding, CredentialView, NewCredential};
+use http::StatusCode;
+use moorgate_control::{
+    ControlError, CredentialChange, CredentialStanding, CredentialView, MAX_CREDENTIAL_NAME, NewCredential,
+};
 use serde::Deserialize;
 
-use super::{Frame, drawn, environment, failed, now, sign_in::Nothing};
+use super::{Frame, drawn_as, environment, failed, now, sign_in::Nothing};
 use crate::{
     Console,
     form::{Form, Path},
@@ -20,24 +23,24 @@ use crate::{
 
 struct Row {
     username: String,
+    name: String,
     made: String,
     used: String,
     class: &'static str,
-    state: String,
+    state: &'static str,
+    /// Until when the password before works.
+    overlap: Option<String>,
+    is_for_tests: bool,
 }
 
 impl Row {
     fn of(view: &CredentialView) -> Self {
         let (class, state) = match view.standing {
-            CredentialStanding::InUse => ("good", "in use".to_owned()),
-            CredentialStanding::NeverUsed => ("waiting", "never used".to_owned()),
-            CredentialStanding::Stopped => ("waiting", "stopped".to_owned()),
-            CredentialStanding::Expired => ("problem", "expired".to_owned()),
-            CredentialStanding::Unknown => ("waiting", "not known".to_owned()),
-        };
-        let state = match view.overlap_until {
-            Some(until) => format!("{state}; the old password works until {}", shown::time(until)),
-            None => state,
+            CredentialStanding::InUse => ("good", "in use"),
+            CredentialStanding::NeverUsed => ("waiting", "never used"),
+            CredentialStanding::Stopped => ("waiting", "stopped"),
+            CredentialStanding::Expired => ("problem", "expired"),
+            CredentialStanding::Unknown => ("waiting", "not known"),
         };
         let used = view.last_used.map(|last| {
             let from = view.last_client.map_or_else(String::new, |client| format!(" from {client}"));
@@ -45,10 +48,13 @@ impl Row {
         });
         Self {
             username: view.username.clone(),
+            name: view.name.clone(),
             made: shown::day(view.created),
             used: used.unwrap_or_else(|| "–".to_owned()),
             class,
             state,
+            overlap: view.overlap_until.map(shown::time),
+            is_for_tests: view.is_for_tests(),
         }
     }
 }
@@ -63,9 +69,29 @@ struct CredentialsPage {
     all: Vec<Row>,
     made: Option<String>,
     said: String,
+    problem: Option<String>,
+    longest: usize,
 }
 
-async fn shown_with(console: &Console, inside: &Inside, made: Option<(String, NewCredential)>) -> Response {
+/// What the page says beside the list.
+#[derive(Default)]
+struct Said {
+    /// What was made, in words and as it is.
+    made: Option<(String, NewCredential)>,
+    /// What is wrong with what was asked.
+    problem: Option<String>,
+}
+
+impl Said {
+    fn of(error: ControlError) -> Result<Self, Response> {
+        match error {
+            ControlError::Invalid(problem) => Ok(Self { problem: Some(problem.to_string()), made: None }),
+            error => Err(failed(&error)),
+        }
+    }
+}
+
+async fn shown_with(console: &Console, inside: &Inside, Said { made, problem }: Said) -> Response {
     let all = match console.control.list_credentials(&inside.account).await {
         Ok(all) => all,
         Err(error) => return failed(&error),
@@ -73,7 +99,8 @@ async fn shown_with(console: &Console, inside: &Inside, made: Option<(String, Ne
     let (said, made) = made.map_or_else(Default::default, |(said, made)| {
         (said, Some(environment(console, &made.username, made.password.reveal())))
     });
-    drawn(&CredentialsPage {
+    let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let page = CredentialsPage {
         frame: Frame::of_account(&inside.visitor, &inside.account, "/credentials"),
         account: inside.account.clone(),
         may_change: inside.may_change(),
@@ -81,31 +108,65 @@ async fn shown_with(console: &Console, inside: &Inside, made: Option<(String, Ne
         all: all.iter().map(Row::of).collect(),
         made,
         said,
-    })
+        problem,
+        longest: MAX_CREDENTIAL_NAME,
+    };
+    drawn_as(status, &page)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Named {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    once: String,
 }
 
 pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Response {
-    shown_with(&console, &inside, None).await
+    shown_with(&console, &inside, Said::default()).await
 }
 
 pub(crate) async fn add(
     State(console): State<Console>,
     Changing(inside): Changing,
     from: From,
-    Form(Nothing {}): Form<Nothing>,
+    Form(Named { name, once }): Form<Named>,
+) -> Response {
+    let control = inside.asks_once(&console, from, &once);
+    let change = CredentialChange { name: Some(name), ..CredentialChange::default() };
+    let said = match control.add_credential(&inside.account, change).await {
+        Ok(made) => {
+            Ok(Said { made: Some((format!("The credential {} is made.", made.username), made)), problem: None })
+        }
+        Err(error) => Said::of(error),
+    };
+    match said {
+        Ok(said) => shown_with(&console, &inside, said).await,
+        Err(response) => response,
+    }
+}
+
+pub(crate) async fn name(
+    State(console): State<Console>,
+    Changing(inside): Changing,
+    from: From,
+    Path((_, username)): Path<(String, String)>,
+    Form(Named { name, .. }): Form<Named>,
 ) -> Response {
     let control = inside.asks(&console, from);
-    match control.add_credential(&inside.account, CredentialChange::default()).await {
-        Ok(made) => {
-            shown_with(&console, &inside, Some((format!("The credential {} is made.", made.username), made))).await
-        }
-        Err(error) => failed(&error),
+    let change = CredentialChange { name: Some(name), ..CredentialChange::default() };
+    match control.set_credential(&inside.account, &username, change).await.map_err(Said::of) {
+        Ok(_) => Redirect::to(&format!("/a/{}/credentials", inside.account)).into_response(),
+        Err(Ok(said)) => shown_with(&console, &inside, said).await,
+        Err(Err(response)) => response,
     }
 }
 
 #[derive(Deserialize)]
 pub(crate) struct Overlap {
     overlap: u64,
+    #[serde(default)]
+    once: String,
 }
 
 pub(crate) async fn rotate(
@@ -113,11 +174,14 @@ pub(crate) async fn rotate(
     Changing(inside): Changing,
     from: From,
     Path((_, username)): Path<(String, String)>,
-    Form(Overlap { overlap }): Form<Overlap>,
+    Form(Overlap { overlap, once }): Form<Overlap>,
 ) -> Response {
-    let control = inside.asks(&console, from);
+    let control = inside.asks_once(&console, from, &once);
     match control.rotate_credential(&inside.account, &username, Duration::from_secs(overlap)).await {
-        Ok(made) => shown_with(&console, &inside, Some((format!("{username} has a new password."), made))).await,
+        Ok(made) => {
+            let made = Some((format!("{username} has a new password."), made));
+            shown_with(&console, &inside, Said { made, problem: None }).await
+        }
         Err(error) => failed(&error),
     }
 }

@@ -8,7 +8,7 @@ use moorgate_contract::{
     exposure::{Exposure, Readable},
     flow::Flow,
 };
-use moorgate_control::{FlowFilter, Recorded};
+use moorgate_control::{CredentialView, FlowFilter};
 
 use super::{Frame, drawn, failed, now};
 use crate::{Console, guard::Inside, shown};
@@ -36,11 +36,23 @@ pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Resp
         Ok(flows) => flows,
         Err(error) => return failed(&error),
     };
+    let credentials = match console.control.list_credentials(&inside.account).await {
+        Ok(credentials) => credentials,
+        Err(error) => return failed(&error),
+    };
+    let known = |username: &str| credentials.iter().find(|one| one.username == username);
+    // What the console tries is no app's.
+    let is_test = |flow: &Flow| flow.username.as_deref().and_then(known).is_some_and(CredentialView::is_for_tests);
+    let flows: Vec<&Flow> = flows.iter().map(|recorded| &recorded.flow).filter(|flow| !is_test(flow)).collect();
     let mut by: BTreeMap<String, Vec<&Flow>> = BTreeMap::new();
-    for Recorded { flow, .. } in &flows {
+    for flow in flows.iter().copied() {
         let by_what = match (&flow.route, &flow.username) {
             (Some(route), _) => format!("domain {route}"),
-            (None, Some(username)) => format!("{} with {username}", flow.listener.words()),
+            (None, Some(username)) => format!(
+                "{} with {}",
+                flow.listener.words(),
+                known(username).map_or_else(|| username.to_string(), CredentialView::called)
+            ),
             (None, None) => flow.listener.words().to_owned(),
         };
         by.entry(by_what).or_default().push(flow);

@@ -78,6 +78,8 @@ pub(crate) struct Invited {
     email: String,
     #[serde(default)]
     role: String,
+    #[serde(default)]
+    once: String,
 }
 
 pub(crate) async fn invite(
@@ -90,10 +92,10 @@ pub(crate) async fn invite(
         return shown_with(&console, &inside, None, Some("Choose a role.".to_owned()));
     };
     let standing = Standing::Member { account: inside.account.clone(), role };
-    let control = inside.asks(&console, from);
+    let control = inside.asks_once(&console, from, &invited.once);
     match control.invite(Some(&invited.email), standing).await {
         Ok(made) => shown_with(&console, &inside, Some(made), None),
-        Err(error @ ControlError::StoreDown(_)) => failed(&error),
+        Err(error @ (ControlError::StoreDown(_) | ControlError::AlreadyDone { .. })) => failed(&error),
         Err(error) => shown_with(&console, &inside, None, Some(error.to_string())),
     }
 }

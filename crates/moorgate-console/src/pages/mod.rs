@@ -34,6 +34,8 @@ pub(crate) struct Frame {
     pub(crate) email: String,
     pub(crate) operator: bool,
     pub(crate) csrf: String,
+    /// Stands in forms that make something: each drawing of a page makes it once.
+    pub(crate) once: String,
     /// The account that the page is of.
     pub(crate) account: Option<String>,
     /// Where one can go: link, title, and whether one is there.
@@ -79,8 +81,19 @@ impl Frame {
 
     fn with(visitor: &Visitor, links: Vec<(String, &'static str, bool)>) -> Self {
         let Visitor { person, csrf, .. } = visitor;
-        Self { email: person.email.clone(), operator: person.operator, csrf: csrf.clone(), account: None, links }
+        let once = once();
+        Self { email: person.email.clone(), operator: person.operator, csrf: csrf.clone(), once, account: None, links }
     }
+}
+
+/// Nobody else's, and never again.
+fn once() -> String {
+    let mut bytes = [0; 16];
+    // Without it a form that is sent twice is done twice, which is no reason to have no page.
+    if getrandom::fill(&mut bytes).is_err() {
+        return String::new();
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A page as it is drawn.
@@ -130,6 +143,11 @@ pub(crate) fn failed(error: &ControlError) -> Response {
             StatusCode::SERVICE_UNAVAILABLE,
             "Not now",
             "The gateway's store can't be used at the moment. Traffic goes on by the last rules; try again in a minute.",
+        ),
+        ControlError::AlreadyDone { did } => refusal(
+            StatusCode::CONFLICT,
+            "Done already",
+            &format!("This form was sent before, and done: {did}. What it showed once is not shown again."),
         ),
         _ => refusal(StatusCode::BAD_REQUEST, "That did not work", &error.to_string()),
     }

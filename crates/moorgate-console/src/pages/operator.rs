@@ -78,6 +78,8 @@ impl TablePage {
 pub(crate) struct Named {
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    once: String,
 }
 
 async fn list_accounts(console: &Console, visitor: &Visitor, problem: Option<String>) -> Response {
@@ -110,7 +112,7 @@ pub(crate) async fn add_account(
     State(console): State<Console>,
     Operator(visitor): Operator,
     from: From,
-    Form(Named { name }): Form<Named>,
+    Form(Named { name, .. }): Form<Named>,
 ) -> Response {
     match visitor.asks(&console, from, None).add_account(name.trim()).await {
         Ok(view) => Redirect::to(&format!("/a/{}", view.name)).into_response(),
@@ -201,14 +203,14 @@ pub(crate) async fn invite(
     State(console): State<Console>,
     Operator(visitor): Operator,
     from: From,
-    Form(Named { name }): Form<Named>,
+    Form(Named { name, once }): Form<Named>,
 ) -> Response {
-    match visitor.asks(&console, from, None).invite(Some(&name), Standing::Operator).await {
+    match visitor.asks_once(&console, from, None, &once).invite(Some(&name), Standing::Operator).await {
         Ok(made) => {
             let link = format!("{}/welcome/{}", console.url, made.token.reveal());
             list_people(&console, &visitor, Some(link), None).await
         }
-        Err(error @ ControlError::StoreDown(_)) => failed(&error),
+        Err(error @ (ControlError::StoreDown(_) | ControlError::AlreadyDone { .. })) => failed(&error),
         Err(error) => list_people(&console, &visitor, None, Some(error.to_string())).await,
     }
 }
@@ -219,14 +221,14 @@ pub(crate) async fn let_in_again(
     Operator(visitor): Operator,
     from: From,
     Path(id): Path<String>,
-    Form(Nothing {}): Form<Nothing>,
+    Form(Named { once, .. }): Form<Named>,
 ) -> Response {
-    match visitor.asks(&console, from, None).let_in_again(&id).await {
+    match visitor.asks_once(&console, from, None, &once).let_in_again(&id).await {
         Ok(made) => {
             let link = format!("{}/welcome/{}", console.url, made.token.reveal());
             list_people(&console, &visitor, Some(link), None).await
         }
-        Err(error @ ControlError::StoreDown(_)) => failed(&error),
+        Err(error @ (ControlError::StoreDown(_) | ControlError::AlreadyDone { .. })) => failed(&error),
         Err(error) => list_people(&console, &visitor, None, Some(error.to_string())).await,
     }
 }

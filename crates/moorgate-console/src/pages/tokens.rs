@@ -51,16 +51,18 @@ pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Resp
 pub(crate) struct NewScope {
     #[serde(default)]
     scope: String,
+    #[serde(default)]
+    once: String,
 }
 
 pub(crate) async fn add(
     State(console): State<Console>,
     Changing(inside): Changing,
     from: From,
-    Form(NewScope { scope }): Form<NewScope>,
+    Form(NewScope { scope, once }): Form<NewScope>,
 ) -> Response {
     let scope = if scope == Scope::Write.name() { Scope::Write } else { Scope::Read };
-    let control = inside.asks(&console, from);
+    let control = inside.asks_once(&console, from, &once);
     match control.add_token(Some(&inside.account), scope).await {
         Ok(made) => shown_with(&console, &inside, Some(made)).await,
         Err(error) => failed(&error),

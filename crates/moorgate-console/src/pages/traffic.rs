@@ -8,7 +8,7 @@ use moorgate_contract::{
     outcome::Outcome,
     time::Timestamp,
 };
-use moorgate_control::{ControlError, GroupBy, LatestFlows, Part, Recorded, UsageFilter};
+use moorgate_control::{ControlError, CredentialView, GroupBy, LatestFlows, Part, Recorded, UsageFilter};
 use moorgate_wire::visible::visible;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -224,7 +224,7 @@ async fn offered(console: &Console, account: &str) -> Result<Offered, ControlErr
     let credentials = console.control.list_credentials(account).await?;
     let routes = console.control.list_routes(Some(account)).await;
     let is_many = credentials.len() + routes.len() > OFFERED;
-    let credentials = credentials.into_iter().map(|one| (format!("credential:{}", one.username), one.username));
+    let credentials = credentials.into_iter().map(|one| (format!("credential:{}", one.username), one.called()));
     let routes = routes.into_iter().map(|one| (format!("route:{}", one.domain), one.domain));
     Ok(Offered {
         is_many,
@@ -254,11 +254,14 @@ pub(crate) async fn flow(
         Err(error) => return failed(&error),
     };
     let Some(Recorded { flow, gateway }) = found else { return nothing().await };
+    // Where the store can't say it, the username does.
+    let credentials = console.control.list_credentials(&inside.account).await.unwrap_or_default();
+    let called = flow.username.as_deref().and_then(|username| credentials.iter().find(|one| one.username == username));
     let explained = console.control.explain_flow(&flow, false).await;
     drawn(&FlowPage {
         frame: Frame::of_account(&inside.visitor, &inside.account, "/traffic"),
         account: inside.account,
-        facts: facts(&flow, gateway.as_deref()),
+        facts: facts(&flow, gateway.as_deref(), called.map(CredentialView::called)),
         advice: words::advice(&flow).map(std::borrow::Cow::into_owned),
         steps: explained
             .map(|it| it.steps.into_iter().map(|step| (step.check, step.found)).collect())
@@ -266,7 +269,7 @@ pub(crate) async fn flow(
     })
 }
 
-fn facts(flow: &Flow, gateway: Option<&str>) -> Vec<(&'static str, String)> {
+fn facts(flow: &Flow, gateway: Option<&str>, credential: Option<String>) -> Vec<(&'static str, String)> {
     let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(|text| visible(text).to_string());
     let all = [
         (
@@ -280,7 +283,7 @@ fn facts(flow: &Flow, gateway: Option<&str>) -> Vec<(&'static str, String)> {
         ),
         ("By", Some(flow.listener.words().to_owned())),
         ("From", Some(flow.client.to_string())),
-        ("Credential", text(&flow.username)),
+        ("Credential", credential.or_else(|| text(&flow.username))),
         ("To, as asked", text(&flow.target)),
         ("Route", text(&flow.route)),
         ("Origin", text(&flow.origin)),

@@ -13,7 +13,7 @@ use crate::{
     book::CredentialRow,
     compile,
     error::{ControlError, Invalid, Result, What},
-    limits::{MAX_CLIENTS, MAX_CREDENTIALS, MAX_OVERLAP, STOPPED},
+    limits::{MAX_CLIENTS, MAX_CREDENTIAL_NAME, MAX_CREDENTIALS, MAX_OVERLAP, STOPPED, TEST_NAME, TEST_OVERLAP},
     secret::{Password, random_username},
     shown::second,
     store::Use,
@@ -37,6 +37,38 @@ impl Control {
             let (mut row, hash, new) = new_row(inner.compiler.pepper(), account.id, now())?;
             apply(&mut row, change);
             session.add_credential(&account.name, row, hash).await?;
+            session.commit().await?;
+            Ok(new)
+        };
+        self.write(operation).await
+    }
+
+    /// A credential for a test of the console's: the account's only one, with a new password. The password before works
+    /// for [`TEST_OVERLAP`] more, so that two tests at once don't end each other.
+    ///
+    /// # Errors
+    /// As [`add_credential`](Self::add_credential).
+    pub async fn test_credential(&self, account: &str) -> Result<NewCredential> {
+        let account = account.to_owned();
+        let operation = async move |mut session: Session| {
+            let inner = session.inner.clone();
+            let account = inner.account_row(&account)?;
+            let pepper = inner.compiler.pepper();
+            let kept = inner.book().credentials_of(account.id).find(|row| row.name == TEST_NAME).cloned();
+            let new = if let Some(old) = kept {
+                let password = Password::random()?;
+                let hash = pepper.hash(&old.username, password.reveal().as_bytes());
+                session.rotate_credential(&account.name, &old, hash, Some(now().after(TEST_OVERLAP))).await?;
+                NewCredential { username: old.username, password }
+            } else {
+                if inner.book().count_credentials(account.id) >= MAX_CREDENTIALS {
+                    return Err(Invalid::TooMany { what: What::Credential, limit: MAX_CREDENTIALS }.into());
+                }
+                let (mut row, hash, new) = new_row(pepper, account.id, now())?;
+                TEST_NAME.clone_into(&mut row.name);
+                session.add_credential(&account.name, row, hash).await?;
+                new
+            };
             session.commit().await?;
             Ok(new)
         };
@@ -156,6 +188,9 @@ impl Inner {
 }
 
 fn check(change: &CredentialChange) -> Result<(), Invalid> {
+    if let Some(name) = &change.name {
+        check_name(name.trim())?;
+    }
     if let Some(Some(expires)) = change.expires
         && expires <= now()
     {
@@ -175,7 +210,21 @@ fn check(change: &CredentialChange) -> Result<(), Invalid> {
     }
 }
 
+fn check_name(name: &str) -> Result<(), Invalid> {
+    // What turns the direction of text around makes one name look like another.
+    let is_hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if name.chars().count() > MAX_CREDENTIAL_NAME || name.contains(is_hidden) {
+        return Err(Invalid::CredentialName { name: name.chars().take(2 * MAX_CREDENTIAL_NAME).collect() });
+    }
+    if name == TEST_NAME { Err(Invalid::CredentialNameKept) } else { Ok(()) }
+}
+
 fn apply(row: &mut CredentialRow, change: CredentialChange) {
+    if let Some(name) = change.name {
+        name.trim().clone_into(&mut row.name);
+    }
     if let Some(expires) = change.expires {
         row.expires = expires;
     }
@@ -200,6 +249,7 @@ pub(super) fn new_row(
         id: CredentialId(0),
         account,
         username: username.clone(),
+        name: String::new(),
         created,
         expires: None,
         clients: String::new(),
@@ -214,6 +264,7 @@ fn view(row: &CredentialRow, used: Result<Option<Use>, ()>, now: Timestamp) -> C
     let valid = || row.secrets.iter().filter(|secret| secret.is_valid(now));
     CredentialView {
         username: row.username.clone(),
+        name: row.name.clone(),
         created: row.created,
         passwords: valid().count(),
         overlap_until: valid().filter_map(|secret| secret.until).max(),

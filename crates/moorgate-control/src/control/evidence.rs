@@ -45,6 +45,7 @@ impl Control {
                 .into_iter()
                 .map(|credential| EvidenceCredential {
                     username: credential.username,
+                    name: credential.name,
                     created: credential.created,
                     expires: credential.expires,
                     clients: credential.clients,

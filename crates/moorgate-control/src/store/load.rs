@@ -136,7 +136,10 @@ macro_rules! account_sql {
 }
 macro_rules! credential_sql {
     ($rest:literal) => {
-        concat!("SELECT id, account, username, created, expires, clients, policy, policy_cuts FROM credential ", $rest)
+        concat!(
+            "SELECT id, account, username, name, created, expires, clients, policy, policy_cuts FROM credential ",
+            $rest
+        )
     };
 }
 macro_rules! secret_sql {
@@ -189,14 +192,15 @@ fn account((id, name, created, policy, policy_cuts, egress, tier): StoredAccount
     }
 }
 
-type StoredCredential = (i64, i64, String, i64, Option<i64>, String, Option<String>, i64);
+type StoredCredential = (i64, i64, String, String, i64, Option<i64>, String, Option<String>, i64);
 
 fn credential(row: StoredCredential, secrets: Vec<Secret>) -> CredentialRow {
-    let (id, account, username, created, expires, clients, policy, policy_cuts) = row;
+    let (id, account, username, name, created, expires, clients, policy, policy_cuts) = row;
     CredentialRow {
         id: CredentialId(number(id)),
         account: AccountId(number(account)),
         username,
+        name,
         created: Timestamp(number(created)),
         expires: expires.map(|expires| Timestamp(number(expires))),
         clients,

@@ -29,6 +29,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (13, "people", include_str!("../../migrations/sqlite/0013_people.sql")),
     (14, "alarms", include_str!("../../migrations/sqlite/0014_alarms.sql")),
     (15, "proofs", include_str!("../../migrations/sqlite/0015_proofs.sql")),
+    (16, "names", include_str!("../../migrations/sqlite/0016_names.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -46,10 +47,11 @@ const POSTGRES: &[Step] = &[
     (13, "people", include_str!("../../migrations/postgres/0013_people.sql")),
     (14, "alarms", include_str!("../../migrations/postgres/0014_alarms.sql")),
     (15, "proofs", include_str!("../../migrations/postgres/0015_proofs.sql")),
+    (16, "names", include_str!("../../migrations/postgres/0016_names.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 15;
+const KNOWN: i64 = 16;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

@@ -235,12 +235,13 @@ impl Tx {
     pub(crate) async fn insert_credential(&mut self, row: &CredentialRow) -> Result<CredentialId, StoreError> {
         let failed = self.failed();
         let statement = query_scalar(
-            "INSERT INTO credential (account, username, created, expires, clients, policy, policy_cuts) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+            "INSERT INTO credential (account, username, name, created, expires, clients, policy, policy_cuts) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
         );
         let id: i64 = statement
             .bind(stored(row.account.0))
             .bind(&row.username)
+            .bind(&row.name)
             .bind(stored(row.created.0))
             .bind(row.expires.map(|expires| stored(expires.0)))
             .bind(&row.clients)
@@ -255,16 +256,19 @@ impl Tx {
     /// Replaces what can change of a credential, its passwords aside.
     pub(crate) async fn update_credential(&mut self, row: &CredentialRow) -> Result<(), StoreError> {
         let failed = self.failed();
-        query("UPDATE credential SET expires = $1, clients = $2, policy = $3, policy_cuts = $4 WHERE id = $5")
-            .bind(row.expires.map(|expires| stored(expires.0)))
-            .bind(&row.clients)
-            .bind(&row.policy)
-            .bind(stored(row.policy_cuts))
-            .bind(stored(row.id.0))
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(failed)
+        query(
+            "UPDATE credential SET name = $1, expires = $2, clients = $3, policy = $4, policy_cuts = $5 WHERE id = $6",
+        )
+        .bind(&row.name)
+        .bind(row.expires.map(|expires| stored(expires.0)))
+        .bind(&row.clients)
+        .bind(&row.policy)
+        .bind(stored(row.policy_cuts))
+        .bind(stored(row.id.0))
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(failed)
     }
 
     /// Removes a credential with its passwords.

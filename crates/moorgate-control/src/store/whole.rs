@@ -192,12 +192,13 @@ impl Tx {
     async fn write_credentials(&mut self, rows: &Rows) -> Result<(), sqlx::Error> {
         for row in &rows.credentials {
             query(
-                "INSERT INTO credential (id, account, username, created, expires, clients, policy, policy_cuts) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                "INSERT INTO credential (id, account, username, name, created, expires, clients, policy, policy_cuts) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             )
             .bind(stored(row.id.0))
             .bind(stored(row.account.0))
             .bind(&row.username)
+            .bind(&row.name)
             .bind(stored(row.created.0))
             .bind(row.expires.map(|expires| stored(expires.0)))
             .bind(&row.clients)

@@ -119,7 +119,7 @@ pub(crate) enum Credential {
     },
     /// Change a credential, its password aside; what is given replaces what was set. Open connections stay
     #[command(group = ArgGroup::new("change").required(true).multiple(true)
-        .args(["expires", "from", "allow", "deny", "no_policy"]))]
+        .args(["name", "expires", "from", "allow", "deny", "no_policy"]))]
     Set {
         /// Whose
         account: String,
@@ -176,6 +176,9 @@ pub(crate) enum Credential {
 /// What a credential is bound to.
 #[derive(Debug, Args)]
 pub(crate) struct Bounds {
+    /// What to call it, such as the app that comes with it; "" for nothing
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
     /// From when on it is refused, such as 90d or 2027-01-31T00:00:00Z; "never" for never
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<Expires>,

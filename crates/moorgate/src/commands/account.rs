@@ -8,7 +8,7 @@ use moorgate_control::CredentialStanding;
 use super::{CommandError, credential::bounds_of, quota};
 use crate::{
     cli::Account,
-    output::{self, Table, answer, when},
+    output::{self, Table, answer, called, when},
 };
 
 pub(super) async fn run(client: &Client, command: Account) -> Result<(), CommandError> {
@@ -112,7 +112,8 @@ fn show(account: &view::Account, credentials: &[view::Credential]) -> String {
             bounds if bounds.is_empty() => String::new(),
             bounds => format!("; {}", bounds.join("; ")),
         };
-        let _ = writeln!(text, "  {}  {}{bounds}", credential.username, standing(credential));
+        let _ =
+            writeln!(text, "  {}  {}{bounds}", called(&credential.username, &credential.name), standing(credential));
     }
     text
 }
@@ -142,6 +143,7 @@ mod tests {
     fn credential(standing: CredentialStanding, used: Option<&str>) -> view::Credential {
         view::Credential {
             username: "mg_a".into(),
+            name: String::new(),
             created: "2026-01-01T00:00:00Z".parse().unwrap(),
             passwords: 1,
             overlap_until: None,

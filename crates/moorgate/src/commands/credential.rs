@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{CommandError, gateway::Gateway};
 use crate::{
     cli::{Bounds, Credential, Json},
-    output::{self, Table, answer, duration, end, note, shown, when},
+    output::{self, Table, answer, called, duration, end, note, shown, when},
     proxy_urls::{DEFAULT_ENV, ProxyUrls},
 };
 
@@ -30,6 +30,7 @@ pub(super) async fn run(gateway: &Gateway, command: Credential) -> Result<(), Co
     match command {
         Credential::Add { account, bounds, json } => {
             let add = view::AddCredential {
+                name: bounds.name.clone().unwrap_or_default(),
                 expires: bounds.expires().flatten(),
                 clients: bounds.clients().unwrap_or_default(),
                 policy: rules(&bounds),
@@ -38,6 +39,7 @@ pub(super) async fn run(gateway: &Gateway, command: Credential) -> Result<(), Co
         }
         Credential::Set { account, username, bounds, no_policy, cut, json } => {
             let change = view::ChangeCredential {
+                name: bounds.name.clone(),
                 expires: bounds.expires(),
                 clients: bounds.clients(),
                 policy: if no_policy { Some(None) } else { rules(&bounds).map(Some) },
@@ -162,7 +164,10 @@ fn changed(credential: &view::Credential, cut: bool) -> String {
     let bounds = bounds_of(credential);
     let bounds = if bounds.is_empty() { "is bound to nothing of its own".into() } else { bounds.join("; ") };
     let open = if cut { "open ones that its rules refuse are cut" } else { "open ones stay" };
-    format!("credential {}: {bounds}\nnew connections follow from now on; {open}\n", credential.username)
+    format!(
+        "credential {}: {bounds}\nnew connections follow from now on; {open}\n",
+        called(&credential.username, &credential.name)
+    )
 }
 
 /// What a credential is bound to, each in a few words.
@@ -188,13 +193,14 @@ fn list(account: &str, credentials: &[view::Credential]) -> String {
     if credentials.is_empty() {
         return format!("account {account} has no credentials; make one with: moorgate credential add {account}\n");
     }
-    let mut table = Table::new(["USERNAME", "STANDING", "LAST USED", "FROM", "BOUND TO"]);
+    let mut table = Table::new(["USERNAME", "NAME", "STANDING", "LAST USED", "FROM", "BOUND TO"]);
     for credential in credentials {
         let used = credential.last_used.map_or_else(|| "–".into(), when);
         let from = credential.last_client.map_or_else(|| "–".into(), |client| client.to_string());
         let bounds = bounds_of(credential);
         let bounds = if bounds.is_empty() { "–".into() } else { bounds.join("; ") };
-        table.row([credential.username.clone(), standing(credential).into(), used, from, bounds]);
+        let name = if credential.name.is_empty() { "–".into() } else { shown(&credential.name) };
+        table.row([credential.username.clone(), name, standing(credential).into(), used, from, bounds]);
     }
     table.to_string()
 }
@@ -221,8 +227,9 @@ fn show(account: &str, credential: &view::Credential) -> String {
     };
     let nets: Vec<String> = credential.clients.iter().map(ToString::to_string).collect();
     let mut text = format!(
-        "credential  {}\naccount     {}\nstanding    {}\nlast used   {used}\ncreated     {}\nexpires     {}\nfrom        {}\n",
+        "credential  {}\n{}account     {}\nstanding    {}\nlast used   {used}\ncreated     {}\nexpires     {}\nfrom        {}\n",
         credential.username,
+        if credential.name.is_empty() { String::new() } else { format!("name        {}\n", shown(&credential.name)) },
         shown(account),
         standing(credential),
         when(credential.created),

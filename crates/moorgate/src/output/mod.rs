@@ -91,6 +91,11 @@ pub(crate) fn shown(text: &str) -> String {
     visible_within(text, LINE).to_string().replace("\\\\", "\\")
 }
 
+/// A credential by its username, with its name where it has one.
+pub(crate) fn called(username: &str, name: &str) -> String {
+    if name.is_empty() { username.to_owned() } else { format!("{username} ({})", shown(name)) }
+}
+
 /// Whether standard output takes colour: a terminal, and nobody said `NO_COLOR`.
 pub(crate) fn colour() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

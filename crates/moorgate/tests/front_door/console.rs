@@ -40,7 +40,7 @@ fn somebody_connects_an_app_and_a_domain_and_sees_what_comes_through() {
     browser.arg(link(&gateway, &[])).arg(pictures());
     let said = outcome(&mut browser);
     assert!(said.status.success(), "{}", both(&said));
-    assert!(both(&said).contains("29 pages looked at"), "{}", both(&said));
+    assert!(both(&said).contains("30 pages looked at"), "{}", both(&said));
 }
 
 /// An identity provider, that ends with the test.
@@ -218,6 +218,7 @@ const CLOSED: &[(&str, &str)] = &[
     ("POST", "/a/default/credentials"),
     ("POST", "/a/default/credentials/x/rotate"),
     ("POST", "/a/default/credentials/x/revoke"),
+    ("POST", "/a/default/credentials/x/name"),
     ("GET", "/a/default/tokens"),
     ("POST", "/a/default/tokens"),
     ("POST", "/a/default/tokens/x/revoke"),
@@ -354,10 +355,20 @@ fn what_people_write_is_shown_as_it_is_and_never_as_markup() {
         ("/a/default/policy", "rules"),
         ("/a/default/alarms", "receiver"),
         ("/a/default/connect/test", "target"),
+        ("/a/default/connect/credential", "name"),
+        ("/a/default/credentials", "name"),
     ] {
         let answer =
             operator.post(path, &[("csrf", &csrf), ("role", "owner"), ("to", "web"), ("with", "curl"), (field, evil)]);
         assert!(!answer.body.contains("<script>alert") && !answer.body.contains("<img"), "{path}: {}", answer.body);
+    }
+    // A name that fits is kept, and shown wherever the credential is.
+    let named = "<script>alert(1)</script>\"'><img src=x>";
+    operator.post("/a/default/credentials", &[("csrf", &csrf), ("name", named)]);
+    for path in ["", "/credentials", "/traffic", "/exposure"] {
+        let page = operator.get(&format!("/a/default{path}")).body;
+        assert!(path == "/exposure" || page.contains("&#60;img src=x&#62;"), "{path}: {page}");
+        assert!(!page.contains("<script>alert") && !page.contains("<img"), "{path}: {page}");
     }
     for url in ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd"] {
         let fields = [("csrf", &*csrf), ("domain", "app.example.com"), ("url", url), ("mode", "terminate")];

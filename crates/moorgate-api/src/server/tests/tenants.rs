@@ -44,6 +44,7 @@ async fn a_credential_is_given_an_end_networks_and_a_policy_and_loses_them_again
     let client = house.client();
     let rules = PolicyRules { rules: vec![PolicyRule { effect: Effect::Deny, matcher: "a.example".parse().unwrap() }] };
     let add = AddCredential {
+        name: "billing".into(),
         expires: Some("2100-01-01T00:00:00Z".parse().unwrap()),
         clients: vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()],
         policy: Some(rules.clone()),
@@ -55,7 +56,7 @@ async fn a_credential_is_given_an_end_networks_and_a_policy_and_loses_them_again
     let change = ChangeCredential { clients: Some(vec![]), ..ChangeCredential::default() };
     let changed = client.change_credential("acme", &username, &change, false).await.unwrap();
     assert!(changed.clients.is_empty() && changed.expires.is_some() && changed.policy == Some(rules));
-    let clear = ChangeCredential { expires: Some(None), policy: Some(None), clients: None };
+    let clear = ChangeCredential { expires: Some(None), policy: Some(None), ..ChangeCredential::default() };
     let cleared = client.change_credential("acme", &username, &clear, true).await.unwrap();
     assert_eq!((cleared.expires, cleared.policy), (None, None));
     assert!(client.change_credential("other", &username, &clear, false).await.is_err());

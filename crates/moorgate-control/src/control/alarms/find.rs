@@ -145,21 +145,23 @@ impl Control {
             return;
         }
         looked.kinds.extend([AlarmKind::NeverUsed, AlarmKind::Stopped]);
-        looked.wrong.extend(credentials.iter().filter_map(|one| credential_trouble(one, now())));
+        looked.wrong.extend(
+            credentials.iter().filter(|one| !one.is_for_tests()).filter_map(|one| credential_trouble(one, now())),
+        );
     }
 }
 
 fn credential_trouble(one: &CredentialView, now: Timestamp) -> Option<Trouble> {
-    let username = &one.username;
+    let (username, called) = (&one.username, one.called());
     match (one.standing, one.last_used) {
         (CredentialStanding::NeverUsed, _) if now.since(one.created) >= NEVER_USED => {
-            let said = format!("The credential {username} was not used since it was made, on {}.", day(one.created));
+            let said = format!("The credential {called} was not used since it was made, on {}.", day(one.created));
             let todo = "Its app may still connect directly: connect it, or revoke the credential.";
             let trouble = trouble(AlarmKind::NeverUsed, username, 1, said, todo);
             Some(Trouble { since: Some(one.created), ..trouble })
         }
         (CredentialStanding::Stopped, Some(last)) => {
-            let said = format!("The traffic of {username} stopped after {}.", second(last));
+            let said = format!("The traffic of {called} stopped after {}.", second(last));
             let todo =
                 "See whether its app runs, and whether it still goes through the proxy; revoke what is not needed.";
             Some(Trouble { since: Some(last), ..trouble(AlarmKind::Stopped, username, 1, said, todo) })
@@ -198,6 +200,7 @@ mod tests {
         let at = |days: u64| Timestamp(days * 86_400 * 1_000_000);
         let view = |standing, last_used| CredentialView {
             username: "mg_a".into(),
+            name: String::new(),
             created: at(10),
             passwords: 1,
             overlap_until: None,

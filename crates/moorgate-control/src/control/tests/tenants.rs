@@ -13,8 +13,8 @@ use moorgate_contract::{
 
 use super::trouble::sql;
 use crate::{
-    AccountChange, Control, ControlError, CredentialChange, CredentialStanding, GroupBy, Invalid, PortsInUse,
-    UsageFilter, UsageRow, calendar,
+    AccountChange, Control, ControlError, CredentialChange, CredentialStanding, GroupBy, Invalid, NewCredential,
+    PortsInUse, UsageFilter, UsageRow, calendar,
     control::now,
     testing::{House, ip},
 };
@@ -166,6 +166,7 @@ async fn a_credential_has_bounds_of_its_own() {
     let rule = Rule { effect: Effect::Deny, matcher: "evil.example".parse().unwrap() };
     let expires = now().after(Duration::from_secs(3600));
     let change = CredentialChange {
+        name: Some(" billing ".into()),
         expires: Some(Some(expires)),
         clients: Some(vec!["192.0.2.0/24".parse().unwrap()]),
         policy: Some(Some(Policy::new(vec![rule]))),
@@ -179,6 +180,7 @@ async fn a_credential_has_bounds_of_its_own() {
     assert!(from("192.0.2.7") && !from("198.51.100.7"));
     let listed = control.list_credentials("default").await.unwrap();
     let shown = listed.iter().find(|view| view.username == made.username).unwrap();
+    assert_eq!((&*shown.name, shown.called()), ("billing", format!("billing ({})", made.username)));
     assert_eq!((shown.expires, shown.clients.len(), shown.standing), (Some(expires), 1, CredentialStanding::NeverUsed));
     assert_eq!(shown.policy.as_ref().unwrap().rules().len(), 1);
 
@@ -189,15 +191,58 @@ async fn a_credential_has_bounds_of_its_own() {
     let past = control.add_credential("default", past).await.unwrap_err();
     assert!(matches!(past, ControlError::Invalid(Invalid::ExpiresInThePast { .. })), "{past}");
 
-    let open = CredentialChange { expires: Some(None), clients: Some(vec![]), policy: Some(None), cut: true };
+    let open = CredentialChange {
+        name: Some(String::new()),
+        expires: Some(None),
+        clients: Some(vec![]),
+        policy: Some(None),
+        cut: true,
+    };
     let changed = control.set_credential("default", &made.username, open).await.unwrap();
-    assert_eq!((changed.expires, changed.clients.len(), changed.policy), (None, 0, None));
+    assert_eq!((changed.called(), changed.expires, changed.clients.len()), (made.username.clone(), None, 0));
+    assert_eq!(changed.policy, None);
     assert!(knows(Duration::from_secs(3601)).is_some());
     // Nothing else of it was touched.
     let again = control.set_credential("default", &made.username, CredentialChange::default()).await.unwrap();
     assert_eq!((again.passwords, again.created), (1, shown.created));
     let nobody = control.set_credential("default", "mg_nobody", CredentialChange::default()).await;
     assert!(matches!(nobody, Err(ControlError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_credential_is_called_what_can_be_seen() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let add = async |name: &str| {
+        let change = CredentialChange { name: Some(name.to_owned()), ..CredentialChange::default() };
+        control.add_credential("default", change).await
+    };
+    for name in ["<script>alert(1)</script>", "Überweisungen, täglich", &"x".repeat(64), ""] {
+        add(name).await.unwrap();
+    }
+    for name in ["a\nb", "a\0b", "a\u{202e}b", "a\u{200b}b", &"x".repeat(65)] {
+        let refused = add(name).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Invalid(Invalid::CredentialName { .. })), "{name:?}: {refused}");
+        assert!(!refused.to_string().contains(|c: char| c.is_control() || c == '\u{202e}'), "{refused}");
+    }
+    let refused = add("test from the console").await.unwrap_err();
+    assert!(matches!(refused, ControlError::Invalid(Invalid::CredentialNameKept)), "{refused}");
+}
+
+#[tokio::test]
+async fn an_account_has_one_credential_for_tests() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    let first = control.test_credential("default").await.unwrap();
+    let second = control.test_credential("default").await.unwrap();
+    let third = control.test_credential("default").await.unwrap();
+    assert_eq!((&first.username, &second.username), (&third.username, &third.username));
+    let works = |new: &NewCredential| house.plane.knows(new, NOW).is_some();
+    assert!(!works(&first) && works(&second) && works(&third), "of those before, the latest works on");
+    assert!(house.plane.knows(&second, Duration::from_secs(61)).is_none());
+    let listed = control.list_credentials("default").await.unwrap();
+    let tests: Vec<_> = listed.iter().filter(|one| one.is_for_tests()).collect();
+    assert!(tests.len() == 1 && listed.len() == 2, "{listed:?}");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use moorgate_api::view::Evidence;
 
-use crate::output::{counted, when};
+use crate::output::{called, counted, when};
 
 /// Sections with a heading each, in the order in which they are asked for.
 pub(super) fn text(evidence: &Evidence) -> String {
@@ -52,7 +52,11 @@ fn write(text: &mut String, evidence: &Evidence) -> std::fmt::Result {
         let used = credential.last_used.map_or_else(|| "never used".to_owned(), |at| format!("last used {}", when(at)));
         let ends = credential.expires.map_or_else(|| "no end".to_owned(), |at| format!("ends {}", when(at)));
         let from = none(&credential.clients, "anywhere");
-        writeln!(text, "  credential     {}, from {from}, {ends}, {used}", credential.username)?;
+        writeln!(
+            text,
+            "  credential     {}, from {from}, {ends}, {used}",
+            called(&credential.username, &credential.name)
+        )?;
         if !credential.policy.is_empty() {
             writeln!(text, "    narrowed by  {}", credential.policy.join(", "))?;
         }

@@ -53,6 +53,7 @@ try {
   }
   await page.getByRole('link', { name: 'curl, by Shield' }).click()
   await look(page, 'connect-with')
+  await page.getByLabel('For which app').fill('billing "on" <b>Heroku</b>')
   await page.getByRole('button', { name: 'Make a credential' }).click()
   await shows(page, 'Its password is shown here and never again')
   await look(page, 'connect-made')
@@ -91,8 +92,28 @@ try {
   // Credentials: another, rotated, revoked.
   await page.getByRole('link', { name: 'Credentials' }).click()
   await look(page, 'credentials')
+  await shows(page, 'billing "on" <b>Heroku</b>')
+  await shows(page, 'test from the console')
+  await page.getByLabel('For which app').last().fill('test from the console')
+  await page.getByRole('button', { name: 'Make a credential' }).click()
+  await shows(page, 'choose another name')
+  errors.length = 0
+  await page.getByLabel('For which app').last().fill('reports')
   await page.getByRole('button', { name: 'Make a credential' }).click()
   await shows(page, 'is made. The password is shown here')
+  // A page that is loaded anew makes nothing again.
+  const made = await page.locator('tbody tr').count()
+  await page.reload()
+  await shows(page, 'This form was sent before, and done: add credential')
+  errors.length = 0
+  await page.goto(`${base}/a/default/credentials`)
+  assert.equal(await page.locator('tbody tr').count(), made, 'it was made once')
+  await page.locator('tbody tr').last().locator('summary', { hasText: 'Name' }).click()
+  await page.locator('tbody tr').last().getByLabel('For which app').fill('reports at night')
+  await page.getByRole('button', { name: /^Save the name/ }).last().click()
+  await shows(page, 'reports at night')
+  await page.locator('summary', { hasText: 'Rotate' }).first().click()
+  await look(page, 'credentials-rotate')
   await page.getByRole('button', { name: /^Rotate/ }).first().click()
   await shows(page, 'has a new password')
   await shows(page, 'the old password works until')

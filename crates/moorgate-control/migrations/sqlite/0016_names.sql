@@ -1,0 +1,2 @@
+-- What a credential is called by whoever made it; '': nothing.
+ALTER TABLE credential ADD COLUMN name TEXT NOT NULL DEFAULT '';
