@@ -82,15 +82,6 @@ struct Said {
     problem: Option<String>,
 }
 
-impl Said {
-    fn of(error: ControlError) -> Result<Self, Response> {
-        match error {
-            ControlError::Invalid(problem) => Ok(Self { problem: Some(problem.to_string()), made: None }),
-            error => Err(failed(&error)),
-        }
-    }
-}
-
 async fn shown_with(console: &Console, inside: &Inside, Said { made, problem }: Said) -> Response {
     let all = match console.control.list_credentials(&inside.account).await {
         Ok(all) => all,
@@ -114,6 +105,16 @@ async fn shown_with(console: &Console, inside: &Inside, Said { made, problem }: 
     drawn_as(status, &page)
 }
 
+/// What is wrong with what was asked is said where it can be mended.
+async fn refused(console: &Console, inside: &Inside, error: &ControlError) -> Response {
+    match error {
+        ControlError::Invalid(problem) => {
+            shown_with(console, inside, Said { problem: Some(problem.to_string()), made: None }).await
+        }
+        error => failed(error),
+    }
+}
+
 #[derive(Deserialize)]
 pub(crate) struct Named {
     #[serde(default)]
@@ -134,15 +135,12 @@ pub(crate) async fn add(
 ) -> Response {
     let control = inside.asks_once(&console, from, &once);
     let change = CredentialChange { name: Some(name), ..CredentialChange::default() };
-    let said = match control.add_credential(&inside.account, change).await {
+    match control.add_credential(&inside.account, change).await {
         Ok(made) => {
-            Ok(Said { made: Some((format!("The credential {} is made.", made.username), made)), problem: None })
+            let made = Some((format!("The credential {} is made.", made.username), made));
+            shown_with(&console, &inside, Said { made, problem: None }).await
         }
-        Err(error) => Said::of(error),
-    };
-    match said {
-        Ok(said) => shown_with(&console, &inside, said).await,
-        Err(response) => response,
+        Err(error) => refused(&console, &inside, &error).await,
     }
 }
 
@@ -155,10 +153,9 @@ pub(crate) async fn name(
 ) -> Response {
     let control = inside.asks(&console, from);
     let change = CredentialChange { name: Some(name), ..CredentialChange::default() };
-    match control.set_credential(&inside.account, &username, change).await.map_err(Said::of) {
+    match control.set_credential(&inside.account, &username, change).await {
         Ok(_) => Redirect::to(&format!("/a/{}/credentials", inside.account)).into_response(),
-        Err(Ok(said)) => shown_with(&console, &inside, said).await,
-        Err(Err(response)) => response,
+        Err(error) => refused(&console, &inside, &error).await,
     }
 }
 
