@@ -50,7 +50,7 @@ for (const line of document.querySelectorAll("[data-poll]")) {
     }
     setTimeout(look, 2000);
   };
-  if (line.className === "waiting") setTimeout(look, 1000);
+  if (line.className === "waiting") setTimeout(look, 300);
 }
 // Passkeys: the gateway says what to ask for, the browser's authenticator answers, and the form carries that back.
 const bytesOf = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));

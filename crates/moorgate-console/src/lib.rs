@@ -27,6 +27,7 @@ mod throttle;
 use openid::Provider;
 pub use openid::{Ask, OpenId};
 use pages::traffic::Watching;
+use probe::answering::Answering;
 use throttle::Throttle;
 
 /// One of the URLs that an app is given.
@@ -75,15 +76,25 @@ pub struct Console {
     /// The company's identity provider; `None`: people come in by what they have here.
     provider: Option<Arc<Provider>>,
     throttle: Arc<Throttle>,
+    answering: Arc<Answering>,
     watching: Arc<Watching>,
 }
 
 impl Console {
     /// A console of this control plane.
     pub fn new(control: Control, proxy_urls: ProxyUrls, proxy_ca: ProxyCa, url: &str) -> Self {
-        let (doors, sign_up, throttle, watching) = (Doors::default(), false, Arc::default(), Arc::default());
-        let provider = None;
-        Self { control, proxy_urls, doors, proxy_ca, url: url.into(), sign_up, provider, throttle, watching }
+        Self {
+            control,
+            proxy_urls,
+            doors: Doors::default(),
+            proxy_ca,
+            url: url.into(),
+            sign_up: false,
+            provider: None,
+            throttle: Arc::default(),
+            answering: Arc::default(),
+            watching: Arc::default(),
+        }
     }
 
     /// With an identity provider, asked by `ask`.
@@ -134,6 +145,7 @@ pub fn router(console: Console) -> Router {
         .route("/people/{id}/again", post(operator::let_in_again))
         .route("/a/{account}", get(account::page))
         .route("/a/{account}/letter", get(account::letter))
+        .route("/a/{account}/answers", get(account::answers))
         .route("/a/{account}/ca.pem", get(account::ca))
         .route("/a/{account}/connect", get(connect::page))
         .route("/a/{account}/connect/credential", post(connect::make_credential))

@@ -11,6 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(crate) mod answering;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
 

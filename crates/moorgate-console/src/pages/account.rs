@@ -1,11 +1,14 @@
 //! The start page of an account, and the letter to its partners.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
+    Json,
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use moorgate_contract::{
     exposure::{Content, Exposure, Readable},
     listener::Product,
@@ -13,11 +16,14 @@ use moorgate_contract::{
 };
 use moorgate_control::{AccountView, CredentialStanding, GroupBy, QuotaView, RouteState, UsageFilter, UsageRow};
 
-use super::{Frame, drawn, failed, now};
+use serde_json::json;
+
+use super::{Frame, drawn, failed, now, wants_json};
 use crate::{
     Console,
     guard::Inside,
     plot::{self, Column},
+    probe::answering::Answer,
     shown,
 };
 
@@ -133,6 +139,39 @@ async fn attention(console: &Console, account: &str) -> Vec<(String, String, &'s
         }
     }
     all
+}
+
+#[derive(Template)]
+#[template(path = "answers.html")]
+struct AnswersPage {
+    frame: Frame,
+    account: String,
+    said: String,
+    class: &'static str,
+    found: Arc<[Answer]>,
+    needs_ca: bool,
+}
+
+/// Whether the gateway answers where apps go: for a script as JSON, for people as a page.
+pub(crate) async fn answers(State(console): State<Console>, inside: Inside, headers: HeaderMap) -> Response {
+    let needs_ca = (console.proxy_ca)().is_some();
+    let found = console.answering.look((console.proxy_urls)("USERNAME", "PASSWORD"), needs_ca).await;
+    let (class, said) = summary(&found);
+    if wants_json(&headers) {
+        return Json(json!({ "state": class, "said": said })).into_response();
+    }
+    let frame = Frame::of_account(&inside.visitor, &inside.account, "");
+    drawn(&AnswersPage { frame, account: inside.account, said, class, found, needs_ca })
+}
+
+fn summary(found: &[Answer]) -> (&'static str, String) {
+    let silent: Vec<&str> = found.iter().filter(|one| !one.answers).map(|one| &*one.place).collect();
+    match (&*silent, found.len()) {
+        (_, 0) => ("problem", "This gateway has no proxy open to apps.".to_owned()),
+        ([], 1) => ("good", "Its proxy answers, by the name that apps use.".to_owned()),
+        ([], count) => ("good", format!("Its {count} proxies answer, by the name that apps use.")),
+        (silent, _) => ("problem", format!("There is no answer at {}.", silent.join(", "))),
+    }
 }
 
 #[derive(Template)]

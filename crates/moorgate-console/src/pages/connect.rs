@@ -6,7 +6,7 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use moorgate_api::words;
 use moorgate_contract::{flow::Flow, outcome::Outcome};
 use moorgate_control::{Control, ControlError, CredentialChange, MAX_CREDENTIAL_NAME, NewCredential};
@@ -14,7 +14,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Frame, drawn, drawn_as, environment, failed};
+use super::{Frame, drawn, drawn_as, environment, failed, wants_json};
 use crate::{
     Console,
     form::{Form, Query},
@@ -234,9 +234,7 @@ pub(crate) async fn calls(
         Some(_) => format!("{username} has called: your app comes by the gateway."),
         None => format!("Waiting for the first call of {username} …"),
     };
-    let wants_json =
-        headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
-    if wants_json {
+    if wants_json(&headers) {
         let state = if last.is_some() { "good" } else { "waiting" };
         return Json(json!({ "state": state, "said": said })).into_response();
     }

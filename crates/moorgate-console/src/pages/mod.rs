@@ -23,7 +23,7 @@ pub(crate) mod you;
 
 use askama::Template;
 use axum::response::{Html, IntoResponse as _, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use moorgate_contract::time::Timestamp;
 use moorgate_control::ControlError;
 
@@ -151,6 +151,11 @@ pub(crate) fn failed(error: &ControlError) -> Response {
         ),
         _ => refusal(StatusCode::BAD_REQUEST, "That did not work", &error.to_string()),
     }
+}
+
+/// Whether a script of ours asks, and no browser for a page.
+pub(crate) fn wants_json(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"))
 }
 
 pub(crate) fn now() -> Timestamp {

@@ -40,7 +40,7 @@ fn somebody_connects_an_app_and_a_domain_and_sees_what_comes_through() {
     browser.arg(link(&gateway, &[])).arg(pictures());
     let said = outcome(&mut browser);
     assert!(said.status.success(), "{}", both(&said));
-    assert!(both(&said).contains("30 pages looked at"), "{}", both(&said));
+    assert!(both(&said).contains("31 pages looked at"), "{}", both(&said));
 }
 
 /// An identity provider, that ends with the test.
@@ -209,6 +209,7 @@ const CLOSED: &[(&str, &str)] = &[
     ("POST", "/people/x/again"),
     ("GET", "/a/default"),
     ("GET", "/a/default/letter"),
+    ("GET", "/a/default/answers"),
     ("GET", "/a/default/ca.pem"),
     ("GET", "/a/default/connect"),
     ("POST", "/a/default/connect/credential"),
