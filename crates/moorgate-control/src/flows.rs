@@ -24,7 +24,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::{
     error::{StoreError, chain},
-    limits::{FLOWS_KEPT, MAX_FLOWS_READ, RETRY, STORE_TIME},
+    limits::{MAX_FLOWS_READ, RETRY, STORE_TIME},
     location::Location,
     store::{
         Opening,
@@ -192,16 +192,13 @@ struct State {
 }
 
 impl FlowStore {
-    pub(crate) fn new(data_dir: &Path) -> Self {
-        Self::keeping(data_dir, FLOWS_KEPT)
-    }
-
-    pub(crate) fn keeping(data_dir: &Path, kept: u64) -> Self {
+    pub(crate) fn new(data_dir: &Path, kept: u64) -> Self {
         let path = data_dir.join("flows.sqlite");
         Self { path, kept, lost: AtomicU64::new(0), since: AtomicU64::new(SLACK), state: Mutex::default() }
     }
 
-    fn most(&self) -> i64 {
+    /// How many are kept.
+    pub(crate) fn most(&self) -> i64 {
         i64::try_from(self.kept).unwrap_or(i64::MAX)
     }
 

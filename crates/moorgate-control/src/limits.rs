@@ -67,7 +67,7 @@ pub(crate) const MAX_SETTINGS_BYTES: usize = 1024 * 1024;
 pub(crate) const MAX_STORED_SETTINGS: usize = MAX_SETTINGS_BYTES * 3 / 2;
 /// The most bytes of a certificate's chain, or of its key, as they are given.
 pub(crate) const MAX_CERTIFICATE_BYTES: usize = 128 * 1024;
-/// How many flows are kept; the oldest make room.
+/// How many flows are kept unless `[log] keep` says otherwise; the oldest make room.
 pub const FLOWS_KEPT: u64 = 100_000;
 /// Flows that wait to be shown to other gateways.
 pub(crate) const FLOWS_WAITING: usize = 16_384;

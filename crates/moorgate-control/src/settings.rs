@@ -49,6 +49,8 @@ pub struct Settings {
     pub make_default_account: bool,
     /// Where traffic counts what it moves; control takes it each second.
     pub usage: Arc<Mutex<Usage>>,
+    /// How many flows are kept, 1 at least; the oldest make room.
+    pub keep_flows: u64,
     /// How long usage is kept.
     pub keep_usage: Duration,
     /// What serves the snapshots.

@@ -156,6 +156,7 @@ impl House {
             egress: self.egress.clone(),
             make_default_account: self.default,
             usage: self.usage.clone(),
+            keep_flows: crate::FLOWS_KEPT,
             keep_usage: crate::KEEP_USAGE,
             plane: self.plane.clone(),
         })

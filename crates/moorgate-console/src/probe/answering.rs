@@ -90,11 +90,15 @@ async fn try_one(ProxyUrl { listener, url, .. }: ProxyUrl, ca: bool) -> Option<A
 
 /// What a shell anywhere can ask with. None of them signs in: being refused is the answer.
 fn command(listener: Listener, place: &str, ca: bool) -> String {
-    let ca = if ca { "--proxy-cacert moorgate-ca.pem " } else { "" };
+    let with = |option: &str| if ca { format!("{option} moorgate-ca.pem ") } else { String::new() };
     match listener {
         Listener::OutboundHttp => format!("curl -sI -x http://{place} http://echo.moorgate.internal/"),
-        Listener::OutboundHttps => format!("curl -sI {ca}-x https://{place} http://echo.moorgate.internal/"),
-        Listener::OutboundSocksTls => format!("openssl s_client -brief -connect {place} </dev/null"),
+        Listener::OutboundHttps => {
+            format!("curl -sI {}-x https://{place} http://echo.moorgate.internal/", with("--proxy-cacert"))
+        }
+        Listener::OutboundSocksTls => {
+            format!("openssl s_client -brief {}-connect {place} </dev/null", with("-CAfile"))
+        }
         _ => format!("curl -sv -x socks5h://{place} http://echo.moorgate.internal/"),
     }
 }

@@ -32,9 +32,9 @@ pub(crate) struct Flows {
 }
 
 impl Flows {
-    pub(super) fn new(data_dir: &Path) -> Self {
+    pub(super) fn new(data_dir: &Path, keep: u64) -> Self {
         let (side, unshared) = (Side::default(), Mutex::default());
-        Self { kept: FlowStore::new(data_dir), side, unshared, follow: broadcast::channel(FOLLOW_BUFFER).0 }
+        Self { kept: FlowStore::new(data_dir, keep), side, unshared, follow: broadcast::channel(FOLLOW_BUFFER).0 }
     }
 }
 

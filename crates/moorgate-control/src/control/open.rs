@@ -49,7 +49,7 @@ impl Control {
     /// changed; [`ControlError::Unstartable`] when neither store nor copy can be used.
     pub async fn open(settings: Settings) -> Result<(Self, Start)> {
         let Settings { data_dir, store_url, master_keys, gateway, local_ca, site, egress, plane, .. } = settings;
-        let Settings { usage, keep_usage, make_default_account, zone, ca: issuer, alarms, .. } = settings;
+        let Settings { usage, keep_flows, keep_usage, make_default_account, zone, ca: issuer, alarms, .. } = settings;
         let store_url = StoreUrl::parse(&store_url, &data_dir)?;
         file::private_dir(&data_dir).map_err(ControlError::File)?;
         let lock = lock_directory(&data_dir).await?;
@@ -74,7 +74,7 @@ impl Control {
         let inner = Arc::new(Inner {
             counting: Counting::new(format!("{}/{id}", gateway.name), usage, keep_usage),
             demands: Mutex::default(),
-            flows: Flows::new(&data_dir),
+            flows: Flows::new(&data_dir, keep_flows),
             sealing: Sealing::new(&data_dir),
             zone,
             leaving: false.into(),

@@ -9,7 +9,7 @@ use super::{Control, Inner, now};
 use crate::{
     error::{Result, StoreError, chain},
     flows::{Batch, End, Recorded, Wanted, end, parse},
-    limits::{FLOWS_KEPT, FLOWS_WAITING},
+    limits::FLOWS_WAITING,
     store::Store,
 };
 
@@ -63,7 +63,7 @@ impl Control {
         if flows.is_empty() {
             return true;
         }
-        let (gateway, most) = (self.inner.gateway.name.clone(), i64::try_from(FLOWS_KEPT).unwrap_or(i64::MAX));
+        let (gateway, most) = (self.inner.gateway.name.clone(), self.inner.flows.kept.most());
         let shown = flows.clone();
         let work = async move |mut store: Store| {
             store.put_flows(&gateway, &Batch::all(&shown), most, now()).await?;

@@ -24,7 +24,7 @@ fn ids(flows: &[Flow]) -> Vec<FlowId> {
 #[tokio::test]
 async fn the_oldest_flows_make_room_for_the_newest() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FlowStore::keeping(dir.path(), 100);
+    let store = FlowStore::new(dir.path(), 100);
     let all: Vec<Flow> = (0..250).map(|n| flow(n, Timestamp(n * 1_000), None)).collect();
     for batch in all.chunks(30) {
         store.record(batch).await;
@@ -77,7 +77,7 @@ async fn a_new_account_never_sees_the_flows_of_one_that_had_its_name() {
 async fn a_damaged_file_is_set_aside_and_flows_go_on() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("flows.sqlite"), "no database at all ".repeat(100)).unwrap();
-    let store = FlowStore::new(dir.path());
+    let store = FlowStore::new(dir.path(), 1_000);
     store.record(&[flow(1, Timestamp(1_000), None)]).await;
     assert_eq!(store.last(Wanted { account: None, limit: 10, before: Before::Everything }).await.unwrap().len(), 1);
     assert!(dir.path().join("flows.sqlite.damaged").exists());
@@ -87,7 +87,7 @@ async fn a_damaged_file_is_set_aside_and_flows_go_on() {
 async fn what_cannot_be_kept_is_counted_and_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("flows.sqlite")).unwrap();
-    let store = FlowStore::new(dir.path());
+    let store = FlowStore::new(dir.path(), 1_000);
     store.record(&[flow(1, Timestamp(1_000), None), flow(2, Timestamp(1_000), None)]).await;
     store.record(&[flow(3, Timestamp(1_000), None)]).await;
     assert_eq!(store.lost(), 3);
@@ -97,7 +97,7 @@ async fn what_cannot_be_kept_is_counted_and_holds_up_nobody() {
 #[tokio::test]
 async fn a_text_of_a_peer_comes_back_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FlowStore::new(dir.path());
+    let store = FlowStore::new(dir.path(), 1_000);
     let mut odd = flow(1, Timestamp(1_000), Some("a\"b"));
     odd.target = Some("evil\u{1b}[2J'; DROP TABLE flow; --\u{0}:443".into());
     store.record(&[odd.clone()]).await;
@@ -118,7 +118,7 @@ async fn flows_that_an_older_version_kept_are_still_there() {
     }
     old.close().await;
 
-    let store = FlowStore::new(dir.path());
+    let store = FlowStore::new(dir.path(), 1_000);
     let new = flow(20, Timestamp(2_000), Some("acme"));
     store.record(std::slice::from_ref(&new)).await;
     assert_eq!(store.lost(), 0);

@@ -326,6 +326,10 @@ pub(super) fn count(value: &Value) -> Result<usize, Bad> {
     text.trim().parse().ok().filter(|count| *count > 0).ok_or_else(|| value.bad(Wanted::Count))
 }
 
+pub(super) fn flow_count(value: &Value) -> Result<u64, Bad> {
+    count(value).map(|count| u64::try_from(count).unwrap_or(u64::MAX))
+}
+
 pub(super) fn log_format(value: &Value) -> Result<LogFormat, Bad> {
     value.one(Wanted::LogFormat, |text| match text {
         "text" => Some(LogFormat::Text),

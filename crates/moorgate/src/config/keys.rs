@@ -119,6 +119,7 @@ pub(crate) const KEYS: &[Key] = &[
     later("metrics", "listen"),
     key("log", "format"),
     key("log", "flows"),
+    key("log", "keep"),
     key("cluster", "name"),
     later("cluster", "peer"),
 ];

@@ -19,7 +19,7 @@ use std::{
 use ipnet::IpNet;
 use moorgate_alarm::MailSettings;
 use moorgate_contract::{guard::Guard, limits::Limits, listener::Listener};
-use moorgate_control::{KEEP_USAGE, Role};
+use moorgate_control::{FLOWS_KEPT, KEEP_USAGE, Role};
 use moorgate_wire::{host::Host, name::DomainName};
 use zeroize::Zeroizing;
 
@@ -136,6 +136,8 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Where flows are written.
     pub(crate) log_flows: FlowLog,
+    /// How many flows are kept.
+    pub(crate) keep_flows: u64,
 }
 
 /// `[acme]`.
@@ -360,6 +362,7 @@ impl Settings {
             openid: self.openid()?,
             log_format: self.get("log", "format", LogFormat::Text, given::log_format)?,
             log_flows: self.get("log", "flows", FlowLog::Stdout, given::flow_log)?,
+            keep_flows: self.get("log", "keep", FLOWS_KEPT, given::flow_count)?,
         };
         clash(&config)?;
         if config.zone.is_none() && !config.zone_listen.is_empty() {

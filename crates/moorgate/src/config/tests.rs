@@ -107,6 +107,7 @@ fn every_key_of_the_documentation_is_read() {
         [log]
         format = "json"
         flows = "/var/log/flows"
+        keep = 250000
         [cluster]
         "#,
         &[],
@@ -135,6 +136,7 @@ fn every_key_of_the_documentation_is_read() {
     );
     assert_eq!(config.console, "[::1]:7071".parse().unwrap());
     assert_eq!((config.log_format, config.log_flows), (LogFormat::Json, FlowLog::File("/var/log/flows".into())));
+    assert_eq!(config.keep_flows, 250_000);
 }
 
 #[test]

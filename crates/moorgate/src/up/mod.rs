@@ -134,6 +134,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         alarms: Some(alarms(&config, &bound.addresses, &gateway, &presence)?),
         egress: config.egress.clone(),
         usage: reports.usage(),
+        keep_flows: config.keep_flows,
         keep_usage: config.keep_usage,
         make_default_account: config.profile == Profile::Loopback,
         plane,

@@ -30,7 +30,9 @@ use moorgate_contract::{
     time::Timestamp,
     usage::{Tally, Usage, Whose},
 };
-use moorgate_control::{Control, Itself, KEEP_USAGE, Plane, PortsInUse, RouteChange, Settings, ZoneSettings};
+use moorgate_control::{
+    Control, FLOWS_KEPT, Itself, KEEP_USAGE, Plane, PortsInUse, RouteChange, Settings, ZoneSettings,
+};
 use moorgate_keys::{LocalCa, MasterKey, MasterKeys};
 use moorgate_wire::name::DomainName;
 use tempfile::TempDir;
@@ -132,6 +134,7 @@ impl House {
             gateway: Itself { name: "gateway".into(), ..Itself::default() },
             local_ca: Arc::new(LocalCa::create("Test CA").unwrap()),
             usage: usage.clone(),
+            keep_flows: FLOWS_KEPT,
             keep_usage: KEEP_USAGE,
             site: Arc::new(Site::default()),
             egress: vec![ip("203.0.113.10"), ip("203.0.113.11")],
