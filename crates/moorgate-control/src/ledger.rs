@@ -17,16 +17,19 @@ use moorgate_contract::{
 use crate::{
     calendar,
     limits::MAX_COUNTED,
-    store::{Counted, Use},
+    store::{Counted, Use, totals},
 };
 
 /// The counts of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     hours: HashMap<Key, Counts>,
+    /// The same by the keys of [`totals`].
+    totals: HashMap<Key, Counts>,
     months: HashMap<(u64, AccountId), Spent>,
     /// What has changed since it was written.
     changed: HashSet<Key>,
+    changed_totals: HashSet<Key>,
     changed_months: HashSet<(u64, AccountId)>,
     uses: HashMap<CredentialId, (Timestamp, IpAddr)>,
     /// Of accounts that have a quota of requests: how many were counted when this run first looked at what traffic had let
@@ -48,6 +51,10 @@ impl Ledger {
                 spent.bytes += counts.bytes_up + counts.bytes_down;
                 self.changed_months.insert(month);
             }
+            for total in totals(&key) {
+                self.totals.entry(total.clone()).or_default().merge(&counts);
+                self.changed_totals.insert(total);
+            }
             // While the store is down the counts grow; which hosts they were of is given up first.
             if self.hours.len() >= MAX_COUNTED && !self.hours.contains_key(&key) {
                 key.host = key.host.map(|_| OTHER_HOSTS.into());
@@ -63,10 +70,12 @@ impl Ledger {
             return None;
         }
         let hour = |key: &Key| Some((key.clone(), self.hours.get(key)?.clone()));
+        let total = |key: &Key| Some((key.clone(), self.totals.get(key)?.clone()));
         let month = |(month, account): &(u64, AccountId)| (*month, *account, self.spent(*month, *account));
         Some(Counted {
             run: run.to_owned(),
             hours: self.changed.iter().filter_map(hour).collect(),
+            totals: self.changed_totals.iter().filter_map(total).collect(),
             months: self.changed_months.iter().map(month).collect(),
             uses: self.uses.iter().map(|(credential, (at, client))| (*credential, *at, *client)).collect(),
         })
@@ -75,11 +84,13 @@ impl Ledger {
     /// Takes note that all of it was written, and lets go of hours that are over.
     pub(crate) fn written(&mut self, now: Timestamp) {
         self.changed.clear();
+        self.changed_totals.clear();
         self.changed_months.clear();
         self.uses.clear();
         let (hour, month) = (calendar::hour(now), calendar::month(now));
         // Reports of the last hour may still be on their way.
         self.hours.retain(|key, _| key.hour + 1 >= hour);
+        self.totals.retain(|key, _| key.hour + 1 >= hour);
         self.months.retain(|(of, _), _| of + 1 >= month);
         self.begun.retain(|(of, _), _| of + 1 >= month);
     }

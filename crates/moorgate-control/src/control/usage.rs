@@ -12,7 +12,7 @@ use moorgate_contract::{
     quota::{Grant, Quotas, Spent},
     route::RouteId,
     time::Timestamp,
-    usage::{Counts, Key, Usage},
+    usage::{Counts, Key, Usage, Whose},
 };
 
 use super::{Control, Inner, now};
@@ -132,12 +132,18 @@ impl Control {
         // What was counted up to now is in it.
         let _ = self.settle().await;
         let (since, until) = (calendar::hour(filter.since), calendar::hour(filter.until).saturating_add(1));
+        let whose = part.as_ref().map_or(Whose { account, ..Whose::default() }, |part| part.whose(account));
+        let by_totals = matches!(filter.by, GroupBy::Account | GroupBy::Hour);
         let work = async move |mut store: Store| {
-            let rows = store.usage(account, since, until).await?;
+            let rows = if by_totals {
+                store.usage_totals(whose, since, until).await?
+            } else {
+                store.usage(account, since, until).await?
+            };
             Ok((store, rows))
         };
         let mut rows = self.aside(work).await?;
-        if let Some(part) = part {
+        if let Some(part) = part.filter(|_| !by_totals) {
             rows.retain(|(key, _)| part.has(key));
         }
         // Hours that are counted together are those up to the last one's end.
@@ -193,6 +199,13 @@ enum Wanted {
 }
 
 impl Wanted {
+    fn whose(&self, account: Option<AccountId>) -> Whose {
+        match *self {
+            Self::Credential(id) => Whose { account, credential: Some(id), route: None },
+            Self::Route(id) => Whose { account, credential: None, route: Some(id) },
+        }
+    }
+
     fn has(&self, key: &Key) -> bool {
         match self {
             Self::Credential(id) => key.whose.credential == Some(*id),

@@ -37,7 +37,7 @@ pub(crate) use ca::StoredCa;
 pub(crate) use gateways::GatewayRow;
 pub(crate) use tx::Tx;
 pub(crate) use url::StoreUrl;
-pub(crate) use usage::{Counted, Use};
+pub(crate) use usage::{Counted, Use, totals};
 pub(crate) use whole::Whole;
 
 /// What gateways on one PostgreSQL are told of changes by.

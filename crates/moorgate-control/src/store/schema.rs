@@ -30,6 +30,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (14, "alarms", include_str!("../../migrations/sqlite/0014_alarms.sql")),
     (15, "proofs", include_str!("../../migrations/sqlite/0015_proofs.sql")),
     (16, "names", include_str!("../../migrations/sqlite/0016_names.sql")),
+    (17, "usage total", include_str!("../../migrations/sqlite/0017_usage_total.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -48,10 +49,11 @@ const POSTGRES: &[Step] = &[
     (14, "alarms", include_str!("../../migrations/postgres/0014_alarms.sql")),
     (15, "proofs", include_str!("../../migrations/postgres/0015_proofs.sql")),
     (16, "names", include_str!("../../migrations/postgres/0016_names.sql")),
+    (17, "usage total", include_str!("../../migrations/postgres/0017_usage_total.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 16;
+const KNOWN: i64 = 17;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

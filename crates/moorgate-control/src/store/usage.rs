@@ -26,6 +26,8 @@ pub(crate) struct Counted {
     /// Which run of which gateway.
     pub(crate) run: String,
     pub(crate) hours: Vec<(Key, Counts)>,
+    /// The same by the keys of [`totals`].
+    pub(crate) totals: Vec<(Key, Counts)>,
     pub(crate) months: Vec<(u64, AccountId, Spent)>,
     pub(crate) uses: Vec<(CredentialId, Timestamp, IpAddr)>,
 }
@@ -60,6 +62,8 @@ impl Store {
             }
             statement.execute(&mut self.connection).await?;
         }
+        let totals: Vec<_> = counted.totals.iter().map(|(key, counts)| (key, &**run, counts)).collect();
+        write_totals(&mut self.connection, &totals).await?;
         for rows in counted.months.chunks(AT_ONCE) {
             let mut statement = query(AssertSqlSafe(upsert("spent", SPENT, 3, rows.len())));
             for (month, account, spent) in rows {
@@ -138,10 +142,32 @@ impl Store {
         rows.iter().map(|row| read(row).map_err(&failed)).collect()
     }
 
+    /// The same by the hour, of all that `whose` has: of an account, one of its credentials or one of its routes; without
+    /// an account, of each.
+    pub(crate) async fn usage_totals(
+        &mut self,
+        whose: Whose,
+        since: u64,
+        until: u64,
+    ) -> Result<Vec<(Key, Counts)>, StoreError> {
+        let failed = self.failed("read");
+        let statement = query(if whose.account.is_some() { total_sql!(" AND account = $5") } else { total_sql!("") })
+            .bind(stored(since))
+            .bind(stored(until))
+            .bind(whose.credential.map_or(0, |id| stored(id.0)))
+            .bind(whose.route.map_or(0, |id| stored(id.0)));
+        let statement = if let Some(AccountId(id)) = whose.account { statement.bind(stored(id)) } else { statement };
+        let rows = statement.fetch_all(&mut self.connection).await.map_err(&failed)?;
+        rows.iter().map(|row| read(row).map_err(&failed)).collect()
+    }
+
     /// Forgets what was counted before the hour `before`.
     pub(crate) async fn forget_usage(&mut self, before: u64) -> Result<(), StoreError> {
-        let statement = query("DELETE FROM usage WHERE hour < $1").bind(stored(before));
-        statement.execute(&mut self.connection).await.map(drop).map_err(self.failed("write to"))
+        for forget in ["DELETE FROM usage WHERE hour < $1", "DELETE FROM usage_total WHERE hour < $1"] {
+            let statement = query(forget).bind(stored(before));
+            statement.execute(&mut self.connection).await.map_err(self.failed("write to"))?;
+        }
+        Ok(())
     }
 }
 
@@ -165,6 +191,33 @@ pub(super) async fn insert(connection: &mut AnyConnection, rows: &[(Key, String,
         }
         statement.execute(&mut *connection).await?;
     }
+    let mut sums: HashMap<(Key, &str), Counts> = HashMap::new();
+    for (key, run, counts) in rows {
+        for total in totals(key) {
+            sums.entry((total, run)).or_default().merge(counts);
+        }
+    }
+    let sums: Vec<_> = sums.iter().map(|((key, run), counts)| (key, *run, counts)).collect();
+    write_totals(connection, &sums).await
+}
+
+/// What a key counts toward: its hour of its account, and of its credential and its route.
+pub(crate) fn totals(key: &Key) -> impl Iterator<Item = Key> {
+    let Key { hour, whose: Whose { account, credential, route }, .. } = *key;
+    let of = |credential, route| Key { hour, whose: Whose { account, credential, route }, host: None, egress: None };
+    let parts = [credential.map(|id| of(Some(id), None)), route.map(|id| of(None, Some(id)))];
+    [of(None, None)].into_iter().chain(parts.into_iter().flatten())
+}
+
+async fn write_totals(connection: &mut AnyConnection, rows: &[(&Key, &str, &Counts)]) -> Result<(), sqlx::Error> {
+    for rows in rows.chunks(AT_ONCE) {
+        let mut statement = query(AssertSqlSafe(upsert("usage_total", TOTAL, 5, rows.len())));
+        for (Key { hour, whose, .. }, run, counts) in rows {
+            statement = bind_whose(statement, whose).bind(stored(*hour)).bind((*run).to_owned());
+            statement = bind_counts(statement, counts);
+        }
+        statement.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
@@ -185,22 +238,43 @@ const USAGE: &[&str] = &[
     "errors",
     "latency",
 ];
+const TOTAL: &[&str] = &[
+    "account",
+    "credential",
+    "route",
+    "hour",
+    "run",
+    "connections",
+    "requests",
+    "bytes_up",
+    "bytes_down",
+    "refusals",
+    "errors",
+    "latency",
+];
 const SPENT: &[&str] = &["month", "account", "run", "requests", "bytes"];
 
 type Statement<'q> = Query<'q, Any, AnyArguments>;
 
 fn bind<'q>(statement: Statement<'q>, key: &Key, run: &str, counts: &Counts) -> Statement<'q> {
-    let whose = &key.whose;
-    // A list of numbers: nothing in it can fail to be JSON.
-    let latency = serde_json::to_string(&counts.latency).unwrap_or_default();
+    let statement = bind_whose(statement.bind(stored(key.hour)), &key.whose)
+        .bind(key.host.as_deref().unwrap_or_default().to_owned())
+        .bind(key.egress.map(|egress| egress.to_string()).unwrap_or_default())
+        .bind(run.to_owned());
+    bind_counts(statement, counts)
+}
+
+fn bind_whose<'q>(statement: Statement<'q>, whose: &Whose) -> Statement<'q> {
     statement
-        .bind(stored(key.hour))
         .bind(whose.account.map_or(0, |id| stored(id.0)))
         .bind(whose.credential.map_or(0, |id| stored(id.0)))
         .bind(whose.route.map_or(0, |id| stored(id.0)))
-        .bind(key.host.as_deref().unwrap_or_default().to_owned())
-        .bind(key.egress.map(|egress| egress.to_string()).unwrap_or_default())
-        .bind(run.to_owned())
+}
+
+fn bind_counts<'q>(statement: Statement<'q>, counts: &Counts) -> Statement<'q> {
+    // A list of numbers: nothing in it can fail to be JSON.
+    let latency = serde_json::to_string(&counts.latency).unwrap_or_default();
+    statement
         .bind(stored(counts.connections))
         .bind(stored(counts.requests))
         .bind(stored(counts.bytes_up))
@@ -219,7 +293,17 @@ macro_rules! usage_sql {
         )
     };
 }
-use usage_sql;
+macro_rules! total_sql {
+    ($rest:literal) => {
+        concat!(
+            "SELECT hour, account, credential, route, CAST('' AS TEXT), CAST('' AS TEXT), connections, requests, bytes_up, \
+             bytes_down, refusals, errors, latency FROM usage_total \
+             WHERE hour >= $1 AND hour < $2 AND credential = $3 AND route = $4",
+            $rest
+        )
+    };
+}
+use {total_sql, usage_sql};
 
 fn read(row: &AnyRow) -> Result<(Key, Counts), sqlx::Error> {
     let at = |index: usize| row.try_get::<i64, _>(index).map(number);

@@ -7,16 +7,17 @@ use moorgate_contract::{
     failure::Code,
     policy::{Effect, Policy, Rule},
     quota::Quotas,
+    route::{Mode, RouteId},
     time::Timestamp,
     usage::{Tally, Whose},
 };
 
 use super::trouble::sql;
 use crate::{
-    AccountChange, Control, ControlError, CredentialChange, CredentialStanding, GroupBy, Invalid, NewCredential,
+    AccountChange, Control, ControlError, CredentialChange, CredentialStanding, GroupBy, Invalid, NewCredential, Part,
     PortsInUse, UsageFilter, UsageRow, calendar,
     control::now,
-    testing::{House, ip},
+    testing::{House, change, ip},
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -116,6 +117,22 @@ async fn usage_is_kept_once_and_found_by_what_it_was_of() {
     moved(&elsewhere, 1, 1, "a.example", (1_000, 0));
     again.settle().await.unwrap();
     assert_eq!(usage(&again, GroupBy::Account).await[0].bytes_up, 1_123);
+    // By the hour the same of a part, from the sums that are kept of it.
+    let domain = "app.example.com".to_owned();
+    let to = change(serde_json::json!({ "origins": [{ "url": "tls://192.0.2.7:443" }] }));
+    again.add_route(Some("default"), &domain, Mode::Passthrough, to).await.unwrap();
+    let of_route = Whose { account: Some(AccountId(1)), credential: None, route: Some(RouteId(1)) };
+    let tally = Tally { whose: of_route, host: None, egress: None, client: None, at: now(), up: 40, down: 2 };
+    elsewhere.usage.lock().unwrap().tally(&tally);
+    let username = again.list_credentials("default").await.unwrap()[0].username.clone();
+    for (of, up) in [(None, 1_163), (Some(Part::Credential(username)), 1_123), (Some(Part::Route(domain)), 40)] {
+        for by in [GroupBy::Hour, GroupBy::Account, GroupBy::Egress] {
+            let (account, of) = (Some("default".to_owned()), of.clone());
+            let filter = UsageFilter { account, since: now(), until: now(), by, of, ..UsageFilter::default() };
+            let rows = again.usage(filter).await.unwrap();
+            assert_eq!(rows.iter().map(|row| row.bytes_up).sum::<u64>(), up, "{by:?}: {rows:?}");
+        }
+    }
     let filter = UsageFilter {
         account: Some("nobody".into()),
         since: now(),

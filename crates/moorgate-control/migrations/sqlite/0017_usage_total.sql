@@ -1,0 +1,21 @@
+-- Usage by the hour without hosts and addresses: of an account (credential and route 0), and of each credential and route of
+-- it. What pages draw is read from here: the rows that it is the sum of are as many as hosts and routes were busy.
+CREATE TABLE usage_total (
+    account     INTEGER NOT NULL,
+    credential  INTEGER NOT NULL,
+    route       INTEGER NOT NULL,
+    hour        INTEGER NOT NULL,
+    run         TEXT    NOT NULL,
+    connections INTEGER NOT NULL,
+    requests    INTEGER NOT NULL,
+    bytes_up    INTEGER NOT NULL,
+    bytes_down  INTEGER NOT NULL,
+    refusals    INTEGER NOT NULL,
+    errors      INTEGER NOT NULL,
+    latency     TEXT    NOT NULL, -- JSON of a histogram
+    PRIMARY KEY (account, credential, route, hour, run)
+) STRICT, WITHOUT ROWID;
+-- Histograms can't be added up here: of hours before, they stay with their rows alone.
+INSERT INTO usage_total SELECT account, 0, 0, hour, run, sum(connections), sum(requests), sum(bytes_up), sum(bytes_down), sum(refusals), sum(errors), '[]' FROM usage GROUP BY account, hour, run;
+INSERT INTO usage_total SELECT account, credential, 0, hour, run, sum(connections), sum(requests), sum(bytes_up), sum(bytes_down), sum(refusals), sum(errors), '[]' FROM usage WHERE credential > 0 GROUP BY account, credential, hour, run;
+INSERT INTO usage_total SELECT account, 0, route, hour, run, sum(connections), sum(requests), sum(bytes_up), sum(bytes_down), sum(refusals), sum(errors), '[]' FROM usage WHERE route > 0 GROUP BY account, route, hour, run;
