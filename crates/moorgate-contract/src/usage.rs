@@ -4,7 +4,7 @@
 mod histogram;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -93,6 +93,9 @@ pub struct Counts {
     pub bytes_down: u64,
     /// What we said no to.
     pub refusals: u64,
+    /// The same by its code: how many of each.
+    #[serde(default)]
+    pub codes: BTreeMap<Code, u64>,
     /// What failed or broke off.
     pub errors: u64,
     /// From a flow's start until its target had answered, in microseconds.
@@ -110,7 +113,10 @@ impl Counts {
         }
         match flow.outcome {
             Outcome::Ok => {}
-            Outcome::Failed(code) if code.is_decision() => self.refusals += 1,
+            Outcome::Failed(code) if code.is_decision() => {
+                self.refusals += 1;
+                *self.codes.entry(code).or_default() += 1;
+            }
             Outcome::Cut(ending) if ending.is_orderly() => {}
             Outcome::Failed(_) | Outcome::Cut(_) => self.errors += 1,
         }
@@ -126,6 +132,9 @@ impl Counts {
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
         self.refusals += other.refusals;
+        for (code, count) in &other.codes {
+            *self.codes.entry(*code).or_default() += count;
+        }
         self.errors += other.errors;
         self.latency.merge(&other.latency);
     }

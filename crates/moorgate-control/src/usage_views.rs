@@ -1,6 +1,6 @@
 //! Usage as callers ask for it and are shown it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use moorgate_contract::{flow::Flow, time::Timestamp, usage::Counts};
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,9 @@ pub struct UsageRow {
     pub bytes_down: u64,
     /// What was refused.
     pub refusals: u64,
+    /// The same by its code: how many of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes: BTreeMap<String, u64>,
     /// What failed or broke off.
     pub errors: u64,
     /// Half of all answers came within so many microseconds; `None`: there were none.
@@ -141,6 +144,7 @@ impl UsageRow {
             bytes_up: counts.bytes_up,
             bytes_down: counts.bytes_down,
             refusals: counts.refusals,
+            codes: counts.codes.iter().map(|(code, count)| (code.row().code.to_owned(), *count)).collect(),
             errors: counts.errors,
             latency_p50_us: quantile(0.5),
             latency_p90_us: quantile(0.9),

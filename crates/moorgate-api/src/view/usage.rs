@@ -1,6 +1,6 @@
 //! Usage as the API writes it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use moorgate_control::{self as control, GroupBy};
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,9 @@ pub struct UsageRow {
     pub bytes_down: u64,
     /// What was refused.
     pub refusals: u64,
+    /// The same by its code: how many of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes: BTreeMap<String, u64>,
     /// What failed or broke off.
     pub errors: u64,
     /// Half of all answers came within so many microseconds; none: there were none.
@@ -77,6 +80,7 @@ impl From<control::UsageRow> for UsageRow {
             bytes_up: row.bytes_up,
             bytes_down: row.bytes_down,
             refusals: row.refusals,
+            codes: row.codes,
             errors: row.errors,
             latency_p50_us: row.latency_p50_us,
             latency_p90_us: row.latency_p90_us,

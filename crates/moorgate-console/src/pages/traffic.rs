@@ -191,7 +191,7 @@ pub(crate) async fn page(
         span: span.name,
         spans: SPANS.map(|span| (span.name, span.title)),
         notes: notes(&console, span, &begins, &latest),
-        plots: plots::all(span, &begins, &counted, &latest, of.as_ref()),
+        plots: plots::all(span, &begins, &counted),
         flows: fitting.take(SHOWN).map(Row::of).collect(),
         offered,
         filter,

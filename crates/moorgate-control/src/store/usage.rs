@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
 
 use moorgate_contract::{
     account::{AccountId, CredentialId},
+    failure::Code,
     quota::Spent,
     route::RouteId,
     time::Timestamp,
@@ -175,10 +176,10 @@ impl Store {
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<(Key, String, Counts)>, sqlx::Error> {
     let rows = query(
         "SELECT hour, account, credential, route, host, egress, connections, requests, bytes_up, bytes_down, refusals, \
-         errors, latency, run FROM usage",
+         errors, latency, codes, run FROM usage",
     );
     let rows = rows.fetch_all(connection).await?;
-    let with_run = |row: &AnyRow| read(row).and_then(|(key, counts)| Ok((key, row.try_get(13)?, counts)));
+    let with_run = |row: &AnyRow| read(row).and_then(|(key, counts)| Ok((key, row.try_get(14)?, counts)));
     rows.iter().map(with_run).collect()
 }
 
@@ -237,6 +238,7 @@ const USAGE: &[&str] = &[
     "refusals",
     "errors",
     "latency",
+    "codes",
 ];
 const TOTAL: &[&str] = &[
     "account",
@@ -251,6 +253,7 @@ const TOTAL: &[&str] = &[
     "refusals",
     "errors",
     "latency",
+    "codes",
 ];
 const SPENT: &[&str] = &["month", "account", "run", "requests", "bytes"];
 
@@ -272,8 +275,9 @@ fn bind_whose<'q>(statement: Statement<'q>, whose: &Whose) -> Statement<'q> {
 }
 
 fn bind_counts<'q>(statement: Statement<'q>, counts: &Counts) -> Statement<'q> {
-    // A list of numbers: nothing in it can fail to be JSON.
+    // Numbers: nothing in it can fail to be JSON.
     let latency = serde_json::to_string(&counts.latency).unwrap_or_default();
+    let codes = serde_json::to_string(&counts.codes).unwrap_or_default();
     statement
         .bind(stored(counts.connections))
         .bind(stored(counts.requests))
@@ -282,13 +286,14 @@ fn bind_counts<'q>(statement: Statement<'q>, counts: &Counts) -> Statement<'q> {
         .bind(stored(counts.refusals))
         .bind(stored(counts.errors))
         .bind(latency)
+        .bind(codes)
 }
 
 macro_rules! usage_sql {
     ($rest:literal) => {
         concat!(
             "SELECT hour, account, credential, route, host, egress, connections, requests, bytes_up, bytes_down, \
-             refusals, errors, latency FROM usage ",
+             refusals, errors, latency, codes FROM usage ",
             $rest
         )
     };
@@ -297,7 +302,7 @@ macro_rules! total_sql {
     ($rest:literal) => {
         concat!(
             "SELECT hour, account, credential, route, CAST('' AS TEXT), CAST('' AS TEXT), connections, requests, bytes_up, \
-             bytes_down, refusals, errors, latency FROM usage_total \
+             bytes_down, refusals, errors, latency, codes FROM usage_total \
              WHERE hour >= $1 AND hour < $2 AND credential = $3 AND route = $4",
             $rest
         )
@@ -314,12 +319,16 @@ fn read(row: &AnyRow) -> Result<(Key, Counts), sqlx::Error> {
     let host = (!host.is_empty()).then(|| host.into());
     let key = Key { hour: at(0)?, whose, host, egress: egress.parse().ok() };
     let latency: String = row.try_get(12)?;
+    let codes: String = row.try_get(13)?;
+    // Of a newer version there may be some that this one does not know.
+    let codes: HashMap<String, u64> = serde_json::from_str(&codes).unwrap_or_default();
     let counts = Counts {
         connections: at(6)?,
         requests: at(7)?,
         bytes_up: at(8)?,
         bytes_down: at(9)?,
         refusals: at(10)?,
+        codes: codes.into_iter().filter_map(|(code, count)| Some((Code::from_name(&code)?, count))).collect(),
         errors: at(11)?,
         latency: serde_json::from_str(&latency).unwrap_or_default(),
     };

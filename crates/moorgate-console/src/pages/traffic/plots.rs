@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moorgate_contract::{flow::Flow, outcome::Outcome, time::Timestamp};
+use moorgate_contract::{flow::Flow, time::Timestamp};
 use moorgate_control::{LatestFlows, Part, UsageRow};
 
 use crate::{
@@ -58,8 +58,6 @@ pub(super) struct Plot {
     pub(super) title: &'static str,
     pub(super) key: Vec<(usize, String)>,
     pub(super) drawn: String,
-    /// What is not in it.
-    pub(super) note: String,
     pub(super) head: Vec<String>,
     /// When, and how much of each.
     pub(super) rows: Vec<(String, Vec<String>)>,
@@ -74,12 +72,11 @@ struct Series {
     say: fn(f64) -> String,
     /// Each value is the height up to which its part goes, not what it adds.
     is_height: bool,
-    note: String,
 }
 
 impl Series {
     fn plot(self, span: Span, begins: &[Timestamp]) -> Plot {
-        let Self { title, parts, values, say, is_height, note } = self;
+        let Self { title, parts, values, say, is_height } = self;
         let every = (begins.len() / 6).max(1);
         let mut columns = Vec::new();
         let mut rows = Vec::new();
@@ -95,7 +92,7 @@ impl Series {
         }
         let head = parts.iter().map(|(_, word)| word.clone()).collect();
         let key = if parts.len() > 1 { parts } else { Vec::new() };
-        Plot { title, key, drawn: plot::columns(title, &columns, say), note, head, rows }
+        Plot { title, key, drawn: plot::columns(title, &columns, say), head, rows }
     }
 }
 
@@ -123,14 +120,8 @@ fn label(span: Span, begin: Timestamp) -> String {
     short.unwrap_or_default().to_owned()
 }
 
-/// The plots of a span. `counted`: a row for each column; `latest`: the flows of the account that are looked through.
-pub(super) fn all(
-    span: Span,
-    begins: &[Timestamp],
-    counted: &[UsageRow],
-    latest: &LatestFlows,
-    of: Option<&Part>,
-) -> Vec<Plot> {
+/// The plots of a span. `counted`: a row for each column.
+pub(super) fn all(span: Span, begins: &[Timestamp], counted: &[UsageRow]) -> Vec<Plot> {
     let number = |value: f64| shown::number(value as u64);
     let bytes = |value: f64| shown::bytes(value as u64);
     let duration = |value: f64| shown::span(value as u64);
@@ -138,8 +129,7 @@ pub(super) fn all(
         counted.iter().map(|row| of(row).into_iter().map(|value| value as f64).collect()).collect()
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).enumerate().collect::<Vec<_>>();
-    let series =
-        |title, parts, values, say| Series { title, parts, values, say, is_height: false, note: String::new() };
+    let series = |title, parts, values, say| Series { title, parts, values, say, is_height: false };
     let latency = |row: &UsageRow| {
         [row.latency_p50_us, row.latency_p90_us, row.latency_p99_us].map(Option::unwrap_or_default).to_vec()
     };
@@ -160,7 +150,7 @@ pub(super) fn all(
                 duration,
             )
         },
-        refusals(span, begins, latest, of),
+        refusals(counted),
     ];
     all.into_iter().map(|series| series.plot(span, begins)).collect()
 }
@@ -197,32 +187,26 @@ fn placed<'a>(
 }
 
 /// Refusals by their code, the most frequent ones first.
-fn refusals(span: Span, begins: &[Timestamp], latest: &LatestFlows, of: Option<&Part>) -> Series {
-    let mut by_code: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    for (place, flow) in placed(span, begins, latest, of) {
-        let Outcome::Failed(code) = flow.outcome else { continue };
-        if code.is_decision() {
-            let counts = by_code.entry(code.row().code).or_insert_with(|| vec![0.0; begins.len()]);
-            if let Some(count) = counts.get_mut(place) {
-                *count += 1.0;
-            }
-        }
+fn refusals(counted: &[UsageRow]) -> Series {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (code, count) in counted.iter().flat_map(|row| &row.codes) {
+        *sums.entry(code).or_default() += count;
     }
-    let mut by_code: Vec<(&str, Vec<f64>)> = by_code.into_iter().collect();
-    by_code.sort_by(|(_, a), (_, b)| b.iter().sum::<f64>().total_cmp(&a.iter().sum()));
-    let rest = by_code.split_off(by_code.len().min(CODES));
-    if !rest.is_empty() {
-        let sums = (0..begins.len()).map(|place| rest.iter().filter_map(|(_, counts)| counts.get(place)).sum());
-        by_code.push(("others", sums.collect()));
-    }
-    let of_column = |place: usize| by_code.iter().filter_map(|(_, counts)| counts.get(place).copied()).collect();
+    let mut codes: Vec<(&str, u64)> = sums.into_iter().collect();
+    codes.sort_by_key(|(_, sum)| std::cmp::Reverse(*sum));
+    let rest = codes.split_off(codes.len().min(CODES));
+    let of_column = |row: &UsageRow| -> Vec<f64> {
+        let count = |(code, _): &(&str, u64)| row.codes.get(*code).copied().unwrap_or_default();
+        let others = (!rest.is_empty()).then(|| rest.iter().map(count).sum());
+        codes.iter().map(count).chain(others).map(|count| count as f64).collect()
+    };
+    let others = (!rest.is_empty()).then_some("others");
     Series {
         title: "Refusals by code",
-        values: (0..begins.len()).map(of_column).collect(),
-        parts: by_code.iter().map(|(code, _)| (*code).to_owned()).enumerate().collect(),
+        values: counted.iter().map(of_column).collect(),
+        parts: codes.iter().map(|(code, _)| *code).chain(others).map(str::to_owned).enumerate().collect(),
         say: |value| shown::number(value as u64),
         is_height: false,
-        note: if span.is_of_minutes() { String::new() } else { counted_since(begins, latest) },
     }
 }
 
