@@ -7,7 +7,7 @@ One account has all of it, spread over thirty days. Routes are applied as anybod
 are put into the gateway's own files while it is stopped, multiplied from flows that it recorded itself: a month can't be
 waited for. Each page is then asked for by an operator who is signed in, one after the other over one connection, with a
 hundred requests a second going through the proxy beside it. Prints the median and the longest of each page in
-milliseconds, and ends with 1 where a page takes longer than it may.
+milliseconds, and ends with 1 where one takes longer than 100.
 Needs Python 3.11 and nothing else; everything is on loopback, in a temporary directory, and ends with the script.
 """
 
@@ -195,6 +195,8 @@ def multiply(directory, count, routes, credentials):
         ]
         places = ",".join("?" * len(rows[0]))
         stored.executemany(f"INSERT OR REPLACE INTO {name} VALUES ({places})", rows)
+    # An account has no flows of a time before it was.
+    stored.execute("UPDATE account SET created = ? WHERE id = ?", [end - (HOURS + 1) * 3_600_000_000, account])
     stored.commit()
     print(f"{count} flows kept; {len(usage)} rows of usage and {len(totals)} sums of them", flush=True)
 
@@ -232,10 +234,10 @@ def main():
                     middle = statistics.median(took)
                     shown = page.replace(one, "credential%3A…").replace(flow, "/a/big/flows/…")
                     print(f"{shown:60} {middle:8.1f} {max(took):8.1f} {sizes[0] / 1024:5.0f}", flush=True)
-                    late += [shown] if middle > GOAL else []
+                    late += [shown] if max(took) > GOAL else []
     if late:
         raise SystemExit(f"more than {GOAL} ms: {', '.join(late)}")
-    print(f"\nevery page within {GOAL} ms (the median of {arguments.tries})")
+    print(f"\nevery page within {GOAL} ms, each time of {arguments.tries}")
 
 
 main()

@@ -287,11 +287,14 @@ impl FlowStore {
                         "SELECT last, flows, body FROM batch WHERE last >= ? AND last < ? AND lowest <= ? \
                          ORDER BY last DESC LIMIT ?",
                     ),
-                    Some((name, _)) => query_as(
+                    // What began before the account did is another's of that name.
+                    Some((name, since)) => query_as(
                         "SELECT last, flows, body FROM batch_account JOIN batch ON batch = last \
-                         WHERE account = ? AND batch >= ? AND batch < ? AND lowest <= ? ORDER BY batch DESC LIMIT ?",
+                         WHERE account = ? AND highest >= ? AND batch >= ? AND batch < ? AND lowest <= ? \
+                         ORDER BY batch DESC LIMIT ?",
                     )
-                    .bind(name),
+                    .bind(name)
+                    .bind(FlowId::new(*since, 0).0.cast_signed()),
                 };
                 let rows: Vec<Kept> =
                     statement.bind(oldest).bind(before).bind(lowest).bind(READ).fetch_all(&pool).await?;

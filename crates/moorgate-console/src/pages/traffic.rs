@@ -136,6 +136,12 @@ impl Filter {
             && (self.only != "bad" || flow.outcome != Outcome::Ok)
     }
 
+    /// Whether there may be flows that do not fit.
+    fn is_choosy(&self) -> bool {
+        let Self { of, to, by, only } = self;
+        [of, to, by, only].iter().any(|part| !part.trim().is_empty())
+    }
+
     /// As it stands in a link.
     fn query(&self) -> String {
         let escaped = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -158,7 +164,9 @@ pub(crate) async fn page(
     let (span, of) = (Span::named(&asked.span), filter.part());
     let (now, account) = (now(), &inside.account);
     let begins = span.begins(now);
-    let latest = match console.control.latest_flows(account, LOOKED_AT).await {
+    // Where plots are of what was counted and every flow fits, those that are shown are enough.
+    let looked_at = if span.is_of_minutes() || filter.is_choosy() { LOOKED_AT } else { SHOWN };
+    let latest = match console.control.latest_flows(account, looked_at).await {
         Ok(latest) => latest,
         Err(error) => return failed(&error),
     };
@@ -222,7 +230,7 @@ fn notes(console: &Console, span: Span, begins: &[Timestamp], latest: &LatestFlo
 /// What a plot may be of: each credential and each domain of the account.
 async fn offered(console: &Console, account: &str) -> Result<Offered, ControlError> {
     let credentials = console.control.list_credentials(account).await?;
-    let routes = console.control.list_routes(Some(account)).await;
+    let routes = console.control.routes_after(Some(account), "", OFFERED + 1).await;
     let is_many = credentials.len() + routes.len() > OFFERED;
     let credentials = credentials.into_iter().map(|one| (format!("credential:{}", one.username), one.called()));
     let routes = routes.into_iter().map(|one| (format!("route:{}", one.domain), one.domain));

@@ -337,8 +337,13 @@ impl Inner {
 
     fn grouped(&self, rows: Vec<(Key, Counts)>, by: GroupBy) -> Vec<UsageRow> {
         let book = self.book();
-        let names: HashMap<_, String> = book.credentials().map(|row| (row.id, row.username.clone())).collect();
-        let domains: HashMap<_, String> = book.routes().map(|row| (row.id, row.domain.clone())).collect();
+        let (mut names, mut domains): (HashMap<_, String>, HashMap<_, String>) = Default::default();
+        if matches!(by, GroupBy::Credential | GroupBy::All) {
+            names = book.credentials().map(|row| (row.id, row.username.clone())).collect();
+        }
+        if matches!(by, GroupBy::Route | GroupBy::All) {
+            domains = book.routes().map(|row| (row.id, row.domain.clone())).collect();
+        }
         let mut groups: BTreeMap<UsageRow, Counts> = BTreeMap::new();
         for (key, counts) in rows {
             let account = key.whose.account.map(|id| {
