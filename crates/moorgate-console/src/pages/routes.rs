@@ -168,7 +168,8 @@ pub(crate) async fn add(
     let change = RouteChange { origins: Some(vec![origin]), ..RouteChange::default() };
     let control = inside.asks(&console, from);
     match control.add_route(Some(&inside.account), &domain, mode, change).await {
-        Ok(view) => Redirect::to(&format!("/a/{}/routes/{}", inside.account, view.domain)).into_response(),
+        // The page says at once whether the other end can be reached, or may be.
+        Ok(view) => Redirect::to(&format!("/a/{}/routes/{}?test=1", inside.account, view.domain)).into_response(),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
         Err(error) => asked(&inside, &given, Some(error.to_string())),
     }

@@ -102,6 +102,7 @@ pub(crate) async fn enter(
         Ok(Some(Entered::Code { step })) => drawn(&CodePage { problem: None, step: &step, next }),
         Ok(None) => {
             tracing::warn!(client = %from.client, email = %visible(&key), "somebody did not get into the console");
+            note_refused(&console, from, key.clone());
             again(StatusCode::UNAUTHORIZED, "There is nobody with this address and password.".to_owned())
         }
         Err(error) => failed(&error),
@@ -140,12 +141,23 @@ pub(crate) async fn enter_code(
         }
         Ok(None) => {
             tracing::warn!(client = %from.client, email = %visible(&email), "a wrong code at the console's door");
+            note_refused(&console, from, email.clone());
             let said = "This code is wrong, or was used before. Wait for the app's next one.";
             page(StatusCode::UNAUTHORIZED, said.to_owned())
         }
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
         Err(error) => again(&console, &headers, StatusCode::BAD_REQUEST, error.to_string()),
     }
+}
+
+/// The throttle bounds how many there are.
+fn note_refused(console: &Console, from: From, email: String) {
+    let control = asking(console, from);
+    tokio::spawn(async move {
+        if let Err(error) = control.note_refused_sign_in(&email).await {
+            tracing::warn!(%error, "a refused sign-in is not in the audit log");
+        }
+    });
 }
 
 /// The control plane as somebody asks it who is nobody yet.

@@ -57,6 +57,26 @@ impl Control {
         control.write(operation).await
     }
 
+    /// Takes note in the audit log that somebody did not get in as this person; of nobody known nothing is noted. Whoever
+    /// knocks must not wait for it: how long it takes would tell who is known.
+    ///
+    /// # Errors
+    /// [`ControlError::StoreDown`].
+    pub async fn note_refused_sign_in(&self, email: &str) -> Result<()> {
+        let email = address(email).unwrap_or_default();
+        if self.inner.book().people().by_email(&email).is_none() {
+            return Ok(());
+        }
+        let operation = async move |mut session: Session| {
+            let row = session.inner.book().people().by_email(&email).cloned();
+            if let Some(row) = row {
+                session.put_person("refuse sign-in", None, row).await?;
+            }
+            session.commit().await
+        };
+        self.write(operation).await
+    }
+
     /// Whose cookie this is; `None` for one that isn't ours, or has ended. Asks memory only.
     pub fn signed_in(&self, cookie: &str) -> Option<SignedIn> {
         if cookie.len() > MAX_BEARER {

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::{Duration, SystemTime},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -17,11 +18,15 @@ use serde_json::Value;
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::{
-    gateway::{Gateway, MOORGATE, Setup, eventually, follow},
+    gateway::{Gateway, MOORGATE, Setup, eventually, eventually_within, follow},
     talk::{Credential, Talk},
     target::{Target, ok},
-    tools::{clean, outcome, run, script, tool},
+    tools::{clean, outcome, python, run, script, tool},
 };
+
+/// How long it may take until something is told: what costs more to see is looked at twice a minute, and an origin must have
+/// been down for one.
+const TOLD: Duration = Duration::from_secs(90);
 
 /// A request that a receiver got.
 struct Posted(String);
@@ -206,6 +211,60 @@ fn a_test_says_what_became_of_it_and_no_receiver_leads_anywhere_that_traffic_may
     for verb in ["remove", "test"] {
         assert!(refusal(&gateway, &["alarm", verb, "other", &id]).contains("there is no alarm"));
     }
+}
+
+#[test]
+fn each_kind_of_trouble_is_told() {
+    let home = TempDir::new().unwrap();
+    let mut gateway = Setup::default().data_dir(home.path()).start();
+    gateway.cli(&["account", "add", "acme"]);
+    let receiver = Target::http(|_| ok(""));
+    add(&gateway, &url(&receiver), &[]);
+    // Nobody is there.
+    let to = "http://127.0.0.1:1";
+    gateway.cli(&["route", "add", "app.test", to, "--mode", "terminate", "--account", "acme", "--check-every", "1s"]);
+    // A certificate with a tenth of its life left.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut certificate = rcgen::CertificateParams::new(["app.test".to_owned()]).unwrap();
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    (certificate.not_before, certificate.not_after) = ((now - 9 * day).into(), (now + day).into());
+    let file = |name: &str, text: String| {
+        let path = home.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let chain = file("app.pem", certificate.self_signed(&key).unwrap().pem());
+    gateway.cli(&["cert", "add", "app.test", "--chain", &chain, "--key", &file("app.key", key.serialize_pem())]);
+    let username = |name: &str| {
+        let made = gateway.cli_json(&["credential", "add", "acme", "--name", name]);
+        made["username"].as_str().unwrap().to_owned()
+    };
+    let (unused, used) = (username("reports"), username("billing"));
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+    let mut aged = python("age_credentials.py");
+    run(aged.arg(home.path().join("moorgate.sqlite")).args([&unused, &used]));
+
+    let gateway = Setup::default().data_dir(home.path()).start();
+    let told = |kind: &str| {
+        let event = eventually_within(TOLD, kind, || posted(&receiver).into_iter().find(|one| one.kind() == kind));
+        let said = event.json()["data"]["said"].as_str().unwrap().to_owned();
+        assert!(kind.ends_with("over") || !event.json()["data"]["todo"].as_str().unwrap().is_empty(), "{said}");
+        said
+    };
+    let said = told("certificate.begun");
+    assert!(said.starts_with("The certificate of app.test ends in "), "{said}");
+    let said = told("never_used.begun");
+    assert!(said.starts_with(&format!("The credential reports ({unused}) was not used since it was made")), "{said}");
+    let said = told("stopped.begun");
+    assert!(said.starts_with(&format!("The traffic of billing ({used}) stopped after ")), "{said}");
+    let said = told("origin.begun");
+    assert!(said.contains("app.test") && said.contains(to), "{said}");
+    // What is mended is over.
+    gateway.cli(&["credential", "revoke", "acme", &unused]);
+    gateway.cli(&["route", "remove", "app.test"]);
+    told("never_used.over");
+    told("certificate.over");
 }
 
 /// A mail server, and what it was given.

@@ -278,8 +278,13 @@ pub fn raise_descriptors() {
 }
 
 /// Polls until there is something. For what has no event to wait for; the bound is only there to end a broken test.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(20);
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    eventually_within(Duration::from_secs(20), what, look)
+}
+
+/// The same, for what takes its time.
+pub fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;

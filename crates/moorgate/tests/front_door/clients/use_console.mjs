@@ -141,7 +141,7 @@ try {
   await page.getByLabel('Your domain').fill('app.example.com')
   await page.getByRole('radio', { name: 'Shield' }).check()
   await page.getByRole('button', { name: 'Go on' }).click()
-  await page.waitForURL(`${base}/a/default/routes/app.example.com`)
+  await page.waitForURL(`${base}/a/default/routes/app.example.com?test=1`)
   await shows(page, 'It is ready here')
   await page.getByRole('button', { name: 'Explain it without sending anything' }).click()
   await shows(page, 'app.example.net does not resolve')

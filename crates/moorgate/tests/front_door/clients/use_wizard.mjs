@@ -25,7 +25,7 @@ try {
   await page.getByLabel('Where it goes').fill(origin)
   await page.getByRole('radio', { name: 'Static' }).check()
   await page.getByRole('button', { name: 'Go on' }).click()
-  await page.waitForURL(`${base}/a/default/routes/app.example.com`)
+  await page.waitForURL(`${base}/a/default/routes/app.example.com?test=1`)
 
   // Its DNS is not here: that is said, what to set too, and what a request meets until then.
   await shows(page, 'Waiting for the CNAME record below')
