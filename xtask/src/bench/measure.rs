@@ -61,7 +61,7 @@ impl<'a> Measuring<'a> {
     /// What is ours fails; a peer that fails is left out.
     pub(super) fn measure(&mut self, work: Work, root: &Path) -> Result<(Vec<Figures>, Vec<String>), BenchError> {
         match work.kind() {
-            Kind::Routes => Ok((Vec::new(), self.routes(root)?)),
+            Kind::Script(name) => Ok((Vec::new(), self.script(root, name)?)),
             Kind::Cores => self.cores(work),
             kind => Ok((self.rows(work, kind)?, Vec::new())),
         }
@@ -134,7 +134,7 @@ impl<'a> Measuring<'a> {
                 }
                 self.driven(&mut command, &[self.lab.load_core])?
             }
-            Kind::Held(_) | Kind::Cores | Kind::Routes => Sample::default(),
+            Kind::Held(_) | Kind::Cores | Kind::Script(_) => Sample::default(),
         };
         thread::sleep(SETTLE);
         sample.cpu_seconds = proxy.process.cpu_seconds()? - before;
@@ -266,12 +266,12 @@ impl<'a> Measuring<'a> {
     }
 
     /// The script does all by itself; its last lines are the figures.
-    fn routes(&self, root: &Path) -> Result<Vec<String>, BenchError> {
+    fn script(&self, root: &Path, name: &'static str) -> Result<Vec<String>, BenchError> {
         let mut command = Command::new("python3");
-        command.arg(root.join("bench/routes.py")).arg(&self.lab.moorgate);
+        command.arg(root.join("bench").join(name)).arg(&self.lab.moorgate);
         command.args(["--rounds", &self.arguments.rounds.to_string()]);
-        let log = self.lab.directory("routes")?.join("output.log");
-        let (process, output) = Process::start_talking("bench/routes.py", &mut command, &self.lab.cores, &log)?;
+        let log = self.lab.directory(name.trim_end_matches(".py"))?.join("output.log");
+        let (process, output) = Process::start_talking(name, &mut command, &self.lab.cores, &log)?;
         Ok(process.printed(output)?.lines().map(str::to_owned).collect())
     }
 }

@@ -51,6 +51,8 @@ pub(super) enum Work {
     Cores,
     /// What 100,000 routes change
     Routes,
+    /// The console's pages, at 10,000 routes and a million flows
+    Pages,
 }
 
 /// How a work is done.
@@ -78,8 +80,8 @@ pub(super) enum Kind {
     },
     /// Moorgate on one core, then on two.
     Cores,
-    /// `routes.py`.
-    Routes,
+    /// A script beside the result, which does all by itself.
+    Script(&'static str),
 }
 
 /// What is held.
@@ -127,6 +129,7 @@ impl Work {
             Self::TlsDown => "Bulk down over TLS that ends at the proxy",
             Self::Cores => "Short connections on one core and on two",
             Self::Routes => "Many routes",
+            Self::Pages => "The console's pages",
         }
     }
 
@@ -148,7 +151,8 @@ impl Work {
             Self::RequestH2Large => requests(64 * 1024, true, 4, 10),
             Self::TlsDown => requests(16 * 1024 * 1024, false, 4, 1),
             Self::Cores => Kind::Cores,
-            Self::Routes => Kind::Routes,
+            Self::Routes => Kind::Script("routes.py"),
+            Self::Pages => Kind::Script("pages.py"),
         }
     }
 
@@ -178,7 +182,7 @@ impl Work {
             | Self::RequestH2Large
             | Self::TlsDown => terminating(),
             Self::Cores => vec![PASSTHROUGH],
-            Self::Routes => Vec::new(),
+            Self::Routes | Self::Pages => Vec::new(),
         }
     }
 }
