@@ -102,8 +102,11 @@ fn refusals_are_counted_and_no_bytes_with_them() {
     for _ in 0..3 {
         assert!(Talk::tunnel(gateway.address("outbound_http"), &user, &target).is_err());
     }
-    let refusals = || gateway.cli_json(&["usage", "acme"])[0]["refusals"].clone();
-    eventually("three refusals", || (refusals() == 3).then_some(()));
+    Talk::tunnel(gateway.address("outbound_http"), &user, "169.254.169.254:80").err().unwrap();
+    let counted = eventually("four refusals", || {
+        Some(gateway.cli_json(&["usage", "acme", "--by", "account"])).filter(|rows| rows[0]["refusals"] == 4)
+    });
+    assert_eq!(counted[0]["codes"], serde_json::json!({"guard_denied": 1, "policy_denied": 3}));
     row(&gateway, "account", "acme", [0, 0, 0, 0]);
 }
 
