@@ -97,6 +97,12 @@ impl Console {
         }
     }
 
+    /// Whether whoever comes may make an account. With an identity provider nobody does: it binds people by addresses that it
+    /// has confirmed, and a password could be chosen here for an address that is somebody else's.
+    fn lets_sign_up(&self) -> bool {
+        self.sign_up && self.provider.is_none()
+    }
+
     /// With an identity provider, asked by `ask`.
     #[must_use]
     pub fn with_provider(self, settings: OpenId, ask: Ask) -> Self {

@@ -180,28 +180,42 @@ pub(crate) const ALL: &[Snippet] = &[
         "HostKeyAlias keeps the server's own key in known_hosts. Put your own name there in the place of user."),
     snippet!("smtp", "SMTP, by curl", Mail, "Shield", "smtp.sh", "smtp.example.com:587",
         "Mail clients know no proxy with TLS. The agent opens a local port that leads to the mail server; STARTTLS goes on \
-         to verify the server by its own name. Port 25 is closed for every account; 587 is for submission."),
+         to verify the server by its own name. Port 25 is closed unless a rule of the policy opens it; 587 is for submission."),
     snippet!("smtplib", "Python smtplib", Mail, "Shield", "with_smtplib.py" as "with_smtplib.py", "smtp.example.com:587",
         "smtplib knows no proxy: this one connects to where the agent listens, and verifies the server by its own name. Port \
-         25 is closed for every account; 587 is for submission."),
+         25 is closed unless a rule of the policy opens it; 587, with STARTTLS, is for submission."),
 ];
 
-/// Where an app that runs elsewhere is given its environment.
+/// Where an app that runs elsewhere is given its environment: what to do there, with `VARIABLE` for the variable and
+/// `VALUE` for its value.
 pub(crate) const PLATFORMS: &[(&str, &str)] = &[
-    ("Heroku", "heroku config:set MOORGATE_SHIELD_URL=…"),
-    ("Render", "Dashboard → your service → Environment → Add environment variable"),
-    ("Fly.io", "fly secrets set MOORGATE_SHIELD_URL=…"),
-    ("Vercel", "vercel env add MOORGATE_SHIELD_URL   (functions only; the edge runtime takes no proxy)"),
+    ("Heroku", "heroku config:set 'VARIABLE=VALUE'"),
+    ("Render", "Dashboard → your service → Environment → Add environment variable: VARIABLE, with the value VALUE"),
+    ("Fly.io", "fly secrets set 'VARIABLE=VALUE'"),
+    (
+        "Vercel",
+        "printf %s 'VALUE' | vercel env add VARIABLE production   (functions only; the edge runtime takes no proxy)",
+    ),
     (
         "GitHub Actions",
-        "gh secret set MOORGATE_SHIELD_URL   then  env: MOORGATE_SHIELD_URL: ${{ secrets.MOORGATE_SHIELD_URL }}",
+        "gh secret set VARIABLE --body 'VALUE'   then, in the job,  env: {VARIABLE: \"${{ secrets.VARIABLE }}\"}",
     ),
-    ("Docker", "docker run --env-file moorgate.env …"),
+    ("Docker", "Save the environment above as moorgate.env, then: docker run --env-file moorgate.env …"),
     (
         "Kubernetes",
-        "kubectl create secret generic moorgate --from-env-file=moorgate.env   then  envFrom: [{secretRef: {name: moorgate}}]",
+        "Save the environment above as moorgate.env, then: kubectl create secret generic moorgate \
+         --from-env-file=moorgate.env   and  envFrom: [{secretRef: {name: moorgate}}]",
     ),
 ];
+
+impl Snippet {
+    /// The variable with the proxy's URL that it reads.
+    pub(crate) fn variable(&self) -> &'static str {
+        let read =
+            ["MOORGATE_STATIC_SOCKS_URL", "MOORGATE_SHIELD_SOCKS_URL", "MOORGATE_STATIC_URL", "MOORGATE_SHIELD_URL"];
+        read.into_iter().find(|variable| self.text.contains(variable)).unwrap_or("MOORGATE_SHIELD_URL")
+    }
+}
 
 /// The answer of this name.
 pub(crate) fn named(name: &str) -> Option<&'static Snippet> {

@@ -13,6 +13,7 @@ use moorgate_contract::{
     failure::{Code, Failure},
     flow::Flow,
     guard::Guard,
+    policy::Policy,
     snapshot::Snapshot,
 };
 use moorgate_wire::{host::Asked, name::DomainName, visible::visible};
@@ -37,7 +38,9 @@ impl Control {
     pub async fn explain(&self, account: &str, by: By<'_>, asked: &Asked, dns: bool) -> Result<Explanation> {
         let row = self.inner.account_row(account)?;
         let snapshot = self.snapshot();
-        let account = snapshot.account(account).ok_or(ControlError::NotServed { account: row.name })?;
+        let served = snapshot.account(account).ok_or(ControlError::NotServed { account: row.name })?;
+        let tried = by.policy.map(|policy| Arc::new(Account { policy: policy.clone(), ..Account::clone(served) }));
+        let account = tried.as_ref().unwrap_or(served);
         let credential = by.credential.map(|username| credential_of(&snapshot, account, username)).transpose();
         let credential = credential.map_err(|missing| self.inner.unserved(account, by).unwrap_or(missing))?;
         let ask = Ask { account, credential, asked, transport: Transport::Stream };
@@ -63,7 +66,7 @@ impl Control {
         let (account, target) = (flow.account.as_deref()?, flow.target.as_deref()?);
         let (host, port) = target.rsplit_once(':')?;
         let asked = Asked::new(host, port.parse().ok()?);
-        let by = By { credential: flow.username.as_deref(), client: Some(flow.client.ip()) };
+        let by = By { credential: flow.username.as_deref(), client: Some(flow.client.ip()), policy: None };
         match self.explain(account, by, &asked, dns).await {
             Ok(explained) => Some(explained),
             Err(ControlError::NotFound { what: What::Credential, name }) => {
@@ -159,6 +162,8 @@ pub struct By<'a> {
     pub credential: Option<&'a str>,
     /// An address.
     pub client: Option<IpAddr>,
+    /// Rules that are tried in the place of the account's.
+    pub policy: Option<&'a Policy>,
 }
 
 /// As traffic judges it, its password aside.

@@ -40,7 +40,7 @@ pub enum Invalid {
         email: String,
     },
     /// Somebody has it.
-    #[error("{email} can sign in already; sign in, and take up the invitation then")]
+    #[error("{email} can sign in already: sign in first")]
     EmailTaken {
         /// As given.
         email: String,

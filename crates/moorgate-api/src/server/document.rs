@@ -62,7 +62,11 @@ fn merge(to: &mut Value, patch: &Value) {
     match (to, patch) {
         (Value::Object(to), Value::Object(patch)) => {
             for (name, value) in patch {
-                merge(to.entry(name.clone()).or_insert(Value::Null), value);
+                if value.is_null() {
+                    to.remove(name);
+                } else {
+                    merge(to.entry(name.clone()).or_insert(Value::Null), value);
+                }
             }
         }
         (to, patch) => *to = patch.clone(),

@@ -63,7 +63,7 @@ pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Resp
     });
     let page = AccountPage {
         frame: Frame::of_account(visitor, account, ""),
-        attention: attention(&console, account).await,
+        attention: attention(&console, &view).await,
         urls: urls.collect(),
         spent: view.quota.as_ref().map(spent).unwrap_or_default(),
         month: plot::columns("Requests and tunnels by day", &days(&rows), |most| shown::number(most as u64)),
@@ -81,6 +81,22 @@ fn spent(quota: &QuotaView) -> Vec<(&'static str, String, String)> {
         quotas.requests_per_month.map(|of| ("Requests and tunnels", shown::number(*requests), shown::number(of)));
     let moved = quotas.bytes_per_month.map(|of| ("Bytes", shown::bytes(*bytes), shown::bytes(of)));
     counted.into_iter().chain(moved).collect()
+}
+
+/// What of the month's quotas is spent to four fifths, as alarms have it, or whole.
+fn nearly_spent(quota: &QuotaView) -> impl Iterator<Item = (&'static str, String, String, &'static str)> {
+    let QuotaView { quotas, requests, bytes, .. } = quota;
+    let how = |used: u64, of: u64| match used {
+        used if used >= of => Some("All"),
+        used if used >= of - of / 5 => Some("Four fifths"),
+        _ => None,
+    };
+    let counted = quotas.requests_per_month.and_then(|of| {
+        Some(("requests and tunnels", shown::number(*requests), shown::number(of), how(*requests, of)?))
+    });
+    let moved =
+        quotas.bytes_per_month.and_then(|of| Some(("bytes", shown::bytes(*bytes), shown::bytes(of), how(*bytes, of)?)));
+    counted.into_iter().chain(moved)
 }
 
 /// The usage of the last thirty days, by hour. None where the store can't be asked.
@@ -106,9 +122,13 @@ fn days(rows: &[UsageRow]) -> Vec<Column> {
 }
 
 /// What somebody should look at, the worst first.
-async fn attention(console: &Console, account: &str) -> Vec<(String, String, &'static str)> {
+async fn attention(console: &Console, view: &AccountView) -> Vec<(String, String, &'static str)> {
+    let account = &*view.name;
     let mut all = Vec::new();
     let base = format!("/a/{account}");
+    for (what, spent, of, how) in view.quota.iter().flat_map(nearly_spent) {
+        all.push((format!("{how} of the month's {what} are spent: {spent} of {of}."), format!("{base}#tier"), "Tier"));
+    }
     let unwell = console.control.unwell(account, NAMED);
     for (domain, state, _) in unwell.routes {
         let said = match state {

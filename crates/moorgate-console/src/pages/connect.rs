@@ -43,7 +43,8 @@ struct ConnectPage {
     password: String,
     env: String,
     needs_ca: bool,
-    platforms: &'static [(&'static str, &'static str)],
+    /// Each platform, and what to do there.
+    platforms: Vec<(&'static str, String)>,
     /// As it was typed, and as it stands in a link.
     target: String,
     target_link: String,
@@ -75,6 +76,9 @@ pub(crate) struct Chosen {
     name: String,
     #[serde(default)]
     once: String,
+    /// Another snippet, to go on with what is shown.
+    #[serde(default)]
+    pick: String,
     /// Whether the page is wanted and no test: what is shown once does not stand in a link.
     #[serde(default)]
     show: String,
@@ -103,7 +107,7 @@ impl ConnectPage {
             env: environment(console, &chosen.username, &chosen.password),
             password: chosen.password.clone(),
             needs_ca: (console.proxy_ca)().is_some(),
-            platforms: PLATFORMS,
+            platforms: platforms(console, snippet, chosen),
             target: chosen.target.clone(),
             target_link: utf8_percent_encode(&chosen.target, NON_ALPHANUMERIC).to_string(),
             placeholder: to.map_or("", Kind::placeholder),
@@ -114,6 +118,15 @@ impl ConnectPage {
             results: Vec::new(),
         }
     }
+}
+
+/// What to do on each platform, with the values of the credential that is shown.
+fn platforms(console: &Console, snippet: Option<&Snippet>, chosen: &Chosen) -> Vec<(&'static str, String)> {
+    let variable = snippet.map_or("MOORGATE_SHIELD_URL", Snippet::variable);
+    let urls = (console.proxy_urls)(&chosen.username, &chosen.password);
+    let value = urls.into_iter().find(|it| it.variable == variable).map(|it| it.url).unwrap_or_default();
+    let with = |text: &str| text.replace("VARIABLE", variable).replace("VALUE", &value);
+    PLATFORMS.iter().map(|(platform, how)| (*platform, with(how))).collect()
 }
 
 pub(crate) async fn page(State(console): State<Console>, inside: Inside, Query(chosen): Query<Chosen>) -> Response {
@@ -151,9 +164,11 @@ pub(crate) async fn test(
     from: From,
     Form(chosen): Form<Chosen>,
 ) -> Response {
+    let picks = !chosen.pick.is_empty();
+    let chosen = if picks { Chosen { with: chosen.pick.clone(), ..chosen } } else { chosen };
     let control = inside.asks(&console, from);
     let page = ConnectPage::of(&console, &inside, &chosen);
-    if !chosen.show.is_empty() {
+    if picks || !chosen.show.is_empty() {
         return drawn(&page);
     }
     let to = Destination::parse(&chosen.target).ok().flatten();

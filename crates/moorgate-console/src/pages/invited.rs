@@ -31,7 +31,7 @@ struct SignUpPage<'a> {
 }
 
 pub(crate) async fn sign_up_page(State(console): State<Console>) -> Response {
-    if !console.sign_up {
+    if !console.lets_sign_up() {
         return nothing().await;
     }
     drawn(&SignUpPage { problem: None, email: "", account: "", least: MIN_PASSWORD })
@@ -54,7 +54,7 @@ pub(crate) async fn sign_up(
     headers: HeaderMap,
     OpenForm(SigningUp { email, password, account }): OpenForm<SigningUp>,
 ) -> Response {
-    if !console.sign_up {
+    if !console.lets_sign_up() {
         return nothing().await;
     }
     let again = |problem| {

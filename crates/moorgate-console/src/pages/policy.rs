@@ -3,7 +3,10 @@
 use askama::Template;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
-use moorgate_contract::policy::{Effect, Matcher, Policy, Rule};
+use moorgate_contract::{
+    failure::Code,
+    policy::{Effect, Matcher, Policy, Rule},
+};
 use moorgate_control::{By, Replay, Replayed};
 use moorgate_wire::{host::Asked, visible::visible};
 use serde::Deserialize;
@@ -111,6 +114,40 @@ impl PolicyPage {
     }
 }
 
+impl PolicyPage {
+    /// Answers what was asked: by the rules that hold, or by those that are tried.
+    async fn judge(&mut self, console: &Console, account: &str, ask: String, tried: Option<&Policy>) {
+        let target = given::target(&ask);
+        self.ask = ask;
+        if target.is_empty() {
+            return;
+        }
+        let asked = match Asked::from_authority(&target, Some(443)) {
+            Ok(asked) => asked,
+            Err(error) => {
+                self.verdict = Some((false, error.to_string()));
+                return;
+            }
+        };
+        let by = By { policy: tried, ..By::default() };
+        let which = if tried.is_some() { " by the rules above, which are not saved" } else { "" };
+        match console.control.explain(account, by, &asked, true).await {
+            Err(error) => self.verdict = Some((false, error.to_string())),
+            Ok(explained) => {
+                self.steps = explained.steps.into_iter().map(|step| (step.check, step.found)).collect();
+                self.verdict = Some(match explained.refusal {
+                    None => (true, format!("{target} is allowed{which}.")),
+                    Some(refusal) if refusal.code == Code::PolicyDenied => {
+                        (false, format!("{target} is refused{which}: {}", refusal.said))
+                    }
+                    // The rules have nothing against it.
+                    Some(refusal) => (false, format!("{target} can't be reached now: {}", refusal.said)),
+                });
+            }
+        }
+    }
+}
+
 fn lines(policy: &Policy) -> String {
     policy.rules().iter().map(|rule| format!("{rule}\n")).collect()
 }
@@ -131,23 +168,7 @@ pub(crate) async fn page(
         Err(error) => return failed(&error),
     };
     let mut page = PolicyPage::of(&inside, lines(&policy));
-    let target = given::target(&ask);
-    if !target.is_empty() {
-        match Asked::from_authority(&target, Some(443)) {
-            Err(error) => page.verdict = Some((false, error.to_string())),
-            Ok(asked) => match console.control.explain(&inside.account, By::default(), &asked, true).await {
-                Err(error) => page.verdict = Some((false, error.to_string())),
-                Ok(explained) => {
-                    page.steps = explained.steps.into_iter().map(|step| (step.check, step.found)).collect();
-                    page.verdict = Some(match explained.refusal {
-                        None => (true, format!("{target} is allowed.")),
-                        Some(refusal) => (false, format!("{target} is refused: {}", refusal.said)),
-                    });
-                }
-            },
-        }
-        page.ask = ask;
-    }
+    page.judge(&console, &inside.account, ask, None).await;
     drawn_as(StatusCode::OK, &page)
 }
 
@@ -160,6 +181,11 @@ pub(crate) struct Edited {
     /// Only to be tried on what was asked for.
     #[serde(default, rename = "try")]
     only_try: String,
+    /// Only to be asked about this.
+    #[serde(default)]
+    judge: String,
+    #[serde(default)]
+    ask: String,
 }
 
 pub(crate) async fn set(
@@ -177,6 +203,13 @@ pub(crate) async fn set(
         Ok(policy) => policy,
         Err(said) => return wrong(said, edited.rules),
     };
+    if !edited.judge.is_empty() {
+        let saved = console.control.policy(&inside.account).await.ok();
+        let tried = Some(&policy).filter(|policy| saved.as_ref() != Some(policy));
+        let mut page = PolicyPage { cut, ..PolicyPage::of(&inside, edited.rules) };
+        page.judge(&console, &inside.account, edited.ask, tried).await;
+        return drawn_as(StatusCode::OK, &page);
+    }
     let control = inside.asks(&console, from);
     if !edited.only_try.is_empty() {
         return match control.replay(&inside.account, &policy).await {

@@ -37,7 +37,7 @@ impl<'a> SignInPage<'a> {
     fn new(console: &'a Console, headers: &HeaderMap, next: &'a str) -> Self {
         let way = || format!("/sign-in/openid?next={}", utf8_percent_encode(next, NON_ALPHANUMERIC));
         let provider = console.provider.as_ref().map(|provider| (provider.label(), way()));
-        let (sign_up, passkeys) = (console.sign_up, has_name(headers));
+        let (sign_up, passkeys) = (console.lets_sign_up(), has_name(headers));
         Self { problem: None, email: "", next, sign_up, passkeys, provider }
     }
 }

@@ -1,17 +1,21 @@
 //! What came through: plots, the latest flows, and one flow whole.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::{extract::State, response::Response};
 use moorgate_api::words;
 use moorgate_contract::{
     flow::{Flow, FlowId},
+    listener::Listener,
     outcome::Outcome,
     time::Timestamp,
 };
-use moorgate_control::{ControlError, CredentialView, GroupBy, LatestFlows, Part, Recorded, UsageFilter};
-use moorgate_wire::visible::visible;
+use moorgate_control::{ControlError, CredentialView, ExplainStep, GroupBy, LatestFlows, Part, Recorded, UsageFilter};
+use moorgate_wire::{host::Asked, visible::visible};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{Frame, drawn, failed, nothing, now};
 use crate::{
@@ -29,6 +33,8 @@ use plots::{HOUR, Plot, SPANS, Span};
 
 /// Flows on the page.
 const SHOWN: usize = 100;
+/// How long the names of origins may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(2);
 /// The latest flows, which are looked through for those that fit, and counted where usage is too coarse.
 const LOOKED_AT: usize = 5_000;
 /// Credentials and domains that are offered to be chosen from.
@@ -89,7 +95,7 @@ struct TrafficPage {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct Reach {
     #[serde(default)]
     span: String,
 }
@@ -158,10 +164,10 @@ impl Filter {
 pub(crate) async fn page(
     State(console): State<Console>,
     inside: Inside,
-    Query(asked): Query<Asked>,
+    Query(reach): Query<Reach>,
     Query(filter): Query<Filter>,
 ) -> Response {
-    let (span, of) = (Span::named(&asked.span), filter.part());
+    let (span, of) = (Span::named(&reach.span), filter.part());
     let (now, account) = (now(), &inside.account);
     let begins = span.begins(now);
     // Where plots are of what was counted and every flow fits, those that are shown are enough.
@@ -265,16 +271,39 @@ pub(crate) async fn flow(
     // Where the store can't say it, the username does.
     let credentials = console.control.list_credentials(&inside.account).await.unwrap_or_default();
     let called = flow.username.as_deref().and_then(|username| credentials.iter().find(|one| one.username == username));
-    let explained = console.control.explain_flow(&flow, false).await;
+    let steps = steps(&console, &flow).await;
     drawn(&FlowPage {
         frame: Frame::of_account(&inside.visitor, &inside.account, "/traffic"),
         account: inside.account,
         facts: facts(&flow, gateway.as_deref(), called.map(CredentialView::called)),
         advice: words::advice(&flow).map(std::borrow::Cow::into_owned),
-        steps: explained
-            .map(|it| it.steps.into_iter().map(|step| (step.check, step.found)).collect())
-            .unwrap_or_default(),
+        steps: steps.into_iter().map(|step| (step.check, step.found)).collect(),
     })
+}
+
+/// What the same request would meet now; of a domain that another account has by now, nothing.
+async fn steps(console: &Console, flow: &Flow) -> Vec<ExplainStep> {
+    if !matches!(flow.listener, Listener::InboundHttp | Listener::InboundTls) {
+        return console.control.explain_flow(flow, false).await.map(|it| it.steps).unwrap_or_default();
+    }
+    let Some(Ok(asked)) = flow.target.as_deref().map(|target| Asked::from_authority(target, Some(443))) else {
+        return Vec::new();
+    };
+    let domain = asked.host.as_ref().map(ToString::to_string).unwrap_or_default();
+    let explained = console.control.explain_route(&domain, Some(flow.client.ip()), flow.listener);
+    match timeout(RESOLVE, explained).await {
+        Ok(Ok(it)) if it.account.is_none() || it.account.as_deref() == flow.account.as_deref() => {
+            let origins = it.origins.into_iter().map(|origin| ExplainStep {
+                check: "origin".to_owned(),
+                found: match origin.refusal {
+                    Some(refusal) => format!("{}: {}", origin.url, refusal.said),
+                    None => format!("{}: {}", origin.url, origin.standing.name()),
+                },
+            });
+            it.steps.into_iter().chain(origins).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn facts(flow: &Flow, gateway: Option<&str>, credential: Option<String>) -> Vec<(&'static str, String)> {

@@ -76,7 +76,10 @@ impl Control {
             session.commit().await?;
             inner.account_view(&name)
         };
-        self.write(operation).await
+        let view = self.write(operation).await?;
+        // A quota that is new to the account knows what its month has had before this is answered.
+        let _ = self.settle().await;
+        Ok(view)
     }
 
     /// Removes an account with its credentials, tokens, routes and certificates; what it has open is cut.

@@ -46,7 +46,9 @@ impl Control {
             session.commit().await?;
             inner.tier_view(&name)
         };
-        self.write(operation).await
+        let view = self.write(operation).await?;
+        let _ = self.settle().await;
+        Ok(view)
     }
 
     /// Removes a tier that no account has.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn by(username: &str) -> By<'_> {
-    By { credential: Some(username), client: None }
+    By { credential: Some(username), client: None, policy: None }
 }
 
 /// What is admitted and where from, or the refusal's code; and the checks that were made.

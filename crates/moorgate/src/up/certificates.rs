@@ -17,7 +17,7 @@ use moorgate_wire::{host::Host, name::DomainName};
 use super::{UpError, bind::Addresses};
 use crate::config::Config;
 
-const CA_KEY: &str = "ca.key.sealed";
+pub(super) const CA_KEY: &str = "ca.key.sealed";
 const CA_PURPOSE: &str = "local CA key";
 /// A certificate lives for 90 days; a fresh one every ten keeps a gateway that is never restarted far from the end.
 const FRESH: Duration = Duration::from_secs(10 * 24 * 3600);

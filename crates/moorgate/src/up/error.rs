@@ -77,6 +77,17 @@ pub(crate) enum UpError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// The master key of this directory is gone.
+    #[error(
+        "there is no master key, and what is in {} was sealed under one: put it back at {}, or name it in [secrets] \
+         master_key_file or MOORGATE_SECRETS_MASTER_KEY",
+        path.parent().unwrap_or(path).display(),
+        path.display()
+    )]
+    KeyLost {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The local CA's key can't be opened.
     #[error("cannot open {} with this master key", path.display())]
     Sealed {

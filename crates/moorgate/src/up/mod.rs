@@ -65,7 +65,7 @@ pub(crate) use error::UpError;
 
 use crate::config::{self, Config, Profile};
 use bind::{Addresses, Bound, Sockets};
-use certificates::Certificates;
+use certificates::{CA_KEY, Certificates};
 use plane::TrafficPlane;
 
 /// Flags of `moorgate up`.
@@ -260,6 +260,10 @@ pub(crate) fn load_master_keys(config: &Config, may_make: bool) -> Result<(Maste
     let (current, made) = match (&config.master_key, &config.master_key_file) {
         (Some(key), _) => (MasterKey::parse(&key.0)?, false),
         (None, Some(file)) => (MasterKey::load(file)?, false),
+        // A new one would open nothing of what is here, and be in the way of the right one.
+        (None, None) if may_make && !own.exists() && config.data_dir.join(CA_KEY).exists() => {
+            return Err(UpError::KeyLost { path: own });
+        }
         (None, None) if may_make => MasterKey::load_or_create(&own)?,
         (None, None) if own.exists() => (MasterKey::load(&own)?, false),
         (None, None) => return Err(UpError::NoMasterKey { path: own }),

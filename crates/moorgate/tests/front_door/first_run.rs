@@ -19,8 +19,6 @@ use crate::{
 
 /// Columns that every printed line fits.
 const COLUMNS: usize = 100;
-/// Far more than a start takes; a machine may be busy.
-const SOON: u64 = 5_000;
 
 /// A home directory in which nothing is yet.
 fn fresh() -> (TempDir, PathBuf) {
@@ -59,15 +57,14 @@ fn moorgate(args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_first_start_needs_nothing_and_is_soon_ready() {
+fn a_first_start_needs_nothing_and_says_what_there_is() {
     let (home, data_dir) = fresh();
     let (gateway, page) = first_page(home.path());
     let first = page.lines().next().unwrap();
     assert!(first.starts_with("moorgate ") && first.contains("loopback profile (no --config)"), "{first}");
     assert!(page.contains("created   ~/.local/state/moorgate "), "{page}");
     let ready = page.lines().find_map(|line| line.trim().strip_prefix("ready in")).unwrap();
-    let millis: u64 = ready.trim().strip_suffix(" ms").unwrap().parse().unwrap();
-    assert!(millis < SOON, "{ready}");
+    assert!(ready.trim().strip_suffix(" ms").is_some_and(|millis| millis.parse::<u64>().is_ok()), "{ready}");
     for listener in
         ["inbound_http", "inbound_tls", "outbound_http", "outbound_socks", "outbound_https", "outbound_socks_tls"]
     {
@@ -316,6 +313,24 @@ fn a_start_that_fails_leaves_nothing_behind() {
         up.env("HOME", home.path()).env("MOORGATE_OUTBOUND_HTTPS", taken.local_addr().unwrap().to_string());
     });
     assert!(!data_dir.exists());
+}
+
+#[test]
+fn a_directory_whose_master_key_is_gone_gets_no_other_one() {
+    let home = TempDir::new().unwrap();
+    let mut gateway = Setup::default().data_dir(home.path()).start();
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+    let key = home.path().join("master.key");
+    let aside = home.path().join("aside");
+    fs::rename(&key, &aside).unwrap();
+    let refused = fails(|up| {
+        up.arg("--data-dir").arg(home.path());
+    });
+    assert!(refused.contains("there is no master key") && refused.contains("put it back at"), "{refused}");
+    assert!(!key.exists(), "a wrong one would be in the way");
+    fs::rename(&aside, &key).unwrap();
+    drop(Setup::default().data_dir(home.path()).start());
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) async fn explain_target(
 ) -> Answer<Explained> {
     caller.must_see(&target.account)?;
     let Target { account, host, port, credential, client, dns } = target;
-    let by = By { credential: credential.as_deref(), client };
+    let by = By { credential: credential.as_deref(), client, policy: None };
     Ok(axum::Json(view(api.control.explain(&account, by, &Asked::new(&host, port), dns.0).await?)))
 }
 

@@ -106,8 +106,8 @@ async fn a_policy_is_tried_on_what_was_asked_for_and_says_what_it_can_not_tell()
     let opened = ["8.8.8.8:443".to_owned(), "a.example:443".to_owned()].to_vec();
     assert_eq!(tried(&[]).await, (none(), opened, 0));
     assert_eq!(tried(&[(Effect::Deny, "a.example")]).await, (none(), vec!["8.8.8.8:443".to_owned()], 0));
-    // What got nowhere is not carried either way.
-    let shut = vec!["four.example:443".to_owned()];
+    // That nobody was there says nothing of the policy, which had let it through.
+    let shut = vec!["9.9.9.9:443".to_owned(), "four.example:443".to_owned()];
     assert_eq!(tried(&[(Effect::Allow, "*.other.example")]).await, (shut, none(), 0));
 }
 

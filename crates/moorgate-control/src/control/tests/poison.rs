@@ -101,7 +101,7 @@ async fn a_poisoned_credential_says_so_wherever_it_is_shown() {
         problem.contains("its policy can't be read") && problem.ends_with("revoke it and add another"),
         "{problem}"
     );
-    let by = By { credential: Some(&username), client: None };
+    let by = By { credential: Some(&username), client: None, policy: None };
     let explained = control.explain("default", by, &Asked::new("a.example", 443), false).await.unwrap_err();
     assert!(explained.to_string().contains("is not served: its policy can't be read"), "{explained}");
 }
