@@ -76,7 +76,8 @@ pub(crate) async fn signed_in(State(console): State<Console>, mut request: Reque
         let to = if *request.method() == Method::GET && back != "/" {
             format!("/sign-in?next={}", utf8_percent_encode(back, KEPT))
         } else {
-            "/sign-in".to_owned()
+            // What a form sent is not kept here: the browser has it still.
+            if *request.method() == Method::GET { "/sign-in" } else { "/sign-in?lost=1" }.to_owned()
         };
         return Redirect::to(&to).into_response();
     };

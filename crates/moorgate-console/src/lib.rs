@@ -170,6 +170,7 @@ pub fn router(console: Console) -> Router {
         .route("/a/{account}/routes/new", get(routes::wizard).post(routes::add))
         .route("/a/{account}/routes/{domain}", get(route::show))
         .route("/a/{account}/routes/{domain}/check", get(route::check))
+        .route("/a/{account}/routes/{domain}/url", post(route::set_url))
         .route("/a/{account}/routes/{domain}/remove", post(route::remove))
         .route("/a/{account}/routes/{domain}/request", post(route::request))
         .route("/a/{account}/policy", get(policy::page).post(policy::set))

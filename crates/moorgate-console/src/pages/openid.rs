@@ -33,7 +33,7 @@ pub(crate) async fn begin(
     State(console): State<Console>,
     from: From,
     headers: HeaderMap,
-    Query(Next { next }): Query<Next>,
+    Query(Next { next, .. }): Query<Next>,
 ) -> Response {
     let Some(provider) = &console.provider else { return nothing().await };
     let attempt = match new_try() {

@@ -6,21 +6,25 @@ use axum::{
     extract::State,
     response::{IntoResponse as _, Redirect, Response},
 };
+use http::StatusCode;
 use moorgate_api::words;
-use moorgate_contract::listener::Listener;
-use moorgate_control::{ControlError, DnsState, Level, OriginExplanation, RouteState, RouteView};
+use moorgate_contract::{listener::Listener, route::OriginSpec};
+use moorgate_control::{
+    ControlError, DnsState, Level, OriginExplanation, RouteChange, RouteState, RouteView, is_public_suffix,
+};
 use moorgate_wire::name::DomainName;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Frame, drawn, failed, nothing,
+    Frame, drawn, drawn_as, failed, nothing,
     routes::{product, state},
     sign_in::Nothing,
 };
 use crate::{
     Console,
     form::{Form, Path, Query},
+    given,
     guard::{Changing, From, Inside},
     probe::{self, Step, inbound::visit},
 };
@@ -41,6 +45,12 @@ struct RoutePage {
     /// Each origin, and whether it could be reached; empty: nobody asked.
     origins: Vec<(String, bool, String)>,
     steps: Vec<(String, String)>,
+    /// Whether it stands at the top of a zone, where there can be no CNAME.
+    is_apex: bool,
+    /// What apps know the gateway by, where that is a name.
+    known_as: Option<String>,
+    /// What is wrong with where it was to go.
+    problem: Option<String>,
     view: RouteView,
 }
 
@@ -48,11 +58,12 @@ struct RoutePage {
 #[derive(Default)]
 struct Tests {
     explain: bool,
+    problem: Option<String>,
     tried: Vec<Step>,
 }
 
 impl RoutePage {
-    async fn of(console: &Console, inside: &Inside, view: RouteView, Tests { explain, tried }: Tests) -> Self {
+    async fn of(console: &Console, inside: &Inside, view: RouteView, Tests { explain, problem, tried }: Tests) -> Self {
         // What DNS says is asked now, where there is a zone to lead to.
         let is_well = view.state == RouteState::Active && view.dns != Some(DnsState::Missing);
         let asks = view.cname.is_some() && (!is_well || explain);
@@ -83,9 +94,25 @@ impl RoutePage {
             tried,
             origins: origins.into_iter().map(origin).collect(),
             steps: steps.into_iter().map(|step| (step.check, step.found)).collect(),
+            is_apex: is_apex(&view.domain),
+            known_as: known_as(console),
+            problem,
             view,
         }
     }
+}
+
+fn is_apex(domain: &str) -> bool {
+    let parent = domain.split_once('.').and_then(|(_, parent)| parent.parse::<DomainName>().ok());
+    parent.is_some_and(|parent| is_public_suffix(&parent))
+}
+
+/// The host of its proxies' URLs, where it is a name that others can resolve.
+fn known_as(console: &Console) -> Option<String> {
+    let url = (console.proxy_urls)("U", "P").into_iter().next()?.url;
+    let host = url.rsplit_once('@')?.1.rsplit_once(':')?.0.to_owned();
+    let is_name = host.contains('.') && host.contains(|c: char| c.is_ascii_alphabetic()) && !host.starts_with('[');
+    is_name.then_some(host)
 }
 
 fn origin(it: OriginExplanation) -> (String, bool, String) {
@@ -188,7 +215,7 @@ async fn tried(console: &Console, view: &RouteView) -> Vec<Step> {
     let by_tls = doors.inbound_tls.map(|door| (door, true));
     let Some((door, tls)) = by_tls.or(doors.inbound_http.map(|door| (door, false))) else {
         let said = "This gateway has no listener for domains: an operator opens one with [inbound] tls.";
-        steps.push(Step::new("problem", "Connected", said));
+        steps.push(Step::new("problem", "Connection", said));
         return steps;
     };
     let flows = console.control.follow();
@@ -269,6 +296,40 @@ pub(crate) async fn check(
 pub(crate) struct Of {
     #[serde(default)]
     of: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct To {
+    #[serde(default)]
+    url: String,
+}
+
+/// Has a domain go somewhere else from now on.
+pub(crate) async fn set_url(
+    State(console): State<Console>,
+    Changing(inside): Changing,
+    from: From,
+    Path((_, domain)): Path<(String, String)>,
+    Form(To { url }): Form<To>,
+) -> Response {
+    let view = match theirs(&console, &inside, &domain).await {
+        Ok(view) => view,
+        Err(refused) => return refused,
+    };
+    let wrong = async |said: String, view| {
+        let tests = Tests { problem: Some(said), ..Tests::default() };
+        drawn_as(StatusCode::BAD_REQUEST, &RoutePage::of(&console, &inside, view, tests).await)
+    };
+    let origin = match given::forwarding_url(&url).parse() {
+        Ok(url) => OriginSpec { url, weight: 1 },
+        Err(error) => return wrong(format!("{error}"), view).await,
+    };
+    let change = RouteChange { origins: Some(vec![origin]), ..RouteChange::default() };
+    match inside.asks(&console, from).set_route(&view.domain, change).await {
+        Ok(view) => Redirect::to(&format!("/a/{}/routes/{}?test=1", inside.account, view.domain)).into_response(),
+        Err(ControlError::Invalid(problem)) => wrong(problem.to_string(), view).await,
+        Err(error) => failed(&error),
+    }
 }
 
 pub(crate) async fn remove(

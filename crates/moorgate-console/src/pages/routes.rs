@@ -120,6 +120,8 @@ struct Wizard {
     domain: String,
     url: String,
     is_passthrough: bool,
+    /// Whether certificates come by themselves.
+    orders: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -132,7 +134,7 @@ pub(crate) struct NewRoute {
     mode: String,
 }
 
-fn asked(inside: &Inside, given: &NewRoute, problem: Option<String>) -> Response {
+fn asked(console: &Console, inside: &Inside, given: &NewRoute, problem: Option<String>) -> Response {
     let status = if problem.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     let page = Wizard {
         frame: Frame::of_account(&inside.visitor, &inside.account, "/routes"),
@@ -141,12 +143,17 @@ fn asked(inside: &Inside, given: &NewRoute, problem: Option<String>) -> Response
         domain: given.domain.clone(),
         url: given.url.clone(),
         is_passthrough: given.mode == Mode::Passthrough.name(),
+        orders: console.control.orders_certificates(),
     };
     drawn_as(status, &page)
 }
 
-pub(crate) async fn wizard(Changing(inside): Changing, Query(given): Query<NewRoute>) -> Response {
-    asked(&inside, &given, None)
+pub(crate) async fn wizard(
+    State(console): State<Console>,
+    Changing(inside): Changing,
+    Query(given): Query<NewRoute>,
+) -> Response {
+    asked(&console, &inside, &given, None)
 }
 
 pub(crate) async fn add(
@@ -159,11 +166,11 @@ pub(crate) async fn add(
     let mode = if given.mode == Mode::Passthrough.name() { Mode::Passthrough } else { Mode::Terminate };
     if domain.is_empty() || url.is_empty() {
         let said = "Write a domain of yours and the URL that it goes to.".to_owned();
-        return asked(&inside, &given, Some(said));
+        return asked(&console, &inside, &given, Some(said));
     }
     let origin = match url.parse() {
         Ok(url) => OriginSpec { url, weight: 1 },
-        Err(error) => return asked(&inside, &given, Some(format!("{error}"))),
+        Err(error) => return asked(&console, &inside, &given, Some(format!("{error}"))),
     };
     let change = RouteChange { origins: Some(vec![origin]), ..RouteChange::default() };
     let control = inside.asks(&console, from);
@@ -171,6 +178,6 @@ pub(crate) async fn add(
         // The page says at once whether the other end can be reached, or may be.
         Ok(view) => Redirect::to(&format!("/a/{}/routes/{}?test=1", inside.account, view.domain)).into_response(),
         Err(error @ ControlError::StoreDown(_)) => failed(&error),
-        Err(error) => asked(&inside, &given, Some(error.to_string())),
+        Err(error) => asked(&console, &inside, &given, Some(error.to_string())),
     }
 }

@@ -20,6 +20,9 @@ use crate::{
     guard::{From, Visitor, has_name, set_cookie},
 };
 
+const LOST: &str = "You are not signed in any more, so nothing of that was done. Sign in, go back with your browser to \
+    what you had typed, load it anew, and send it again.";
+
 #[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
@@ -59,6 +62,9 @@ struct CodePage<'a> {
 pub(crate) struct Next {
     #[serde(default)]
     pub(crate) next: String,
+    /// Whether a form was sent by somebody who was not signed in any more.
+    #[serde(default)]
+    lost: String,
 }
 
 #[derive(Deserialize)]
@@ -74,9 +80,10 @@ pub(crate) struct Entering {
 pub(crate) async fn page(
     State(console): State<Console>,
     headers: HeaderMap,
-    Query(Next { next }): Query<Next>,
+    Query(Next { next, lost }): Query<Next>,
 ) -> Response {
-    drawn(&SignInPage::new(&console, &headers, here(&next)))
+    let problem = (!lost.is_empty()).then(|| LOST.to_owned());
+    drawn(&SignInPage { problem, ..SignInPage::new(&console, &headers, here(&next)) })
 }
 
 pub(crate) async fn enter(

@@ -33,16 +33,16 @@ pub(crate) async fn visit(door: SocketAddr, tls: bool, name: &str) -> (Vec<Step>
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let said = format!("This gateway's own listener at {door} can't be reached: {error}.");
-            return (vec![Step::new("problem", "Connected", said)], None);
+            return (vec![Step::new("problem", "Connection", said)], None);
         }
         Err(_) => {
             let said = format!("This gateway's own listener at {door} did not answer within 15 seconds.");
-            return (vec![Step::new("problem", "Connected", said)], None);
+            return (vec![Step::new("problem", "Connection", said)], None);
         }
     };
     let from = stream.local_addr().ok();
     let said = format!("To this gateway's own listener at {door}, as a visitor whom DNS has led here.");
-    let mut steps = vec![Step::new("good", "Connected", said)];
+    let mut steps = vec![Step::new("good", "Connection", said)];
     if tls {
         steps.extend(by_tls(stream, name).await);
     } else {

@@ -60,10 +60,10 @@ impl By<'_> {
             Ok(stream) => stream,
             Err(said) => {
                 let said = if said.contains(&authority) { said } else { format!("{authority}: {said}") };
-                return vec![Step::new("problem", "Connected", said)];
+                return vec![Step::new("problem", "Connection", said)];
             }
         };
-        let mut steps = vec![Step::new("good", "Connected", format!("{authority} took the connection."))];
+        let mut steps = vec![Step::new("good", "Connection", format!("{authority} took the connection."))];
         match kind {
             Kind::Web if to.plain => steps.push(http(&mut stream, to).await),
             Kind::Web => steps.extend(https(stream, to).await),

@@ -234,6 +234,7 @@ const CLOSED: &[(&str, &str)] = &[
     ("GET", "/a/default/routes/app.example.com"),
     ("GET", "/a/default/routes/app.example.com/check"),
     ("POST", "/a/default/routes/app.example.com/request"),
+    ("POST", "/a/default/routes/app.example.com/url"),
     ("POST", "/a/default/routes/app.example.com/remove"),
     ("GET", "/a/default/policy"),
     ("POST", "/a/default/policy"),

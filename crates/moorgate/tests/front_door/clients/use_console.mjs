@@ -149,6 +149,18 @@ try {
   await shows(page, "To this gateway's own listener")
   await shows(page, 'What to do:')
   await look(page, 'domain')
+  // Somewhere else from now on, wrong first.
+  const goesTo = async (url) => {
+    await page.locator('summary', { hasText: 'Change where it goes' }).click()
+    await page.getByLabel('Forwarding URL').fill(url)
+    await page.getByRole('button', { name: 'Send it there from now on' }).click()
+  }
+  await goesTo('ftp://app.example.net')
+  await shows(page, 'ftp')
+  errors.length = 0
+  await goesTo('tls://other.example.net:8443')
+  await page.waitForURL(/app\.example\.com\?test=1/)
+  await shows(page, 'other.example.net does not resolve')
   await page.goto(`${base}/a/default/routes`)
   await look(page, 'domains')
 
