@@ -113,6 +113,7 @@ const NODE: &[&str] = &[
     "axios@1.21.1",
     "playwright-core@1.65.1",
     "axe-core@4.11.0",
+    "mongosh@2.3.9",
 ];
 /// Says which clients were installed, so that a second run has nothing to do.
 const STAMP: &str = "moorgate-clients";

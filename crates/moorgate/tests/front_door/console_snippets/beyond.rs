@@ -19,11 +19,11 @@ use crate::{
     dns::Dns,
     gateway::{Setup, eventually},
     namespace::Namespace,
-    tools::{both, clean, outcome, python_at, run, script, tool},
+    tools::{both, clean, outcome, packages, python_at, run, script, tool},
 };
 
 /// All that are run as they are shown.
-pub(super) const RUN: [&str; 5] = ["psql", "mysql", "sftp", "smtp", "smtplib"];
+pub(super) const RUN: [&str; 6] = ["psql", "mysql", "mongodb", "sftp", "smtp", "smtplib"];
 
 /// Where the servers are, and what they are shown to be by.
 struct World {
@@ -195,16 +195,17 @@ fn each_snippet_for_databases_files_and_mail_reaches_its_server_by_the_gateway()
         let mails = eventually("both mails", || Some(world.said(587)).filter(|said| said.contains("By the gateway")));
         assert!(mails.contains("Subject: By curl"), "{mails}");
 
-        // mongosh is not here; the rest of it is as shown.
+        // Debian has no MongoDB: a script stands in for the server.
         let _mongo = world.serve(python_at(&script("serve_mongo.py")).arg("27017"), 27017);
         let bin = helper.directory.path().join("bin");
         fs::create_dir_all(&bin).unwrap();
-        let python = python_at(&script("mongosh.py"));
-        let words: Vec<String> = python.get_args().skip(2).map(|word| word.display().to_string()).collect();
-        fs::write(bin.join("mongosh"), format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).unwrap();
+        let (mongosh, home) = (packages().join("node_modules/.bin/mongosh"), bin.join("home"));
+        fs::create_dir_all(&home).unwrap();
+        let wrapper = format!("#!/bin/sh\nHOME={} exec node {} \"$@\"\n", home.display(), mongosh.display());
+        fs::write(bin.join("mongosh"), wrapper).unwrap();
         fs::set_permissions(bin.join("mongosh"), fs::Permissions::from_mode(0o755)).unwrap();
-        let pong = said("database", "mongodb", "db.example.com", "", "");
-        assert!(pong.contains("pong 1"), "{pong}");
+        let pong = said("database", "mongodb", "db.example.com", "", "db.runCommand({ ping: 1 }).ok + 41\n");
+        assert!(pong.contains("Using Mongosh:") && pong.contains("> 42"), "{pong}");
 
         for (target, listener) in [
             (&*target, "outbound_https"),
