@@ -73,11 +73,11 @@ pub(crate) async fn signed_in(State(console): State<Console>, mut request: Reque
     let tls = is_tls(request.extensions());
     let Some(visitor) = visitor_of(&console, request.headers(), tls) else {
         let back = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let to = if *request.method() == Method::GET && back != "/" {
-            format!("/sign-in?next={}", utf8_percent_encode(back, KEPT))
-        } else {
+        let to = match (request.method(), back) {
+            (&Method::GET, "/") => "/sign-in".to_owned(),
+            (&Method::GET, back) => format!("/sign-in?next={}", utf8_percent_encode(back, KEPT)),
             // What a form sent is not kept here: the browser has it still.
-            if *request.method() == Method::GET { "/sign-in" } else { "/sign-in?lost=1" }.to_owned()
+            _ => "/sign-in?lost=1".to_owned(),
         };
         return Redirect::to(&to).into_response();
     };

@@ -65,11 +65,6 @@ macro_rules! table {
             /// Every code, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The code of that name, as [`Row::code`] has it.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|code| code.row().code == name)
-            }
-
             /// How this failure is said on each wire.
             pub fn row(self) -> Row {
                 match self {

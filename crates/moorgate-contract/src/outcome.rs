@@ -109,9 +109,9 @@ impl Outcome {
         Self::all().find(|outcome| outcome.code() == code)
     }
 
-    /// Whether we said no (or failed) rather than carried it.
+    /// Whether we said no. What failed on its way was let through.
     pub fn is_refusal(self) -> bool {
-        matches!(self, Self::Failed(_))
+        matches!(self, Self::Failed(code) if code.is_decision())
     }
 }
 

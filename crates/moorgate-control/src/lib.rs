@@ -44,7 +44,7 @@ pub use apply::{Applied, AppliedChange, Wrong};
 pub use backup::{Restoration, Restored, SealedBackup, restore};
 pub use call::{Call, Once};
 pub use control::{
-    AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, Replay, Replayed, Unwell, ZoneFacts,
+    AuditFilter, CertificateCounts, Control, DNS_LISTENER, Diagnosis, Replay, Replayed, Unwell, ZoneFacts, stage_of,
 };
 pub use error::{ControlError, DatabaseError, Invalid, Location, Result, SealedProblem, StoreError, What, chain};
 pub use evidence::{

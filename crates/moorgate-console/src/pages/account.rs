@@ -14,8 +14,9 @@ use moorgate_contract::{
     listener::Product,
     time::Timestamp,
 };
-use moorgate_control::{AccountView, CredentialStanding, GroupBy, QuotaView, RouteState, UsageFilter, UsageRow};
-
+use moorgate_control::{
+    AccountView, CredentialStanding, GroupBy, QuotaView, RouteState, UsageFilter, UsageRow, stage_of,
+};
 use serde_json::json;
 
 use super::{Frame, drawn, failed, now, wants_json};
@@ -45,8 +46,7 @@ struct AccountPage {
     requests: String,
     bytes: String,
     refusals: String,
-    /// What the tier limits by the month: what, how much is spent, and of how much.
-    spent: Vec<(&'static str, String, String)>,
+    spent: Vec<Spent>,
 }
 
 pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Response {
@@ -61,11 +61,12 @@ pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Resp
         let product = it.listener.product().map_or("", Product::name);
         (product, it.url, Exposure::outbound(it.listener, Content::Tls).wire_to_gateway)
     });
+    let spent = view.quota.as_ref().map(spent).unwrap_or_default();
     let page = AccountPage {
         frame: Frame::of_account(visitor, account, ""),
-        attention: attention(&console, &view).await,
+        attention: attention(&console, account, &spent).await,
         urls: urls.collect(),
-        spent: view.quota.as_ref().map(spent).unwrap_or_default(),
+        spent,
         month: plot::columns("Requests and tunnels by day", &days(&rows), |most| shown::number(most as u64)),
         requests: shown::number(sum(|row| row.requests + row.connections)),
         bytes: shown::bytes(sum(|row| row.bytes_up + row.bytes_down)),
@@ -75,28 +76,23 @@ pub(crate) async fn page(State(console): State<Console>, inside: Inside) -> Resp
     drawn(&page)
 }
 
-fn spent(quota: &QuotaView) -> Vec<(&'static str, String, String)> {
-    let QuotaView { quotas, requests, bytes, .. } = quota;
-    let counted =
-        quotas.requests_per_month.map(|of| ("Requests and tunnels", shown::number(*requests), shown::number(of)));
-    let moved = quotas.bytes_per_month.map(|of| ("Bytes", shown::bytes(*bytes), shown::bytes(of)));
-    counted.into_iter().chain(moved).collect()
+/// Something that the tier limits by the month.
+struct Spent {
+    what: &'static str,
+    spent: String,
+    of: String,
+    /// How urgent it is, as alarms have it.
+    stage: u8,
 }
 
-/// What of the month's quotas is spent to four fifths, as alarms have it, or whole.
-fn nearly_spent(quota: &QuotaView) -> impl Iterator<Item = (&'static str, String, String, &'static str)> {
+fn spent(quota: &QuotaView) -> Vec<Spent> {
     let QuotaView { quotas, requests, bytes, .. } = quota;
-    let how = |used: u64, of: u64| match used {
-        used if used >= of => Some("All"),
-        used if used >= of - of / 5 => Some("Four fifths"),
-        _ => None,
+    let one = |what, used, limit: Option<u64>, say: fn(u64) -> String| {
+        limit.map(|of| Spent { what, spent: say(used), of: say(of), stage: stage_of(used, of) })
     };
-    let counted = quotas.requests_per_month.and_then(|of| {
-        Some(("requests and tunnels", shown::number(*requests), shown::number(of), how(*requests, of)?))
-    });
-    let moved =
-        quotas.bytes_per_month.and_then(|of| Some(("bytes", shown::bytes(*bytes), shown::bytes(of), how(*bytes, of)?)));
-    counted.into_iter().chain(moved)
+    let counted = one("Requests and tunnels", *requests, quotas.requests_per_month, shown::number);
+    let moved = one("Bytes", *bytes, quotas.bytes_per_month, shown::bytes);
+    counted.into_iter().chain(moved).collect()
 }
 
 /// The usage of the last thirty days, by hour. None where the store can't be asked.
@@ -122,11 +118,11 @@ fn days(rows: &[UsageRow]) -> Vec<Column> {
 }
 
 /// What somebody should look at, the worst first.
-async fn attention(console: &Console, view: &AccountView) -> Vec<(String, String, &'static str)> {
-    let account = &*view.name;
+async fn attention(console: &Console, account: &str, spent: &[Spent]) -> Vec<(String, String, &'static str)> {
     let mut all = Vec::new();
     let base = format!("/a/{account}");
-    for (what, spent, of, how) in view.quota.iter().flat_map(nearly_spent) {
+    for Spent { what, spent, of, stage } in spent.iter().filter(|one| one.stage > 0) {
+        let (how, what) = (if *stage == 2 { "All" } else { "Four fifths" }, what.to_lowercase());
         all.push((format!("{how} of the month's {what} are spent: {spent} of {of}."), format!("{base}#tier"), "Tier"));
     }
     let unwell = console.control.unwell(account, NAMED);

@@ -112,9 +112,7 @@ impl PolicyPage {
             verdict: None,
         }
     }
-}
 
-impl PolicyPage {
     /// Answers what was asked: by the rules that hold, or by those that are tried.
     async fn judge(&mut self, console: &Console, account: &str, ask: String, tried: Option<&Policy>) {
         let target = given::target(&ask);

@@ -12,7 +12,7 @@ use moorgate_contract::{
     time::Timestamp,
 };
 use moorgate_control::{ControlError, CredentialView, ExplainStep, GroupBy, LatestFlows, Part, Recorded, UsageFilter};
-use moorgate_wire::{host::Asked, visible::visible};
+use moorgate_wire::visible::visible;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -286,13 +286,8 @@ async fn steps(console: &Console, flow: &Flow) -> Vec<ExplainStep> {
     if !matches!(flow.listener, Listener::InboundHttp | Listener::InboundTls) {
         return console.control.explain_flow(flow, false).await.map(|it| it.steps).unwrap_or_default();
     }
-    let Some(Ok(asked)) = flow.target.as_deref().map(|target| Asked::from_authority(target, Some(443))) else {
-        return Vec::new();
-    };
-    let domain = asked.host.as_ref().map(ToString::to_string).unwrap_or_default();
-    let explained = console.control.explain_route(&domain, Some(flow.client.ip()), flow.listener);
-    match timeout(RESOLVE, explained).await {
-        Ok(Ok(it)) if it.account.is_none() || it.account.as_deref() == flow.account.as_deref() => {
+    match timeout(RESOLVE, console.control.explain_inbound_flow(flow)).await {
+        Ok(Some(it)) if it.account.is_none() || it.account.as_deref() == flow.account.as_deref() => {
             let origins = it.origins.into_iter().map(|origin| ExplainStep {
                 check: "origin".to_owned(),
                 found: match origin.refusal {

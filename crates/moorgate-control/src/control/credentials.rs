@@ -10,7 +10,7 @@ use moorgate_contract::{
 
 use super::{Control, Inner, Session, now};
 use crate::{
-    book::CredentialRow,
+    book::{AccountRow, CredentialRow},
     compile,
     error::{ControlError, Invalid, Result, What},
     limits::{MAX_CLIENTS, MAX_CREDENTIAL_NAME, MAX_CREDENTIALS, MAX_OVERLAP, STOPPED, TEST_NAME, TEST_OVERLAP},
@@ -31,12 +31,7 @@ impl Control {
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let account = inner.account_row(&account)?;
-            if inner.book().count_credentials(account.id) >= MAX_CREDENTIALS {
-                return Err(Invalid::TooMany { what: What::Credential, limit: MAX_CREDENTIALS }.into());
-            }
-            let (mut row, hash, new) = new_row(inner.compiler.pepper(), account.id, now())?;
-            apply(&mut row, change);
-            session.add_credential(&account.name, row, hash).await?;
+            let new = session.make_credential(&account, |row| apply(row, change)).await?;
             session.commit().await?;
             Ok(new)
         };
@@ -53,21 +48,10 @@ impl Control {
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let account = inner.account_row(&account)?;
-            let pepper = inner.compiler.pepper();
             let kept = inner.book().credentials_of(account.id).find(|row| row.name == TEST_NAME).cloned();
-            let new = if let Some(old) = kept {
-                let password = Password::random()?;
-                let hash = pepper.hash(&old.username, password.reveal().as_bytes());
-                session.rotate_credential(&account.name, &old, hash, Some(now().after(TEST_OVERLAP))).await?;
-                NewCredential { username: old.username, password }
-            } else {
-                if inner.book().count_credentials(account.id) >= MAX_CREDENTIALS {
-                    return Err(Invalid::TooMany { what: What::Credential, limit: MAX_CREDENTIALS }.into());
-                }
-                let (mut row, hash, new) = new_row(pepper, account.id, now())?;
-                TEST_NAME.clone_into(&mut row.name);
-                session.add_credential(&account.name, row, hash).await?;
-                new
+            let new = match kept {
+                Some(old) => session.renew_credential(&account.name, old, TEST_OVERLAP).await?,
+                None => session.make_credential(&account, |row| TEST_NAME.clone_into(&mut row.name)).await?,
             };
             session.commit().await?;
             Ok(new)
@@ -99,14 +83,10 @@ impl Control {
         }
         let (account, username) = (account.to_owned(), username.to_owned());
         let operation = async move |mut session: Session| {
-            let inner = session.inner.clone();
-            let old = inner.credential_row(&account, &username)?;
-            let password = Password::random()?;
-            let hash = inner.compiler.pepper().hash(&username, password.reveal().as_bytes());
-            let until = (!overlap.is_zero()).then(|| now().after(overlap));
-            session.rotate_credential(&account, &old, hash, until).await?;
+            let old = session.inner.credential_row(&account, &username)?;
+            let new = session.renew_credential(&account, old, overlap).await?;
             session.commit().await?;
-            Ok(NewCredential { username, password })
+            Ok(new)
         };
         self.write(operation).await
     }
@@ -168,6 +148,37 @@ impl Control {
             session.commit().await
         };
         self.write(operation).await
+    }
+}
+
+impl Session {
+    /// A credential, set by `fill`, with its first password.
+    async fn make_credential(
+        &mut self,
+        account: &AccountRow,
+        fill: impl FnOnce(&mut CredentialRow),
+    ) -> Result<NewCredential> {
+        if self.inner.book().count_credentials(account.id) >= MAX_CREDENTIALS {
+            return Err(Invalid::TooMany { what: What::Credential, limit: MAX_CREDENTIALS }.into());
+        }
+        let (mut row, hash, new) = new_row(self.inner.compiler.pepper(), account.id, now())?;
+        fill(&mut row);
+        self.add_credential(&account.name, row, hash).await?;
+        Ok(new)
+    }
+
+    /// Another password; the one before works for `overlap` more.
+    async fn renew_credential(
+        &mut self,
+        account: &str,
+        old: CredentialRow,
+        overlap: Duration,
+    ) -> Result<NewCredential> {
+        let password = Password::random()?;
+        let hash = self.inner.compiler.pepper().hash(&old.username, password.reveal().as_bytes());
+        let until = (!overlap.is_zero()).then(|| now().after(overlap));
+        self.rotate_credential(account, &old, hash, until).await?;
+        Ok(NewCredential { username: old.username, password })
     }
 }
 

@@ -74,6 +74,7 @@ pub(crate) use policy::text as policy_text;
 pub use replay::{Replay, Replayed};
 pub(crate) use session::{Session, Writer};
 pub use unwell::Unwell;
+pub use usage::stage_of;
 pub use zone::{DNS_LISTENER, ZoneFacts};
 
 /// What an operator can do. Cheap to clone; every clone is the same control plane.

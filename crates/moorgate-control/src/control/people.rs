@@ -64,13 +64,15 @@ impl Control {
     /// [`ControlError::StoreDown`].
     pub async fn note_refused_sign_in(&self, email: &str) -> Result<()> {
         let email = address(email).unwrap_or_default();
+        // Nobody's guesses cost the store anything.
         if self.inner.book().people().by_email(&email).is_none() {
             return Ok(());
         }
         let operation = async move |mut session: Session| {
             let row = session.inner.book().people().by_email(&email).cloned();
             if let Some(row) = row {
-                session.put_person("refuse sign-in", None, row).await?;
+                // They are as before.
+                session.put_person("refuse sign-in", Some(&row.clone()), row).await?;
             }
             session.commit().await
         };

@@ -109,8 +109,7 @@ impl Tally {
         let Some(target) = &flow.target else { return };
         let was_denied = flow.outcome == Outcome::Failed(Code::PolicyDenied);
         match verdict(snapshot, judged, flow) {
-            // What failed on its way was let through, too: that its target was down says nothing of the policy.
-            Verdict::Refused(said) if !is_decided(flow.outcome) => {
+            Verdict::Refused(said) if !flow.outcome.is_refusal() => {
                 *self.refused.entry((target.clone(), said)).or_default() += 1;
             }
             Verdict::Passed if was_denied => {
@@ -125,11 +124,6 @@ impl Tally {
         let Self { flows, since, refused, allowed, unjudged, is_partial } = self;
         Replay { flows, since, refused: targets(refused), allowed: targets(allowed), unjudged, is_partial }
     }
-}
-
-/// Whether the gateway had said no.
-fn is_decided(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Failed(code) if code.is_decision())
 }
 
 /// The most frequent first.

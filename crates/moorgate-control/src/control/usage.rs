@@ -133,19 +133,18 @@ impl Control {
         let _ = self.settle().await;
         let (since, until) = (calendar::hour(filter.since), calendar::hour(filter.until).saturating_add(1));
         let whose = part.as_ref().map_or(Whose { account, ..Whose::default() }, |part| part.whose(account));
-        let by_totals = matches!(filter.by, GroupBy::Account | GroupBy::Hour);
         let work = async move |mut store: Store| {
-            let rows = if by_totals {
+            // Sums tell hours and accounts apart; what else there is only its rows do.
+            let rows = if matches!(filter.by, GroupBy::Account | GroupBy::Hour) {
                 store.usage_totals(whose, since, until).await?
             } else {
-                store.usage(account, since, until).await?
+                let mut rows = store.usage(account, since, until).await?;
+                rows.retain(|(key, _)| part.as_ref().is_none_or(|part| part.has(key)));
+                rows
             };
             Ok((store, rows))
         };
         let mut rows = self.aside(work).await?;
-        if let Some(part) = part.filter(|_| !by_totals) {
-            rows.retain(|(key, _)| part.has(key));
-        }
         // Hours that are counted together are those up to the last one's end.
         let together = filter.hours.max(1);
         for (key, _) in rows.iter_mut().filter(|_| filter.by == GroupBy::Hour) {
@@ -184,7 +183,7 @@ impl Control {
 }
 
 /// How urgent it is: 1 from four fifths of a quota on, 2 when all of it is spent.
-pub(super) fn stage_of(used: u64, limit: u64) -> u8 {
+pub fn stage_of(used: u64, limit: u64) -> u8 {
     match used {
         used if used >= limit => 2,
         used if u128::from(used) * 5 >= u128::from(limit) * 4 => 1,

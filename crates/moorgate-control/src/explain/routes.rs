@@ -9,12 +9,13 @@ use moorgate_contract::{
     admit::admit,
     decide::{Destination, Step, Witness as _},
     failure::Failure,
+    flow::Flow,
     inbound::{self, Routed},
     listener::Listener,
     route::{Domain, DomainError, HeaderEdits, Mode, Origin, PathRedirect, Route},
     snapshot::Snapshot,
 };
-use moorgate_wire::name::DomainName;
+use moorgate_wire::{host::Asked, name::DomainName};
 
 use super::{leave, list, refusal_view, steps_view};
 use crate::{
@@ -32,6 +33,13 @@ const DAY: u64 = 86_400;
 const SAMPLE_LABEL: &str = "any-name";
 
 impl Control {
+    /// What an inbound flow would meet now, as [`explain_route`](Self::explain_route) has it. `None`: it named no domain.
+    pub async fn explain_inbound_flow(&self, flow: &Flow) -> Option<RouteExplanation> {
+        let asked = Asked::from_authority(flow.target.as_deref()?, Some(443)).ok()?;
+        let domain = asked.host.as_ref().ok()?.to_string();
+        self.explain_route(&domain, Some(flow.client.ip()), flow.listener).await.ok()
+    }
+
     /// Decides as for a client (`None`: one that is let in) that comes for `domain` to `listener`, and as for a connection
     /// to each origin, without connecting. Names of origins are resolved as traffic does. `*.` and a name stands for one of its
     /// names.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
 
 use moorgate_contract::{
     account::{AccountId, CredentialId},
-    failure::Code,
+    outcome::Outcome,
     quota::Spent,
     route::RouteId,
     time::Timestamp,
@@ -56,17 +56,10 @@ impl Store {
 
     async fn write_counts(&mut self, counted: &Counted) -> Result<(), sqlx::Error> {
         let run = &counted.run;
-        for rows in counted.hours.chunks(AT_ONCE) {
-            let mut statement = query(AssertSqlSafe(upsert("usage", USAGE, 7, rows.len())));
-            for (key, counts) in rows {
-                statement = bind(statement, key, run, counts);
-            }
-            statement.execute(&mut self.connection).await?;
-        }
-        let totals: Vec<_> = counted.totals.iter().map(|(key, counts)| (key, &**run, counts)).collect();
-        write_totals(&mut self.connection, &totals).await?;
+        write_hours(&mut self.connection, &of_run(run, &counted.hours)).await?;
+        write_totals(&mut self.connection, &of_run(run, &counted.totals)).await?;
         for rows in counted.months.chunks(AT_ONCE) {
-            let mut statement = query(AssertSqlSafe(upsert("spent", SPENT, 3, rows.len())));
+            let mut statement = query(AssertSqlSafe(upsert("spent", SPENT, &["requests", "bytes"], rows.len())));
             for (month, account, spent) in rows {
                 statement = statement.bind(stored(*month)).bind(stored(account.0)).bind(run);
                 statement = statement.bind(stored(spent.requests)).bind(stored(spent.bytes));
@@ -185,13 +178,8 @@ pub(super) async fn all(connection: &mut AnyConnection) -> Result<Vec<(Key, Stri
 
 /// Puts in what [`all`] took out.
 pub(super) async fn insert(connection: &mut AnyConnection, rows: &[(Key, String, Counts)]) -> Result<(), sqlx::Error> {
-    for rows in rows.chunks(AT_ONCE) {
-        let mut statement = query(AssertSqlSafe(upsert("usage", USAGE, 7, rows.len())));
-        for (key, run, counts) in rows {
-            statement = bind(statement, key, run, counts);
-        }
-        statement.execute(&mut *connection).await?;
-    }
+    let hours: Vec<_> = rows.iter().map(|(key, run, counts)| (key, &**run, counts)).collect();
+    write_hours(connection, &hours).await?;
     let mut sums: HashMap<(Key, &str), Counts> = HashMap::new();
     for (key, run, counts) in rows {
         for total in totals(key) {
@@ -210,9 +198,31 @@ pub(crate) fn totals(key: &Key) -> impl Iterator<Item = Key> {
     [of(None, None)].into_iter().chain(parts.into_iter().flatten())
 }
 
-async fn write_totals(connection: &mut AnyConnection, rows: &[(&Key, &str, &Counts)]) -> Result<(), sqlx::Error> {
+/// A key, which run counted it, and what.
+type Row<'a> = (&'a Key, &'a str, &'a Counts);
+
+fn of_run<'a>(run: &'a str, rows: &'a [(Key, Counts)]) -> Vec<Row<'a>> {
+    rows.iter().map(|(key, counts)| (key, run, counts)).collect()
+}
+
+async fn write_hours(connection: &mut AnyConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
     for rows in rows.chunks(AT_ONCE) {
-        let mut statement = query(AssertSqlSafe(upsert("usage_total", TOTAL, 5, rows.len())));
+        let mut statement = query(AssertSqlSafe(upsert("usage", USAGE, COUNTS, rows.len())));
+        for (Key { hour, whose, host, egress }, run, counts) in rows {
+            statement = bind_whose(statement.bind(stored(*hour)), whose)
+                .bind(host.as_deref().unwrap_or_default().to_owned())
+                .bind(egress.map(|egress| egress.to_string()).unwrap_or_default())
+                .bind((*run).to_owned());
+            statement = bind_counts(statement, counts);
+        }
+        statement.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn write_totals(connection: &mut AnyConnection, rows: &[Row<'_>]) -> Result<(), sqlx::Error> {
+    for rows in rows.chunks(AT_ONCE) {
+        let mut statement = query(AssertSqlSafe(upsert("usage_total", TOTAL, COUNTS, rows.len())));
         for (Key { hour, whose, .. }, run, counts) in rows {
             statement = bind_whose(statement, whose).bind(stored(*hour)).bind((*run).to_owned());
             statement = bind_counts(statement, counts);
@@ -222,50 +232,15 @@ async fn write_totals(connection: &mut AnyConnection, rows: &[(&Key, &str, &Coun
     Ok(())
 }
 
-/// The columns of the table, its key first.
-const USAGE: &[&str] = &[
-    "hour",
-    "account",
-    "credential",
-    "route",
-    "host",
-    "egress",
-    "run",
-    "connections",
-    "requests",
-    "bytes_up",
-    "bytes_down",
-    "refusals",
-    "errors",
-    "latency",
-    "codes",
-];
-const TOTAL: &[&str] = &[
-    "account",
-    "credential",
-    "route",
-    "hour",
-    "run",
-    "connections",
-    "requests",
-    "bytes_up",
-    "bytes_down",
-    "refusals",
-    "errors",
-    "latency",
-    "codes",
-];
-const SPENT: &[&str] = &["month", "account", "run", "requests", "bytes"];
+/// The columns of each table's key.
+const USAGE: &[&str] = &["hour", "account", "credential", "route", "host", "egress", "run"];
+const TOTAL: &[&str] = &["account", "credential", "route", "hour", "run"];
+const SPENT: &[&str] = &["month", "account", "run"];
+/// And of what is counted, in the order of [`bind_counts`].
+const COUNTS: &[&str] =
+    &["connections", "requests", "bytes_up", "bytes_down", "refusals", "errors", "latency", "codes"];
 
 type Statement<'q> = Query<'q, Any, AnyArguments>;
-
-fn bind<'q>(statement: Statement<'q>, key: &Key, run: &str, counts: &Counts) -> Statement<'q> {
-    let statement = bind_whose(statement.bind(stored(key.hour)), &key.whose)
-        .bind(key.host.as_deref().unwrap_or_default().to_owned())
-        .bind(key.egress.map(|egress| egress.to_string()).unwrap_or_default())
-        .bind(run.to_owned());
-    bind_counts(statement, counts)
-}
 
 fn bind_whose<'q>(statement: Statement<'q>, whose: &Whose) -> Statement<'q> {
     statement
@@ -322,21 +297,26 @@ fn read(row: &AnyRow) -> Result<(Key, Counts), sqlx::Error> {
     let codes: String = row.try_get(13)?;
     // Of a newer version there may be some that this one does not know.
     let codes: HashMap<String, u64> = serde_json::from_str(&codes).unwrap_or_default();
+    let refused = |(code, count): (String, u64)| match Outcome::from_code(&code)? {
+        Outcome::Failed(code) => Some((code, count)),
+        Outcome::Ok | Outcome::Cut(_) => None,
+    };
     let counts = Counts {
         connections: at(6)?,
         requests: at(7)?,
         bytes_up: at(8)?,
         bytes_down: at(9)?,
         refusals: at(10)?,
-        codes: codes.into_iter().filter_map(|(code, count)| Some((Code::from_name(&code)?, count))).collect(),
+        codes: codes.into_iter().filter_map(refused).collect(),
         errors: at(11)?,
         latency: serde_json::from_str(&latency).unwrap_or_default(),
     };
     Ok((key, counts))
 }
 
-/// `INSERT … ON CONFLICT … DO UPDATE` of `rows` rows; the first `keys` columns are the primary key.
-fn upsert(table: &str, columns: &[&str], keys: usize, rows: usize) -> String {
+/// `INSERT … ON CONFLICT … DO UPDATE` of `rows` rows: what has a key already has these values from now on.
+fn upsert(table: &str, key: &[&str], values: &[&str], rows: usize) -> String {
+    let columns = [key, values].concat();
     let mut sql = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
     for row in 0..rows {
         for column in 0..columns.len() {
@@ -351,8 +331,7 @@ fn upsert(table: &str, columns: &[&str], keys: usize, rows: usize) -> String {
             let _ = write!(sql, "{before}${}", row * columns.len() + column + 1);
         }
     }
-    let (key, rest) = columns.split_at(keys.min(columns.len()));
-    let set: Vec<String> = rest.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    let set: Vec<String> = values.iter().map(|column| format!("{column} = excluded.{column}")).collect();
     let _ = write!(sql, ") ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), set.join(", "));
     sql
 }

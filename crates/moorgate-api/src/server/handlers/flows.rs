@@ -21,7 +21,6 @@ use moorgate_contract::{
     listener::Listener,
 };
 use moorgate_control::{Control, FlowFilter, Recorded};
-use moorgate_wire::host::Asked;
 use serde::Deserialize;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -164,10 +163,7 @@ pub(super) async fn show_flow(
 
 /// `None` where no domain was named, the resolver takes its time, or the domain is another account's by now.
 async fn explain_route_now(control: &Control, caller: &Caller, flow: &Flow) -> Option<ExplainedRoute> {
-    let asked = Asked::from_authority(flow.target.as_deref()?, Some(443)).ok()?;
-    let domain = asked.host.as_ref().ok()?.to_string();
-    let explained = control.explain_route(&domain, Some(flow.client.ip()), flow.listener);
-    let explained = timeout(RESOLVE, explained).await.ok()?.ok()?;
+    let explained = timeout(RESOLVE, control.explain_inbound_flow(flow)).await.ok()??;
     let may_see = explained.account.as_deref().is_none_or(|account| caller.sees(account));
     may_see.then(|| explained.into())
 }
