@@ -145,6 +145,11 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
     }
 
+    /// Where everything is that it writes.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// Runs statements; what they answer, a line for each row.
     pub fn sql(&self, database: &str, statements: &str) -> String {
         sql(&self.url(database), statements)

@@ -166,16 +166,16 @@ fn answer(book: &Mutex<Book>, issuer: &Issuer<'_, KeyPair>, base: &str, path: &s
     }
 }
 
-fn add(gateway: &Gateway) {
+pub fn add(gateway: &Gateway) {
     gateway.cli(&["route", "add", "app.example.com", "http://127.0.0.1:9", "--mode", "terminate"]);
 }
 
-fn shown(gateway: &Gateway) -> Value {
+pub fn shown(gateway: &Gateway) -> Value {
     let shown = gateway.try_cli(&["cert", "show", "app.example.com", "--json"]);
     serde_json::from_slice(&shown.stdout).unwrap_or_default()
 }
 
-const QUARTER: u64 = 90 * 24 * 3_600;
+pub const QUARTER: u64 = 90 * 24 * 3_600;
 
 #[test]
 fn a_certificate_is_renewed_when_the_ca_says_so_and_says_what_it_replaces() {

@@ -15,6 +15,7 @@ mod acme;
 mod agent;
 mod alarms;
 mod api;
+mod at_rest;
 mod clients;
 mod console;
 mod console_inbound;
