@@ -83,7 +83,9 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        text.parse().map_err(|_| {
+            serde::de::Error::custom(format_args!("{text:?} is no time; write one such as 2027-01-31T00:00:00Z"))
+        })
     }
 }
 

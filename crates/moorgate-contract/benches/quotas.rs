@@ -125,14 +125,15 @@ fn meters() -> [(&'static str, Arc<Meter>); 2] {
 }
 
 fn quota() -> Arc<Quota> {
-    Arc::new(Quota::new(Quotas {
+    let quotas = Quotas {
         requests_per_second: Some(1_000_000_000),
         requests_per_month: Some(u64::MAX / 2),
         bytes_per_second: Some(PACE),
         bytes_per_month: Some(u64::MAX / 2),
         tunnels: Some(1_000),
         grace_percent: 10,
-    }))
+    };
+    Arc::new(Quota::new(quotas, Timestamp(u64::MAX)))
 }
 
 fn account(quota: Option<Arc<Quota>>) -> Account {

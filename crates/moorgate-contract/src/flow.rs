@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn each_byte_is_reported_once_whoever_asks_and_spent_of_the_quota() {
-        let quota = Arc::new(Quota::new(crate::quota::Quotas::default()));
+        let quota = Arc::new(Quota::new(crate::quota::Quotas::default(), Timestamp(u64::MAX)));
         let meter = Meter::default();
         meter.spend_of(&quota);
         let told: u64 = std::thread::scope(|scope| {

@@ -141,7 +141,7 @@ struct Live {
     /// How far each may run, the grace included.
     most_requests: AtomicU64,
     most_bytes: AtomicU64,
-    /// The month's end, in microseconds since the epoch; 0: nobody has said so yet.
+    /// The month's end, in microseconds since the epoch.
     until: AtomicU64,
     /// Held by whoever changes what may be spent.
     granting: Mutex<()>,
@@ -156,14 +156,14 @@ struct Live {
 }
 
 impl Quota {
-    /// Quotas of which nothing was spent.
-    pub fn new(quotas: Quotas) -> Self {
+    /// Quotas of which nothing was spent, in a month that ends at `until`.
+    pub fn new(quotas: Quotas, until: Timestamp) -> Self {
         let live = Live {
             requests: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             most_requests: AtomicU64::new(quotas.with_grace(quotas.requests_per_month)),
             most_bytes: AtomicU64::new(quotas.with_grace(quotas.bytes_per_month)),
-            until: AtomicU64::new(0),
+            until: AtomicU64::new(until.0),
             granting: Mutex::default(),
             paid_until: AtomicU64::new(0),
             too_fast: AtomicU64::new(0),
@@ -215,7 +215,7 @@ impl Quota {
         self.live.allow(
             quotas.most(at.requests, grant.requests, quotas.requests_per_month),
             quotas.most(at.bytes, grant.bytes, quotas.bytes_per_month),
-            grant.until.0.max(1),
+            grant.until.0,
         );
     }
 
@@ -325,10 +325,6 @@ impl Quota {
             return;
         }
         let month = u64::try_from(OWN_MONTH.as_micros()).unwrap_or(u64::MAX);
-        if until == 0 {
-            // The first month counts from the beginning.
-            return live.until.store(now.0.saturating_add(month), Release);
-        }
         let over = (now.0 - until) / month + 1;
         let spent = self.spent();
         let further = |spent: u64, quota: Option<u64>| spent.saturating_add(self.quotas.with_grace(quota));
@@ -343,14 +339,19 @@ impl Quota {
         let quotas = &self.quotas;
         let month = Timestamp(self.live.until.load(Acquire)).since(now);
         let (limit, wait) = match spent {
-            SpentUp::RequestsPerSecond => (quotas.requests_per_second.map(u64::from), Duration::from_secs(1)),
-            SpentUp::RequestsPerMonth => (quotas.requests_per_month, month),
-            SpentUp::BytesPerMonth => (quotas.bytes_per_month, month),
+            SpentUp::RequestsPerSecond => {
+                let limit = quotas.requests_per_second.unwrap_or_default();
+                (format!("{limit} requests per second"), Duration::from_secs(1))
+            }
+            SpentUp::RequestsPerMonth => {
+                (format!("{} requests per month", quotas.requests_per_month.unwrap_or_default()), month)
+            }
+            SpentUp::BytesPerMonth => {
+                (format!("{} per month", Size(quotas.bytes_per_month.unwrap_or_default())), month)
+            }
         };
-        let limit = limit.map_or_else(String::new, |limit| format!("{limit} "));
         let said = format_args!(
-            "account {account} has spent its quota of {limit}{}; free again in {}, or ask your operator for a larger tier",
-            spent.words(),
+            "account {account} has spent its quota of {limit}; free again in {}, or ask your operator for a larger tier",
             Wait(wait)
         );
         Failure::new(Code::QuotaSpent, said).to_be_tried_after(wait)
@@ -412,13 +413,25 @@ enum SpentUp {
     BytesPerMonth,
 }
 
-impl SpentUp {
-    fn words(self) -> &'static str {
-        match self {
-            Self::RequestsPerSecond => "requests per second",
-            Self::RequestsPerMonth => "requests per month",
-            Self::BytesPerMonth => "bytes per month",
-        }
+/// Bytes that somebody has set, in the unit in which they were most likely written.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u64, &str); 8] = [
+            (1_000_000_000_000, "TB"),
+            (1 << 40, "TiB"),
+            (1_000_000_000, "GB"),
+            (1 << 30, "GiB"),
+            (1_000_000, "MB"),
+            (1 << 20, "MiB"),
+            (1_000, "kB"),
+            (1 << 10, "KiB"),
+        ];
+        let whole = UNITS.into_iter().find(|(unit, _)| self.0 > 0 && self.0.is_multiple_of(*unit));
+        let (unit, name) = whole.unwrap_or((1, "B"));
+        write!(f, "{} {name}", self.0 / unit)
     }
 }
 

@@ -47,3 +47,22 @@ pub struct Wrong {
     /// What is wrong, and what to do.
     pub said: String,
 }
+
+impl Wrong {
+    /// The one that stands first, with the lines of some others; `None`: nothing is wrong.
+    fn foremost(mut all: Vec<Self>) -> Option<Self> {
+        const NAMED: usize = 5;
+        all.sort_by_key(|wrong| wrong.line);
+        let mut all = all.into_iter();
+        let first = all.next()?;
+        let others: Vec<Self> = all.collect();
+        let lines: Vec<String> = others.iter().take(NAMED).map(|wrong| wrong.line.to_string()).collect();
+        let (is_one, more) = (others.len() == 1, others.len() > NAMED);
+        let said = match lines.join(", ") {
+            none if none.is_empty() => first.said,
+            lines if is_one => format!("{}; line {lines} is wrong too", first.said),
+            lines => format!("{}; lines {lines} {}are wrong too", first.said, if more { "and more " } else { "" }),
+        };
+        Some(Self { said, ..first })
+    }
+}

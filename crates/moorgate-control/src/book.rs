@@ -176,6 +176,11 @@ impl Book {
         self.version
     }
 
+    /// The store's own key, sealed; `None`: the master key itself is that.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
     /// The store's own key, sealed anew.
     pub(crate) fn set_key(&mut self, key: Vec<u8>) {
         self.key = Some(key);

@@ -16,7 +16,11 @@ use moorgate_contract::{
 use moorgate_keys::StoreKey;
 use thiserror::Error;
 
-use crate::book::{AccountRow, Book, CredentialRow, Edit, TierRow};
+use crate::{
+    book::{AccountRow, Book, CredentialRow, Edit, TierRow},
+    calendar,
+    control::now,
+};
 
 mod certificates;
 mod headers;
@@ -243,7 +247,7 @@ fn quota(row: &AccountRow, tier: Option<&TierRow>) -> Result<Option<Quota>, Unse
     // Without limits it would be served more than was bought.
     let quotas = tier.and_then(|tier| serde_json::from_str::<Quotas>(&tier.quotas).ok());
     let quotas = quotas.ok_or_else(|| Unservable::Tier(name.into()))?;
-    Ok((!quotas.is_unlimited()).then(|| Quota::new(quotas)))
+    Ok((!quotas.is_unlimited()).then(|| Quota::new(quotas, calendar::end_of_month(calendar::month(now())))))
 }
 
 /// The policy of a row.

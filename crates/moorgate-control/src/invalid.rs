@@ -279,7 +279,7 @@ pub enum Invalid {
         bytes: usize,
     },
     /// An overlap that is no rotation any more.
-    #[error("an overlap of {} h is too long; at most {} h", .overlap.as_secs() / 3600, crate::MAX_OVERLAP.as_secs() / 3600)]
+    #[error("an overlap of {} days is too long; at most {}", .overlap.as_secs() / 86_400, crate::MAX_OVERLAP.as_secs() / 86_400)]
     OverlapTooLong {
         /// As given.
         overlap: Duration,
@@ -422,9 +422,9 @@ pub enum Invalid {
         /// As given.
         from: String,
     },
-    /// A redirect that is met again by who follows it.
-    #[error("a redirect from {from} to {to} leads to itself; let it lead elsewhere")]
-    RedirectLoop {
+    /// A redirect after which there is no end to being redirected.
+    #[error("a redirect from {from} to {to} leads round in a circle; let it lead elsewhere")]
+    RedirectCircle {
         /// The path.
         from: String,
         /// Where it leads.

@@ -100,7 +100,11 @@ fn edit(edits: &mut HeaderEdits, change: Option<HeaderChange>) {
     edits.remove.iter_mut().chain(names).for_each(|name| name.make_ascii_lowercase());
 }
 
-fn verify(settings: &RouteSettings, mode: Mode) -> Result<(), Invalid> {
+/// What the settings of a route in this mode have to fulfil.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(crate) fn verify(settings: &RouteSettings, mode: Mode) -> Result<(), Invalid> {
     if mode == Mode::Passthrough {
         fits_passthrough(settings)?;
     }
@@ -227,6 +231,9 @@ fn actions(actions: &Actions) -> Result<(), Invalid> {
     }
     at_most(MAX_ACTION_ITEMS, actions.redirects.len(), "redirects")?;
     actions.redirects.iter().try_for_each(redirect)?;
+    if let Some(PathRedirect { from, to, .. }) = actions.circle() {
+        return Err(Invalid::RedirectCircle { from: short(from), to: short(to) });
+    }
     headers(&actions.request_headers)?;
     headers(&actions.response_headers)
 }
@@ -239,9 +246,6 @@ fn redirect(redirect: &PathRedirect) -> Result<(), Invalid> {
     }
     if !leads_somewhere(to) {
         return Err(Invalid::RedirectTarget { to: short(to) });
-    }
-    if redirect.leads_to_itself() {
-        return Err(Invalid::RedirectLoop { from: short(from), to: short(to) });
     }
     match status {
         301 | 302 | 303 | 307 | 308 => Ok(()),

@@ -34,6 +34,11 @@ impl StoreKey {
         seal(master, PURPOSE, self.0.bytes())
     }
 
+    /// Whether `sealed` is what [`seal`](Self::seal) made under this master key.
+    pub fn is_under(master: &MasterKey, sealed: &[u8]) -> bool {
+        crate::seal::open(master, PURPOSE, sealed).is_ok()
+    }
+
     /// What seals, and what other keys are derived from.
     pub fn key(&self) -> &MasterKey {
         &self.0

@@ -51,6 +51,10 @@ pub(super) async fn check(State(conditions): State<Conditions>, request: Request
             let headers = request.headers().clone();
             tagged(next.run(request).await, &headers).await
         }
+        // Answered as a GET of it would be.
+        Method::POST if matches!(&*path, "/api/v1/accounts" | "/api/v1/routes") => {
+            tagged(next.run(request).await, &HeaderMap::new()).await
+        }
         Method::PUT | Method::PATCH | Method::DELETE => write(&conditions, request, next).await,
         _ => next.run(request).await,
     }
@@ -119,7 +123,7 @@ async fn current(conditions: &Conditions, look: Request) -> Result<Tag, StatusCo
 
 /// The answer with its tag, or only that what the reader has still is what there is.
 async fn tagged(response: Response, asked: &HeaderMap) -> Response {
-    if response.status() != StatusCode::OK {
+    if !matches!(response.status(), StatusCode::OK | StatusCode::CREATED) {
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -1,8 +1,9 @@
 use super::*;
 use crate::quota::Quotas;
+use crate::time::Timestamp;
 
 fn quota(rate: Option<u64>) -> Arc<Quota> {
-    Arc::new(Quota::new(Quotas { bytes_per_second: rate, ..Quotas::default() }))
+    Arc::new(Quota::new(Quotas { bytes_per_second: rate, ..Quotas::default() }, Timestamp(u64::MAX)))
 }
 
 /// Flows that each take whatever they are given, in pieces of at most their size, for some seconds; what each moved.

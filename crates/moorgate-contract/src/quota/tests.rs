@@ -12,6 +12,10 @@ fn month() -> Timestamp {
     NOW.after(OWN_MONTH)
 }
 
+fn new(quotas: Quotas) -> Quota {
+    Quota::new(quotas, month())
+}
+
 fn refusal(quota: &Quota, now: Timestamp) -> (u32, String) {
     let failure = quota.take_request("acme", now).unwrap_err();
     assert_eq!(failure.code, Code::QuotaSpent);
@@ -20,7 +24,7 @@ fn refusal(quota: &Quota, now: Timestamp) -> (u32, String) {
 
 #[test]
 fn without_quotas_nothing_is_limited() {
-    let quota = Quota::new(Quotas::default());
+    let quota = new(Quotas::default());
     assert!(quota.quotas().is_unlimited() && Quotas { grace_percent: 9, ..Quotas::default() }.is_unlimited());
     assert!(!Quotas { tunnels: Some(1), ..Quotas::default() }.is_unlimited());
     for _ in 0..10_000 {
@@ -42,7 +46,7 @@ fn quotas_read_as_they_are_written_and_unknown_ones_are_refused() {
 
 #[test]
 fn a_rate_lets_one_seconds_worth_through_at_once_and_then_one_after_the_other() {
-    let quota = Quota::new(Quotas { requests_per_second: Some(5), ..Quotas::default() });
+    let quota = new(Quotas { requests_per_second: Some(5), ..Quotas::default() });
     let let_through = |now| (0..20).filter(|_| quota.take_request("acme", now).is_ok()).count();
     assert_eq!(let_through(NOW), 5);
     assert_eq!(let_through(at(199)), 0);
@@ -59,7 +63,7 @@ fn a_rate_lets_one_seconds_worth_through_at_once_and_then_one_after_the_other() 
 #[test]
 fn however_requests_come_as_many_are_let_through_as_the_rate_says() {
     for rate in [1, 3, 7, 100, 999] {
-        let quota = Quota::new(Quotas { requests_per_second: Some(rate), ..Quotas::default() });
+        let quota = new(Quotas { requests_per_second: Some(rate), ..Quotas::default() });
         let mut through = 0_u64;
         for millis in 0..10_000 {
             through += (0..3).filter(|_| quota.take_request("acme", at(millis)).is_ok()).count() as u64;
@@ -71,9 +75,9 @@ fn however_requests_come_as_many_are_let_through_as_the_rate_says() {
 
 #[test]
 fn a_rate_of_nothing_lets_nothing_through_and_a_clock_that_was_set_back_locks_nobody_out() {
-    let none = Quota::new(Quotas { requests_per_second: Some(0), ..Quotas::default() });
+    let none = new(Quotas { requests_per_second: Some(0), ..Quotas::default() });
     assert!(none.take_request("acme", NOW).is_err());
-    let quota = Quota::new(Quotas { requests_per_second: Some(1), ..Quotas::default() });
+    let quota = new(Quotas { requests_per_second: Some(1), ..Quotas::default() });
     quota.take_request("acme", at(3_600_000)).unwrap();
     quota.take_request("acme", NOW).unwrap();
     assert!(quota.take_request("acme", NOW).is_err());
@@ -81,7 +85,7 @@ fn a_rate_of_nothing_lets_nothing_through_and_a_clock_that_was_set_back_locks_no
 
 #[test]
 fn a_month_counts_from_zero_until_somebody_grants_and_tolerates_its_grace() {
-    let quota = Quota::new(Quotas { requests_per_month: Some(10), grace_percent: 20, ..Quotas::default() });
+    let quota = new(Quotas { requests_per_month: Some(10), grace_percent: 20, ..Quotas::default() });
     for _ in 0..12 {
         quota.take_request("acme", NOW).unwrap();
     }
@@ -103,7 +107,7 @@ fn a_month_counts_from_zero_until_somebody_grants_and_tolerates_its_grace() {
 #[test]
 fn a_month_that_control_does_not_renew_begins_by_itself() {
     let quotas = Quotas { requests_per_month: Some(2), bytes_per_month: Some(100), ..Quotas::default() };
-    let quota = Quota::new(quotas);
+    let quota = new(quotas);
     let two = |now| (0..5).filter(|_| quota.take_request("acme", now).is_ok()).count();
     assert_eq!(two(NOW), 2);
     assert_eq!(two(month()), 2);
@@ -120,35 +124,35 @@ fn a_month_that_control_does_not_renew_begins_by_itself() {
 
 #[test]
 fn bytes_are_refused_and_open_tunnels_cut_beyond_the_grace() {
-    let quota = Quota::new(Quotas { bytes_per_month: Some(1_000), grace_percent: 10, ..Quotas::default() });
+    let quota = new(Quotas { bytes_per_month: Some(1_000), grace_percent: 10, ..Quotas::default() });
     quota.spend_bytes(1_099);
     assert!(!quota.is_beyond_grace(NOW) && quota.take_request("acme", NOW).is_ok());
     quota.spend_bytes(1);
     assert!(quota.is_beyond_grace(NOW));
-    assert!(refusal(&quota, NOW).1.contains("1000 bytes per month"));
+    assert!(refusal(&quota, NOW).1.contains("1 kB per month"));
     quota.grant(Grant { at: quota.spent(), requests: None, bytes: None, until: month() });
     assert!(!quota.is_beyond_grace(NOW) && quota.take_request("acme", NOW).is_ok());
 }
 
 #[test]
 fn edited_quotas_keep_what_was_spent() {
-    let old = Quota::new(Quotas { requests_per_month: Some(2), ..Quotas::default() });
+    let old = new(Quotas { requests_per_month: Some(2), ..Quotas::default() });
     old.grant(Grant { at: old.spent(), requests: Some(2), bytes: None, until: month() });
     (0..2).for_each(|_| old.take_request("acme", NOW).unwrap());
     assert!(old.take_request("acme", NOW).is_err());
 
-    let more = Quota::new(Quotas { requests_per_month: Some(3), ..Quotas::default() }).replacing(&old);
+    let more = new(Quotas { requests_per_month: Some(3), ..Quotas::default() }).replacing(&old);
     assert_ne!(more, old);
     more.take_request("acme", NOW).unwrap();
     assert!(more.take_request("acme", NOW).is_err());
     assert_eq!(old.spent(), more.spent());
 
     // The same again changes nothing.
-    let same = Quota::new(*more.quotas()).replacing(&more);
+    let same = new(*more.quotas()).replacing(&more);
     assert!(same == more && same.take_request("acme", NOW).is_err());
-    let free = Quota::new(Quotas::default()).replacing(&same);
+    let free = new(Quotas::default()).replacing(&same);
     free.take_request("acme", NOW).unwrap();
-    let bound = Quota::new(Quotas { requests_per_month: Some(1), ..Quotas::default() }).replacing(&free);
+    let bound = new(Quotas { requests_per_month: Some(1), ..Quotas::default() }).replacing(&free);
     bound.take_request("acme", NOW).unwrap();
     assert!(bound.take_request("acme", NOW).is_err());
 }
@@ -156,7 +160,7 @@ fn edited_quotas_keep_what_was_spent() {
 #[test]
 fn many_at_once_are_let_through_exactly_as_often_as_was_granted() {
     let quotas = Quotas { requests_per_month: Some(1_000), requests_per_second: Some(5_000), ..Quotas::default() };
-    let quota = Quota::new(quotas);
+    let quota = new(quotas);
     let through: usize = thread::scope(|scope| {
         let take = || (0..1_000).filter(|_| quota.take_request("acme", NOW).is_ok()).count();
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
@@ -167,7 +171,7 @@ fn many_at_once_are_let_through_exactly_as_often_as_was_granted() {
 
 #[test]
 fn what_a_run_before_spent_beyond_the_quota_is_taken_from_the_grace() {
-    let quota = Quota::new(Quotas { bytes_per_month: Some(1_000), grace_percent: 10, ..Quotas::default() });
+    let quota = new(Quotas { bytes_per_month: Some(1_000), grace_percent: 10, ..Quotas::default() });
     // Fifty of the hundred are spent already, and none by this run.
     quota.grant(Grant { at: Spent::default(), requests: None, bytes: Some(-50), until: month() });
     quota.spend_bytes(49);
@@ -175,23 +179,23 @@ fn what_a_run_before_spent_beyond_the_quota_is_taken_from_the_grace() {
     quota.spend_bytes(1);
     assert!(quota.is_beyond_grace(NOW));
     quota.grant(Grant { at: Spent::default(), requests: None, bytes: Some(-500), until: month() });
-    assert!(Quota::new(*quota.quotas()).replacing(&quota).is_beyond_grace(NOW));
+    assert!(new(*quota.quotas()).replacing(&quota).is_beyond_grace(NOW));
 }
 
 #[test]
 fn what_other_gateways_have_is_left_to_them() {
     let quotas =
         Quotas { requests_per_second: Some(10), bytes_per_second: Some(1_000), tunnels: Some(5), ..Quotas::default() };
-    let quota = Quota::new(quotas);
+    let quota = new(quotas);
     let through = |quota: &Quota, now| (0..20).filter(|_| quota.take_request("acme", now).is_ok()).count();
     assert_eq!((quota.places(), through(&quota, NOW)), (Some((5, false)), 10));
     let other = Demand { open: 2, requests: 7_500, bytes: 10 };
     quota.leave_to(&[other]);
     assert_eq!((quota.places(), through(&quota, at(2_000))), (Some((3, true)), 5));
     // The same quotas in a new snapshot are the same; others are all ours, until it is said anew.
-    let same = Quota::new(quotas).replacing(&quota);
+    let same = new(quotas).replacing(&quota);
     assert_eq!((same.places(), through(&same, at(4_000))), (Some((3, true)), 5));
-    let larger = Quota::new(Quotas { tunnels: Some(7), ..quotas }).replacing(&same);
+    let larger = new(Quotas { tunnels: Some(7), ..quotas }).replacing(&same);
     assert_eq!((larger.places(), through(&larger, at(6_000))), (Some((7, false)), 10));
     larger.leave_to(&[other, Demand { open: 9, ..Demand::default() }]);
     assert_eq!(larger.places(), Some((0, true)));
@@ -200,7 +204,7 @@ fn what_other_gateways_have_is_left_to_them() {
 
 #[test]
 fn a_rate_of_less_than_one_in_a_second_lets_one_through_now_and_then() {
-    let quota = Quota::new(Quotas { requests_per_second: Some(1), ..Quotas::default() });
+    let quota = new(Quotas { requests_per_second: Some(1), ..Quotas::default() });
     quota.leave_to(&[Demand { requests: 5_000, ..Demand::default() }]);
     let through = (0..100).filter(|n| quota.take_request("acme", at(n * 100)).is_ok()).count();
     assert_eq!(through, 5, "half of ten seconds");

@@ -121,6 +121,9 @@ pub struct PathRedirect {
     pub status: u16,
 }
 
+/// As many redirects as browsers follow.
+const HOPS: usize = 20;
+
 fn permanent() -> u16 {
     308
 }
@@ -147,11 +150,26 @@ impl PathRedirect {
         }
         Some(to)
     }
+}
 
-    /// Whether who follows it meets it again, and again.
-    pub fn leads_to_itself(&self) -> bool {
-        let path = self.to.split(['?', '#']).next().unwrap_or_default();
-        path.starts_with('/') && self.target(path.strip_suffix("/*").unwrap_or(path), None).is_some()
+impl Actions {
+    /// Where a path (canonical) leads: by the first redirect that fits, with its status.
+    pub fn redirected(&self, path: &str, query: Option<&str>) -> Option<(u16, String)> {
+        self.redirects.iter().find_map(|redirect| Some((redirect.status, redirect.target(path, query)?)))
+    }
+
+    /// A redirect after which there is no end to being redirected, be it by itself or by others.
+    pub fn circle(&self) -> Option<&PathRedirect> {
+        self.redirects.iter().find(|first| {
+            let mut to = first.to.strip_suffix("/*").unwrap_or(&first.to).to_owned();
+            for _ in 0..HOPS {
+                // What is another host's is out of sight.
+                let path = to.split(['?', '#']).next().filter(|path| path.starts_with('/'));
+                let Some((_, next)) = path.and_then(|path| self.redirected(path, None)) else { return false };
+                to = next;
+            }
+            true
+        })
     }
 }
 

@@ -116,7 +116,7 @@ fn no_secret_is_printed() {
 fn edited_quotas_go_on_with_what_was_spent_and_what_was_open() {
     let limited = |requests| {
         let quotas = Quotas { requests_per_month: Some(requests), tunnels: Some(1), ..Quotas::default() };
-        Account { quota: Some(Arc::new(Quota::new(quotas))), ..account(1, "acme") }
+        Account { quota: Some(Arc::new(Quota::new(quotas, Timestamp(u64::MAX)))), ..account(1, "acme") }
     };
     let mut snapshot = Snapshot::empty(Arc::default(), Pepper::new([7; 32]));
     snapshot.put_account(limited(1));
@@ -139,7 +139,7 @@ fn edited_quotas_go_on_with_what_was_spent_and_what_was_open() {
 #[test]
 fn the_gateways_limit_holds_where_a_tier_allows_more() {
     let quotas = Quotas { tunnels: Some(5), ..Quotas::default() };
-    let acme = Account { quota: Some(Arc::new(Quota::new(quotas))), ..account(1, "acme") };
+    let acme = Account { quota: Some(Arc::new(Quota::new(quotas, Timestamp(u64::MAX)))), ..account(1, "acme") };
     let _one = acme.take_place(1).unwrap();
     assert!(acme.take_place(1).unwrap_err().said.contains("1 connections open, which is its limit"));
     let _unlimited = account(1, "acme").take_request(|| panic!("an account without quotas reads no clock"));

@@ -54,8 +54,7 @@ impl Plan {
         planning.routes(&mut plan, &mut wrong);
         planning.bounds(&mut wrong);
         planning.unnamed(&mut plan, prune, &mut wrong);
-        wrong.sort_by_key(|wrong: &Wrong| wrong.line);
-        wrong.into_iter().next().map_or(Ok(plan), Err)
+        Wrong::foremost(wrong).map_or(Ok(plan), Err)
     }
 }
 
@@ -85,7 +84,7 @@ impl Planning<'_> {
 
     fn accounts(&self, plan: &mut Plan, all_wrong: &mut Vec<Wrong>) {
         for (name, (at, wanted)) in &self.document.accounts {
-            if let Err(error) = self.check_account(*at, name, wanted) {
+            if let Err(error) = self.check_account(at, name, wanted) {
                 all_wrong.push(error);
                 continue;
             }
@@ -107,16 +106,19 @@ impl Planning<'_> {
         }
     }
 
-    fn check_account(&self, at: At, name: &str, wanted: &WantedAccount) -> Result<(), Wrong> {
+    fn check_account(&self, at: &At, name: &str, wanted: &WantedAccount) -> Result<(), Wrong> {
         accounts::check_egress(&wanted.egress, self.inner.compiler.configured_egress())
-            .map_err(|error| wrong(at.line, format_args!("account {name}: {error}")))?;
+            .map_err(|error| wrong(at.field("egress"), format_args!("account {name}: {error}")))?;
         debug_assert!(wanted.egress.len() <= Pair::MAX);
         if wanted.policy.len() > MAX_RULES {
-            return Err(wrong(at.line, format_args!("account {name}: a policy has at most {MAX_RULES} rules")));
+            return Err(wrong(
+                at.field("policy"),
+                format_args!("account {name}: a policy has at most {MAX_RULES} rules"),
+            ));
         }
         match &wanted.tier {
             Some(tier) if !self.document.tiers.contains_key(tier) && self.book.tier(tier).is_none() => Err(wrong(
-                at.names,
+                at.field("tier"),
                 format_args!("account {name}: there is no tier {tier:?}; write [tiers.{tier}] too"),
             )),
             _ => Ok(()),
@@ -125,16 +127,16 @@ impl Planning<'_> {
 
     fn routes(&self, plan: &mut Plan, all_wrong: &mut Vec<Wrong>) {
         for (domain, (at, wanted)) in &self.document.routes {
-            match self.route(*at, domain, wanted) {
+            match self.route(at, domain, wanted) {
                 Ok(change) => plan.changes.extend(change),
                 Err(error) => all_wrong.push(error),
             }
         }
     }
 
-    fn route(&self, at: At, domain: &str, wanted: &WantedRoute) -> Result<Option<Planned>, Wrong> {
+    fn route(&self, at: &At, domain: &str, wanted: &WantedRoute) -> Result<Option<Planned>, Wrong> {
         let said = |said: &dyn std::fmt::Display| format!("route {domain}: {said}");
-        let account = self.owner(wanted).map_err(|problem| wrong(at.names, said(&problem)))?;
+        let account = self.owner(wanted).map_err(|problem| wrong(at.field("account"), said(&problem)))?;
         let wrong = |problem: &dyn std::fmt::Display| wrong(at.line, said(problem));
         let old = self.book.route(domain);
         let owner = |row: &RouteRow| self.book.account_by_id(row.account).map(|row| row.name.as_str());
@@ -259,13 +261,15 @@ impl Planning<'_> {
         };
         for (domain, (at, wanted)) in routes {
             let named = wanted.account.as_ref().filter(|name| gone.iter().any(|row| row.name == **name));
-            all_wrong.extend(named.map(|name| wrong(at.names, said(format!("route {domain}"), "account", name))));
+            all_wrong
+                .extend(named.map(|name| wrong(at.field("account"), said(format!("route {domain}"), "account", name))));
         }
         for (account, (at, wanted)) in accounts {
             // One that is nowhere was found wrong already.
             let named =
                 wanted.tier.as_ref().filter(|name| !tiers.contains_key(*name) && self.book.tier(name).is_some());
-            all_wrong.extend(named.map(|name| wrong(at.names, said(format!("account {account}"), "tier", name))));
+            all_wrong
+                .extend(named.map(|name| wrong(at.field("tier"), said(format!("account {account}"), "tier", name))));
         }
     }
 }

@@ -33,11 +33,18 @@ pub(crate) struct Document {
     pub(crate) routes: BTreeMap<String, (At, WantedRoute)>,
 }
 
-/// Where something stands: its line, and that on which it names its tier or its account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where something stands: its line, and those of its fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct At {
     pub(crate) line: usize,
-    pub(crate) names: usize,
+    fields: BTreeMap<Box<str>, usize>,
+}
+
+impl At {
+    /// The line of a field; that of the whole, where it is not written.
+    pub(crate) fn field(&self, name: &str) -> usize {
+        self.fields.get(name).copied().unwrap_or(self.line)
+    }
 }
 
 /// An account as it is to be.
@@ -111,8 +118,7 @@ impl Document {
             reader.section(&mut document, section, value, &mut wrong);
         }
         // The parser sorts by name; people read from the top.
-        wrong.sort_by_key(|wrong| wrong.line);
-        wrong.into_iter().next().map_or(Ok(document), Err)
+        Wrong::foremost(wrong).map_or(Ok(document), Err)
     }
 }
 
@@ -163,14 +169,14 @@ impl Reader {
     }
 
     fn tier<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
-        let (name, at) = (key.get_ref().to_string(), self.at(key, &value, ""));
+        let (name, at) = (key.get_ref().to_string(), self.at(key, &value));
         check_tier_name(&name).map_err(|error| self.wrong(key.span(), error))?;
         document.tiers.insert(name, (at, self.typed(key, value)?));
         Ok(())
     }
 
     fn account<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
-        let (name, at) = (key.get_ref().to_string(), self.at(key, &value, "tier"));
+        let (name, at) = (key.get_ref().to_string(), self.at(key, &value));
         check_account_name(&name).map_err(|error| self.wrong(key.span(), error))?;
         document.accounts.insert(name, (at, self.typed(key, value)?));
         Ok(())
@@ -178,7 +184,7 @@ impl Reader {
 
     fn route<'a>(&self, document: &mut Document, key: &Name<'a>, value: Spanned<DeValue<'a>>) -> Result<(), Wrong> {
         let domain: Domain = key.get_ref().parse().map_err(|error| self.wrong(key.span(), error))?;
-        let (span, at) = (value.span(), self.at(key, &value, "account"));
+        let (span, at) = (value.span(), self.at(key, &value));
         let DeValue::Table(mut table) = value.into_inner() else {
             return Err(self.wrong(key.span(), "a route is a section: write [routes.\"DOMAIN\"] and its keys below"));
         };
@@ -192,14 +198,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Where `value` stands under `key`, and where its field `names` does.
-    fn at(&self, key: &Name<'_>, value: &Spanned<DeValue<'_>>, names: &str) -> At {
-        let line = self.line(key.span().start);
-        let named = match value.get_ref() {
-            DeValue::Table(table) => table.get(names).map(|value| self.line(value.span().start)),
-            _ => None,
+    /// Where `value` stands under `key`, and where its fields do.
+    fn at(&self, key: &Name<'_>, value: &Spanned<DeValue<'_>>) -> At {
+        let line = |at: Range<usize>| self.line(at.start);
+        let fields = match value.get_ref() {
+            DeValue::Table(table) => {
+                table.iter().map(|(name, value)| (name.get_ref().as_ref().into(), line(value.span()))).collect()
+            }
+            _ => BTreeMap::new(),
         };
-        At { line, names: named.unwrap_or(line) }
+        At { line: line(key.span()), fields }
     }
 
     fn typed<T: DeserializeOwned>(&self, key: &Name<'_>, value: Spanned<DeValue<'_>>) -> Result<T, Wrong> {

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     book::{Book, CertificateRow, RouteRow},
+    invalid::Invalid,
     limits::MAX_STORED_SETTINGS,
+    route_change,
     route_views::DnsState,
 };
 
@@ -35,6 +37,8 @@ pub(crate) enum UnservableRoute {
     TooLong { bytes: usize },
     #[error("its settings can't be read ({0}); set its origins and all else anew")]
     Settings(#[from] serde_json::Error),
+    #[error("its settings can't be served: {0}")]
+    Invalid(#[from] Invalid),
     #[error("the value of its header field {0} {1}; set that anew")]
     Header(String, UnopenedHeader),
     #[error("its certificate can't be used ({0}); add it anew, or remove it")]
@@ -146,6 +150,8 @@ impl Compiler {
         let mut settings = settings(row)?;
         open_values(self.store_key.key(), &mut settings)
             .map_err(|(name, problem)| UnservableRoute::Header(name, problem))?;
+        // What was written by nothing of ours is held to the same.
+        route_change::verify(&settings, mode)?;
         Ok(Route::new(row.id, row.account, domain, mode, settings))
     }
 }

@@ -1,6 +1,6 @@
 //! Secrets at rest: the store's key under another master key, and backups.
 
-use moorgate_keys::KeyId;
+use moorgate_keys::{KeyId, StoreKey};
 
 use super::{Control, Session, changes};
 use crate::{
@@ -23,9 +23,15 @@ impl Control {
         let operation = async move |mut session: Session| {
             let inner = session.inner.clone();
             let master = &inner.master_keys.current;
-            let key = inner.store_key.seal(master).map_err(ControlError::Seal)?;
-            session.tx()?.set_key(master.key_id(), &key).await?;
-            session.entries.push(changes::sealed_key(master.key_id()));
+            let is_under = |sealed: &[u8]| StoreKey::is_under(master, sealed);
+            let key = match inner.book().key().filter(|sealed| is_under(sealed)) {
+                Some(_) => None,
+                None => Some(inner.store_key.seal(master).map_err(ControlError::Seal)?),
+            };
+            if let Some(key) = &key {
+                session.tx()?.set_key(master.key_id(), key).await?;
+                session.entries.push(changes::sealed_key(master.key_id()));
+            }
             let unsealed: Vec<RouteRow> =
                 inner.book().routes().filter(|row| compile::has_open_values(row)).cloned().collect();
             for row in unsealed {
@@ -37,7 +43,9 @@ impl Control {
                 session.set_route(&inner.account_name(row.account), &row, RouteRow { settings, ..row.clone() }).await?;
             }
             session.commit().await?;
-            inner.rewrite(|book| book.set_key(key));
+            if let Some(key) = key {
+                inner.rewrite(|book| book.set_key(key));
+            }
             inner.signals.seal.notify_one();
             Ok(master.key_id())
         };

@@ -79,8 +79,18 @@ fn redirects_are_checked() {
     for (from, to) in
         [("/a", "/a"), ("/a", "/a?b=c"), ("/a/*", "/a/b"), ("/a/*", "/a/b/*"), ("/*", "/new/*"), ("/a/*", "/a")]
     {
-        check(redirect(from, to, 308), Some("leads to itself"));
+        check(redirect(from, to, 308), Some("leads round in a circle"));
     }
+    let chain = |pairs: &[(&str, &str)]| {
+        let redirects: Vec<_> = pairs.iter().map(|(from, to)| json!({ "from": from, "to": to })).collect();
+        json!({ "redirects": redirects })
+    };
+    check(chain(&[("/a", "/b"), ("/b", "/c"), ("/c", "/a?x=1")]), Some("from /a to /b leads round in a circle"));
+    check(chain(&[("/a/*", "/b/*"), ("/b/*", "/a/*")]), Some("leads round in a circle"));
+    // The first that fits is taken, and a chain may have an end.
+    check(chain(&[("/a/b", "/end"), ("/a/*", "/a/b")]), None);
+    check(chain(&[("/a", "/b"), ("/b", "/c"), ("/x/*", "/*")]), None);
+    check(chain(&[("/a", "/b"), ("/b", "https://app.example.com/a")]), None);
     for from in ["/s*", "/a/*/b", "/*/*"] {
         check(redirect(from, "/new", 308), Some("stands for nothing"));
     }

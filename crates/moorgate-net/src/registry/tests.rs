@@ -63,7 +63,7 @@ fn an_open_flow_reports_what_moved_in_it_once() {
 fn open_flows_of_an_account_that_is_beyond_its_bytes_are_cut_and_no_others() {
     let registry = Registry::new(1);
     let quotas = Quotas { bytes_per_month: Some(100), grace_percent: 10, ..Quotas::default() };
-    let quota = Arc::new(Quota::new(quotas));
+    let quota = Arc::new(Quota::new(quotas, Timestamp(u64::MAX)));
     let limited = [outbound(), ACME].map(|owner| registry.register(0, owner, Arc::default()));
     limited.iter().for_each(|open| open.meter().spend_of(&quota));
     let other = registry.register(0, outbound(), Arc::default());

@@ -93,8 +93,7 @@ fn maintenance(actions: &Actions, request: &Request<'_>) -> Result<(), Own> {
 }
 
 fn redirect(actions: &Actions, request: &Request<'_>) -> Result<(), Own> {
-    let (path, query) = (request.path.path(), request.path.query());
-    let found = actions.redirects.iter().find_map(|redirect| Some((redirect.status, redirect.target(path, query)?)));
+    let found = actions.redirected(request.path.path(), request.path.query());
     found.map_or(Ok(()), |(status, location)| Err(Own::Answer(moved(status, location))))
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use moorgate_api::{client::Client, view};
 use moorgate_control::CredentialStanding;
+use serde::Serialize;
 
 use super::{CommandError, credential::bounds_of, quota};
 use crate::{
@@ -24,8 +25,8 @@ pub(super) async fn run(client: &Client, command: Account) -> Result<(), Command
         }
         Account::Show { name, json } => {
             let account = client.account(&name).await?;
-            let credentials = if json.json { Vec::new() } else { client.credentials(&name).await? };
-            answer(json, &account, || show(&account, &credentials))
+            let shown = Shown { credential_list: client.credentials(&name).await?, account };
+            answer(json, &shown, || show(&shown.account, &shown.credential_list))
         }
         Account::Set { name, tier, egress, json } => {
             let change = view::ChangeAccount {
@@ -42,6 +43,14 @@ pub(super) async fn run(client: &Client, command: Account) -> Result<(), Command
             ))
         }
     }
+}
+
+/// An account, and whether its credentials are used.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    account: view::Account,
+    credential_list: Vec<view::Credential>,
 }
 
 fn egress_of(account: &view::Account) -> String {

@@ -218,6 +218,13 @@ fn standing(credential: &view::Credential) -> &'static str {
     }
 }
 
+fn to_the_second(expires: Time) -> String {
+    match end(expires) {
+        over if over.starts_with("EXPIRED") => over,
+        _ => when(expires),
+    }
+}
+
 fn show(account: &str, credential: &view::Credential) -> String {
     let from = credential.last_client.map(|client| format!(", from {client}")).unwrap_or_default();
     let used = match (credential.last_used, credential.standing) {
@@ -233,7 +240,7 @@ fn show(account: &str, credential: &view::Credential) -> String {
         shown(account),
         standing(credential),
         when(credential.created),
-        credential.expires.map_or_else(|| "never".into(), end),
+        credential.expires.map_or_else(|| "never".into(), to_the_second),
         if nets.is_empty() { "anywhere".into() } else { nets.join(", ") },
     );
     if let Some(problem) = &credential.problem {

@@ -49,6 +49,9 @@ pub(crate) enum CommandError {
     /// A file can't be written.
     #[error("cannot write {}; name one that is not there yet, in a directory that is yours", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
+    /// A file is there already.
+    #[error("{} is there already; name a file that is not, or remove it first", path.display())]
+    Taken { path: PathBuf },
     /// A change that changes nothing.
     #[error("nothing was given to set of {domain:?}; see: moorgate route set --help")]
     NothingToSet { domain: String },

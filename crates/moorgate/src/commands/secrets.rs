@@ -33,9 +33,8 @@ pub(super) async fn run(client: &Client, command: Secrets) -> Result<(), Command
 /// Writes a backup beside its name and puts it there when it is whole.
 pub(super) async fn backup(client: &Client, args: Backup) -> Result<(), CommandError> {
     let path = args.file;
-    let failed = |source| CommandError::Unwritable { path: path.clone(), source };
     if path.exists() {
-        return Err(failed(std::io::ErrorKind::AlreadyExists.into()));
+        return Err(CommandError::Taken { path });
     }
     let mut name = path.clone().into_os_string();
     name.push(".part");

@@ -45,7 +45,9 @@ pub(super) async fn run(client: &Client, args: Usage) -> Result<(), CommandError
         return Ok(());
     }
     let mut text = asked.head(&total);
-    text.push_str(&asked.chart(&hours));
+    if total.bytes_up + total.bytes_down > 0 {
+        text.push_str(&asked.chart(&hours));
+    }
     let groups = match (by, &asked.account) {
         (Some(by), _) => vec![by],
         (None, None) => vec![GroupBy::Account],

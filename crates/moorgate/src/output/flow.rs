@@ -1,7 +1,7 @@
 //! A flow as one line: when, its id, who, by which product (inbound: in which mode), where to, how it ended.
 
 use moorgate_api::view::Time;
-use moorgate_contract::{flow::Flow, listener::Product, outcome::Outcome};
+use moorgate_contract::{flow::Flow, listener::Product, outcome::Outcome, quota::Size};
 use moorgate_wire::visible::visible_within;
 
 use super::{local, shown};
@@ -82,18 +82,7 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// A count of bytes that somebody has set, in the unit in which it was most likely written.
 pub(crate) fn size(count: u64) -> String {
-    const UNITS: [(u64, &str); 8] = [
-        (1_000_000_000_000, "TB"),
-        (1 << 40, "TiB"),
-        (1_000_000_000, "GB"),
-        (1 << 30, "GiB"),
-        (1_000_000, "MB"),
-        (1 << 20, "MiB"),
-        (1_000, "kB"),
-        (1 << 10, "KiB"),
-    ];
-    let whole = UNITS.into_iter().find(|(unit, _)| count > 0 && count.is_multiple_of(*unit));
-    whole.map_or_else(|| bytes(count), |(unit, name)| format!("{} {name}", count / unit))
+    Size(count).to_string()
 }
 
 /// A count, with a comma between thousands.
@@ -218,7 +207,7 @@ mod tests {
             (0, "0 B"),
             (1, "1 B"),
             (1_500_000, "1500 kB"),
-            (12_345, "12.1 KiB"),
+            (12_345, "12345 B"),
         ] {
             assert_eq!(super::size(set), text);
         }

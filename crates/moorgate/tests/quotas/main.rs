@@ -19,7 +19,7 @@ use moorgate_contract::{
     account::{Account, Credential},
     flow::Flow,
     outcome::Outcome,
-    quota::{Quota, Quotas},
+    quota::{OWN_MONTH, Quota, Quotas},
     snapshot::Snapshot,
     time::Timestamp,
     usage::{Report, Usage},
@@ -47,7 +47,7 @@ fn house(edit: impl FnOnce(&mut Snapshot)) -> (House, Reported) {
 fn with_quotas(quotas: Quotas) -> (House, Reported) {
     house(|snapshot| {
         let acme = Account::clone(snapshot.account("acme").unwrap());
-        snapshot.put_account(Account { quota: Some(Arc::new(Quota::new(quotas))), ..acme });
+        snapshot.put_account(Account { quota: Some(Arc::new(Quota::new(quotas, now().after(OWN_MONTH)))), ..acme });
     })
 }
 
@@ -135,7 +135,7 @@ fn a_tunnel_beyond_the_months_bytes_is_cut_and_every_byte_of_it_is_counted_once(
         counted.iter().fold((0, 0), |(up, all), (_, counts)| (up + counts.bytes_up, all + counts.connections));
     assert_eq!((up, connections), (flow.bytes_up, 1));
     assert_eq!(counted[0].0.host.as_deref(), Some("127.0.0.1"));
-    assert!(String::from_utf8(house.refused(Way::Connect)).unwrap().contains("1000000 bytes per month"));
+    assert!(String::from_utf8(house.refused(Way::Connect)).unwrap().contains("1 MB per month"));
 }
 
 #[test]

@@ -115,3 +115,19 @@ async fn of_many_writers_with_the_same_tag_one_gets_through() {
     answers.sort_unstable();
     assert_eq!(answers, [vec![200], vec![412; 19]].concat());
 }
+
+#[tokio::test]
+async fn what_was_made_is_answered_with_the_tag_by_which_it_can_be_changed() {
+    let house = House::new().await;
+    let route = r#"{"domain":"app.test","mode":"terminate","account":"acme","origins":[{"url":"http://192.0.2.7:1"}]}"#;
+    for (path, body, one) in
+        [("accounts", r#"{"name":"fresh"}"#, "accounts/fresh"), ("routes", route, "routes/app.test")]
+    {
+        let (status, tag, made) = house.with_header("POST", path, "", body).await;
+        assert_eq!((status, tag.len()), (201, 67), "{path}: {made}");
+        let (_, read, body) = house.with_header("GET", one, "", "").await;
+        assert_eq!((read, body), (tag.clone(), made), "{path}");
+        let (status, _, _) = house.with_header("DELETE", one, &format!("If-Match: {tag}\r\n"), "").await;
+        assert_eq!(status, 204, "{path}");
+    }
+}

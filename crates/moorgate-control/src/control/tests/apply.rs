@@ -154,7 +154,7 @@ async fn what_is_wrong_is_said_with_its_line_and_nothing_is_applied() {
         ("a = 1", "line 1: there is no section \"a\""),
         ("[accounts.acme]\ntier = \"none\"", "line 2: account acme: there is no tier \"none\""),
         ("[accounts.acme]\npolicy = [\n  \"deny a\",\n  \"permit b\"]", "line 2: \"permit b\" is no rule"),
-        ("[accounts.acme]\negress = [\"203.0.113.99\"]", "line 1: account acme: no egress addresses"),
+        ("[accounts.acme]\negress = [\"203.0.113.99\"]", "line 2: account acme: no egress addresses"),
         ("[accounts.acme\n", "line 1: "),
         (&route("origins = [{ url = \"ftp://a\" }]"), "line 6: \"ftp://a\" is no forwarding URL"),
         (&route("orgins = []"), "line 6: unknown field `orgins`"),
@@ -173,6 +173,17 @@ async fn what_is_wrong_is_said_with_its_line_and_nothing_is_applied() {
     // The first from the top, and nothing of the rest.
     let two = "[accounts.fine]\n[accounts.acme]\ntier = \"none\"\n[tiers.a]\nrequests = 1\n";
     assert!(wrong(&control, two).await.starts_with("line 5"), "what can't be read comes first");
+    // The others' lines with it.
+    let tiers = |wrong: usize| (0..=wrong).map(|n| format!("[accounts.a{n}]\ntier = \"none\"\n")).collect::<String>();
+    for (others, end) in [
+        (0, "too"),
+        (1, "; line 4 is wrong too"),
+        (2, "; lines 4, 6 are wrong too"),
+        (7, "; lines 4, 6, 8, 10, 12 and more are wrong too"),
+    ] {
+        let said = wrong(&control, &tiers(others)).await;
+        assert!(said.starts_with("line 2: account a0: there is no tier") && said.ends_with(end), "{said}");
+    }
     assert_eq!(control.status().snapshot_version, version);
     assert_eq!(control.list_accounts().await.len(), 2);
 }

@@ -18,12 +18,20 @@ fn poisons(house: &House) -> Vec<(String, &'static str)> {
     let route = |set: &str| format!("UPDATE route SET {set} WHERE domain = 'bad.example.com'");
     let certificate = |set: &str| format!("UPDATE certificate SET {set} WHERE domain = 'bad.example.com'");
     let bytes = |hex: &str| if house.is_file() { format!("x'{hex}'") } else { format!(r"'\x{hex}'") };
+    let with = |more: &str| route(&format!(r#"settings = '{{"origins":[{{"url":"http://192.0.2.7:1"}}],{more}}}'"#));
+    let twice = r#""paths":[{"prefix":"/a","origins":[{"url":"http://192.0.2.7:1"}]},{"prefix":"/a/","origins":[{"url":"http://192.0.2.7:2"}]}]"#;
+    let cycle = r#""actions":{"redirects":[{"from":"/a","to":"/b"},{"from":"/b","to":"/a"}]}"#;
+    let split = r#""actions":{"response_headers":{"set":[{"name":"x-a","value":"b\r\nset-cookie: c"}]}}"#;
     let long = format!(r#"{{"origins":[],"origin_ca":"{}"}}"#, "x".repeat(2 << 20));
     vec![
         (route("settings = 'no JSON'"), "settings"),
         (route(r#"settings = '{"origins":[],"regex":"(a+"}'"#), "settings"),
         (route(r#"settings = '{"origins":[{"url":"gopher://x"}]}'"#), "settings"),
         (route(&format!("settings = '{long}'")), "bytes"),
+        (route(r#"settings = '{"origins":[]}'"#), "at least one origin"),
+        (with(twice), "named twice"),
+        (with(cycle), "in a circle"),
+        (with(split), "control byte"),
         (route("mode = 'sideways'"), "mode"),
         (certificate("chain = 'nothing'"), "no certificate"),
         (certificate(&format!("key = {}", bytes("00"))), "format 0"),

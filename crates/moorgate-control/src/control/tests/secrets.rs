@@ -61,6 +61,10 @@ async fn another_master_key_takes_over_without_anything_being_made_anew() {
         (&log[0].action[..], log[0].after.as_ref().unwrap()["master_key"].as_str()),
         ("seal key", Some(&id.to_string()[..]))
     );
+    // Once more it is as it was, and nothing is written down.
+    assert_eq!(control.rewrap_secrets().await.unwrap(), id);
+    let after = control.audit(AuditFilter { account: None, before: None, limit: 1 }).await.unwrap();
+    assert_eq!(after[0].seq, log[0].seq);
 }
 
 #[tokio::test]
