@@ -20,6 +20,8 @@ use crate::{
     book::{AccountRow, Book, CredentialRow, Edit, TierRow},
     calendar,
     control::now,
+    invalid::Invalid,
+    names::check_account_name,
 };
 
 mod certificates;
@@ -28,12 +30,14 @@ mod issuance;
 mod routes;
 
 pub(crate) use certificates::seal_key;
-pub(crate) use headers::{has_open_values, open_values, seal_values};
+pub(crate) use headers::{has_open_values, is_sealed, open_values, seal_values};
 pub(crate) use routes::{mode, settings, wants_rsa};
 
 /// Why an account can't be served.
 #[derive(Debug, Error)]
 pub(crate) enum Unservable {
+    #[error(transparent)]
+    Name(#[from] Invalid),
     #[error("its policy can't be read: {0}")]
     Policy(#[from] serde_json::Error),
     #[error("its egress addresses can't be read: {0}")]
@@ -105,6 +109,9 @@ impl Compiler {
             self.put_account(&mut snapshot, row, tier_of(row, book));
         }
         for row in book.credentials() {
+            if book.account_by_id(row.account).is_none() {
+                tracing::error!(username = %row.username, "a credential can't be served: its account is not there; remove its row");
+            }
             put_credential(&mut snapshot, row);
         }
         self.all_certificates(&mut snapshot, previous, book);
@@ -198,6 +205,7 @@ impl Compiler {
     }
 
     fn account(&self, row: &AccountRow, tier: Option<&TierRow>) -> Result<Account, Unservable> {
+        check_account_name(&row.name)?;
         Ok(Account {
             id: row.id,
             name: row.name.as_str().into(),

@@ -115,8 +115,8 @@ pub enum KeyCustody {
 pub struct ExposureEvidence {
     /// How many of the latest flows were counted.
     pub flows: usize,
-    /// When the oldest of them began.
-    pub since: Timestamp,
+    /// When the oldest of them began; `None`: there are none.
+    pub since: Option<Timestamp>,
     /// How many flows exposed the same to the same parties.
     pub counts: Vec<ExposureCount>,
 }

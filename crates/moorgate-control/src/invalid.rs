@@ -466,6 +466,18 @@ pub enum Invalid {
         /// Whose.
         username: String,
     },
+    /// Whose password is to stay, and there is none.
+    #[error("{username:?} has no password here yet; write one: password = \"…\"")]
+    NoBasicPassword {
+        /// Whose.
+        username: String,
+    },
+    /// A field whose value is to stay, and there is none.
+    #[error("the header field {name} has no value here yet; write one: value = \"…\"")]
+    NoHeaderValue {
+        /// Which.
+        name: String,
+    },
     /// A page that is too long.
     #[error("a maintenance page has at most {MAX_PAGE_BYTES} bytes, this one has {bytes}; load images from elsewhere")]
     PageTooLong {

@@ -73,7 +73,7 @@ pub use proofs::{
     passkey::{MadePasskey, PasskeyProblem, RelyingParty, ShownPasskey},
 };
 pub use route_views::{
-    ActionsView, CertificateSource, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser,
+    ActionsView, CertificateSource, CertificateView, DnsState, HeaderChange, HeaderNames, NewBasicUser, NewHeaderField,
     OriginExplanation, OriginView, PathView, RouteChange, RouteCheck, RouteExplanation, RouteState, RouteView, SeenBy,
     ShownCertificate, StandingView,
 };

@@ -3,8 +3,8 @@
 use moorgate_contract::{
     account::Pepper,
     route::{
-        Actions, BasicUser, Check, HeaderEdits, HostFor, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, Mode, OnHttp, OriginScheme,
-        OriginSpec, PathOrigins, PathRedirect, RouteSettings,
+        Actions, BasicUser, Check, HeaderEdits, HeaderField, HostFor, MAX_ACTION_ITEMS, MAX_PAGE_BYTES, Mode, OnHttp,
+        OriginScheme, OriginSpec, PathOrigins, PathRedirect, RouteSettings,
     },
 };
 use moorgate_wire::{host::Asked, path::CanonicalPath};
@@ -13,7 +13,7 @@ use crate::{
     error::short,
     invalid::Invalid,
     limits::{MAX_CHECK_EVERY, MAX_ORIGINS},
-    route_views::{HeaderChange, NewBasicUser, RouteChange},
+    route_views::{HeaderChange, NewBasicUser, NewHeaderField, RouteChange},
 };
 
 /// Fields that say where a message ends, which connection it is for or where it goes: ours to write. Beside them, all
@@ -58,14 +58,15 @@ pub(crate) fn apply(
     set(&mut settings.origin_host, origin_host);
     set(&mut settings.check, check);
     let actions = &mut settings.actions;
+    let basic_auth = change.basic_auth.map(|users| hashed(&users, &actions.basic_auth, pepper)).transpose()?;
     set(&mut actions.clients, change.clients);
     set(&mut actions.on_http, change.on_http);
     set(&mut actions.maintenance, change.maintenance);
     set(&mut actions.redirects, change.redirects);
-    set(&mut actions.basic_auth, change.basic_auth.map(|users| hashed(&users, pepper)).transpose()?);
+    set(&mut actions.basic_auth, basic_auth);
     set(&mut actions.max_body, change.max_body);
-    edit(&mut actions.request_headers, change.request_headers);
-    edit(&mut actions.response_headers, change.response_headers);
+    edit(&mut actions.request_headers, change.request_headers)?;
+    edit(&mut actions.response_headers, change.response_headers)?;
     verify(&settings, mode)?;
     Ok(settings)
 }
@@ -76,28 +77,41 @@ fn set<T>(at: &mut T, to: Option<T>) {
     }
 }
 
-fn hashed(users: &[NewBasicUser], pepper: &Pepper) -> Result<Vec<BasicUser>, Invalid> {
+fn hashed(users: &[NewBasicUser], old: &[BasicUser], pepper: &Pepper) -> Result<Vec<BasicUser>, Invalid> {
     at_most(MAX_ACTION_ITEMS, users.len(), "usernames for HTTP Basic")?;
     let hashed = |user: &NewBasicUser| {
         let username = || short(&user.username);
         if user.username.is_empty() || user.username.contains(|c: char| c == ':' || c.is_control()) {
             return Err(Invalid::BasicUsername { username: username() });
         }
-        if user.password.reveal().is_empty() {
+        let Some(password) = &user.password else {
+            let old = old.iter().find(|old| old.username == user.username).cloned();
+            return old.ok_or_else(|| Invalid::NoBasicPassword { username: username() });
+        };
+        if password.reveal().is_empty() {
             return Err(Invalid::BasicPassword { username: username() });
         }
-        let hash = pepper.hash(&user.username, user.password.reveal().as_bytes());
+        let hash = pepper.hash(&user.username, password.reveal().as_bytes());
         Ok(BasicUser { username: user.username.clone(), hash })
     };
     users.iter().map(hashed).collect()
 }
 
-fn edit(edits: &mut HeaderEdits, change: Option<HeaderChange>) {
-    let Some(HeaderChange { remove, set }) = change else { return };
+fn edit(edits: &mut HeaderEdits, change: Option<HeaderChange>) -> Result<(), Invalid> {
+    let Some(HeaderChange { remove, set }) = change else { return Ok(()) };
     self::set(&mut edits.remove, remove);
+    edits.remove.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    let field = |NewHeaderField { mut name, value }: NewHeaderField| {
+        name.make_ascii_lowercase();
+        let has = || edits.set.iter().find(|field| field.name == name).map(|field| field.value.clone());
+        match value.or_else(has) {
+            Some(value) => Ok(HeaderField { name, value }),
+            None => Err(Invalid::NoHeaderValue { name: short(&name) }),
+        }
+    };
+    let set = set.map(|fields| fields.into_iter().map(field).collect::<Result<Vec<_>, _>>()).transpose()?;
     self::set(&mut edits.set, set);
-    let names = edits.set.iter_mut().map(|field| &mut field.name);
-    edits.remove.iter_mut().chain(names).for_each(|name| name.make_ascii_lowercase());
+    Ok(())
 }
 
 /// What the settings of a route in this mode have to fulfil.

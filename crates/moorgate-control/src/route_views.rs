@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use moorgate_contract::{
     balance::Standing,
     route::{
-        Check, ClientRules, HeaderEdits, HeaderField, HostFor, Maintenance, Mode, OnHttp, OriginSpec, OriginUrl,
-        PathOrigins, PathRedirect, ProxyVersion,
+        Check, ClientRules, HeaderEdits, HostFor, Maintenance, Mode, OnHttp, OriginSpec, OriginUrl, PathOrigins,
+        PathRedirect, ProxyVersion,
     },
     time::Timestamp,
 };
@@ -90,7 +90,18 @@ pub struct HeaderChange {
     pub remove: Option<Vec<String>>,
     /// Fields to put in the place of all of that name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub set: Option<Vec<HeaderField>>,
+    pub set: Option<Vec<NewHeaderField>>,
+}
+
+/// A header field that is to be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewHeaderField {
+    /// Its name.
+    pub name: String,
+    /// Its value; left out: the one that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// Somebody who is to be let in by HTTP Basic. The password is kept as a keyed hash and never shown again.
@@ -99,8 +110,9 @@ pub struct HeaderChange {
 pub struct NewBasicUser {
     /// Without a colon.
     pub username: String,
-    /// Not empty.
-    pub password: Password,
+    /// Not empty; left out: the one that they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
 }
 
 /// Whether a route is served.

@@ -3,15 +3,19 @@
 use moorgate_contract::{
     account::AccountId,
     policy::Policy,
-    route::{HeaderEdits, RouteSettings},
+    route::{BasicUser, HeaderEdits, RouteSettings},
     time::Timestamp,
 };
 use moorgate_keys::Facts;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
-use crate::book::{
-    AccountRow, AlarmRow, CertificateRow, CredentialRow, InvitationRow, IssuanceRow, PersonRow, RouteRow, SignInRow,
-    TierRow, TokenRow, TroubleRow,
+use crate::{
+    book::{
+        AccountRow, AlarmRow, CertificateRow, CredentialRow, InvitationRow, IssuanceRow, PersonRow, RouteRow,
+        SignInRow, TierRow, TokenRow, TroubleRow,
+    },
+    compile::is_sealed,
 };
 
 /// Stands for a value that is kept and not shown.
@@ -103,9 +107,9 @@ pub(crate) fn route(row: &RouteRow) -> Value {
     let settings = match serde_json::from_str::<RouteSettings>(&row.settings) {
         Ok(mut settings) => {
             let actions = &mut settings.actions;
-            let users: Vec<String> = actions.basic_auth.drain(..).map(|user| user.username).collect();
+            let user = |user: BasicUser| (user.username, json!(hidden(&user.hash.0)));
+            let users: Map<String, Value> = actions.basic_auth.drain(..).map(user).collect();
             hide(&mut actions.request_headers);
-            hide(&mut actions.response_headers);
             let mut shown = json!(settings);
             if let (false, Some(shown)) = (users.is_empty(), shown.as_object_mut()) {
                 shown.insert("basic_auth".to_owned(), json!(users));
@@ -119,7 +123,17 @@ pub(crate) fn route(row: &RouteRow) -> Value {
 }
 
 fn hide(edits: &mut HeaderEdits) {
-    edits.set.iter_mut().for_each(|field| field.value = HIDDEN.into());
+    for field in &mut edits.set {
+        // What is not sealed (by a version before) could be found by trying.
+        field.value = if is_sealed(field) { hidden(field.value.as_bytes()) } else { HIDDEN.into() };
+    }
+}
+
+/// Stands for a secret by what is stored in its place: another one is seen to be another.
+fn hidden(stored: &[u8]) -> String {
+    let digest = Sha256::digest(stored);
+    let tag: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("(hidden, {tag})")
 }
 
 /// The second it is in, for a person (RFC 3339).

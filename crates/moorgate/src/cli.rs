@@ -141,7 +141,7 @@ pub(crate) enum Unreadable {
     #[error("write quota, certificate, dns, origin, never_used or stopped")]
     AlarmKind,
     /// No size.
-    #[error("write a number of bytes, such as 1000000, 500MB or 20GiB")]
+    #[error("write a number of bytes below 16 EiB, such as 1000000, 500MB or 20GiB")]
     Size,
     /// No target.
     #[error("write HOST:PORT, such as example.com:443 or [2001:db8::1]:443")]

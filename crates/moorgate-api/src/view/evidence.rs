@@ -99,9 +99,9 @@ pub struct EvidenceRoute {
 pub struct ExposureEvidence {
     /// How many of the latest flows were counted.
     pub flows: usize,
-    /// When the oldest of them began.
-    #[schema(value_type = String, format = DateTime)]
-    pub since: Time,
+    /// When the oldest of them began; `null`: there are none.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Time>,
     /// How many flows exposed the same to the same parties.
     pub counts: Vec<ExposureCount>,
 }
@@ -182,7 +182,7 @@ impl From<control::Evidence> for Evidence {
             routes: evidence.routes.into_iter().map(route).collect(),
             exposure: ExposureEvidence {
                 flows: evidence.exposure.flows,
-                since: Time(evidence.exposure.since),
+                since: evidence.exposure.since.map(Time),
                 counts: evidence.exposure.counts.into_iter().map(count).collect(),
             },
             changes: ChangeLog {

@@ -228,7 +228,8 @@ pub struct ChangeRoute {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     pub redirects: Option<Vec<PathRedirect>>,
-    /// Who may come, by HTTP Basic: `username` and `password`, which is never shown again.
+    /// Who may come, by HTTP Basic: `username` and `password`, which is never shown again; left
+    /// out, it stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
     pub basic_auth: Option<Vec<NewBasicUser>>,
@@ -236,11 +237,13 @@ pub struct ChangeRoute {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
     #[schema(value_type = Option<u64>)]
     pub max_body: Option<Option<u64>>,
-    /// The request's header fields: names to `remove`, then those to `set` (`name`, `value`). Either list may be left out.
+    /// The request's header fields: names to `remove`, then those to `set` (`name`, `value`; a value that is left out
+    /// stays). Either list may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub request_headers: Option<HeaderChange>,
-    /// The response's header fields: names to `remove`, then those to `set` (`name`, `value`). Either list may be left out.
+    /// The response's header fields: names to `remove`, then those to `set` (`name`, `value`; a value that is left out
+    /// stays). Either list may be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub response_headers: Option<HeaderChange>,

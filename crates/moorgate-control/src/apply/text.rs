@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, ops::Range};
 use moorgate_contract::{
     policy::{Effect, Matcher, Policy, Rule},
     quota::Quotas,
-    route::{Domain, Mode, RouteSettings},
+    route::{Domain, HeaderEdits, HeaderField, Mode, RouteSettings},
 };
 use serde::{
     Deserialize, Serialize,
@@ -21,7 +21,7 @@ use crate::{
     book::{AccountRow, Book},
     compile,
     names::{check_account_name, check_tier_name},
-    route_views::{HeaderChange, RouteChange},
+    route_views::{HeaderChange, NewBasicUser, NewHeaderField, RouteChange},
 };
 
 /// A text that was read.
@@ -244,7 +244,8 @@ struct WrittenRoute {
 /// says so.
 pub(crate) fn write(book: &Book) -> String {
     let mut text = String::from(
-        "# Written by moorgate export. Passwords and the values of request headers are not in it: applied, they stay.\n\n",
+        "# Written by moorgate export. Passwords and the values of request headers are not in it: applied, they stay where\n\
+         # there are some. Elsewhere write them: password = \"…\" beside the username, value = \"…\" beside the name.\n\n",
     );
     let tiers = book.tiers().filter_map(|row| Some((row.name.clone(), serde_json::from_str(&row.quotas).ok()?)));
     let accounts = book.accounts().filter_map(|row| Some((row.name.clone(), wanted(row)?)));
@@ -273,7 +274,17 @@ pub(crate) fn wanted(row: &AccountRow) -> Option<WantedAccount> {
 /// The settings of a route as a text says them: what is as for a new route is left out.
 fn written(settings: &RouteSettings) -> serde_json::Map<String, serde_json::Value> {
     let actions = &settings.actions;
-    let edits = |remove: &Vec<String>, set| HeaderChange { remove: Some(remove.clone()), set };
+    let edits = |edits: &HeaderEdits, is_shown: bool| {
+        let field = |field: &HeaderField| NewHeaderField {
+            name: field.name.clone(),
+            value: is_shown.then(|| field.value.clone()),
+        };
+        // Left out, they stay as they are: so do values that can't be shown.
+        let set = (is_shown || !edits.set.is_empty()).then(|| edits.set.iter().map(field).collect());
+        HeaderChange { remove: Some(edits.remove.clone()), set }
+    };
+    let users = actions.basic_auth.iter().map(|user| NewBasicUser { username: user.username.clone(), password: None });
+    let users: Vec<NewBasicUser> = users.collect();
     let change = RouteChange {
         origins: Some(settings.origins.clone()),
         paths: Some(settings.paths.clone()),
@@ -287,10 +298,10 @@ fn written(settings: &RouteSettings) -> serde_json::Map<String, serde_json::Valu
         on_http: Some(actions.on_http),
         maintenance: actions.maintenance.clone().map(Some),
         redirects: Some(actions.redirects.clone()),
-        basic_auth: None,
+        basic_auth: (!users.is_empty()).then_some(users),
         max_body: actions.max_body.map(Some),
-        request_headers: Some(edits(&actions.request_headers.remove, None)),
-        response_headers: Some(edits(&actions.response_headers.remove, Some(actions.response_headers.set.clone()))),
+        request_headers: Some(edits(&actions.request_headers, false)),
+        response_headers: Some(edits(&actions.response_headers, true)),
     };
     let fresh = serde_json::to_value(RouteChange::of_new()).unwrap_or_default();
     let Ok(serde_json::Value::Object(mut written)) = serde_json::to_value(change) else { return Default::default() };

@@ -61,7 +61,8 @@ pub(crate) fn seal_values(
     Ok(())
 }
 
-fn is_sealed(field: &HeaderField) -> bool {
+/// Whether a value is stored sealed.
+pub(crate) fn is_sealed(field: &HeaderField) -> bool {
     field.value.starts_with(MARK)
 }
 

@@ -43,6 +43,8 @@ pub(crate) enum UnservableRoute {
     Header(String, UnopenedHeader),
     #[error("its certificate can't be used ({0}); add it anew, or remove it")]
     Certificate(#[from] UnusableCertificate),
+    #[error("its account is not there; remove the route and add it anew")]
+    NoAccount,
     #[error("its account is not served; set the account's policy and egress addresses anew")]
     Account,
 }
@@ -60,6 +62,9 @@ impl Compiler {
             snapshot.remove_target(label);
         }
         for row in book.routes() {
+            if book.account_by_id(row.account).is_none() {
+                tracing::error!(domain = %row.domain, problem = %UnservableRoute::NoAccount, "a route can't be served");
+            }
             self.put_route(snapshot, row, book.certificate(&row.domain));
         }
     }
@@ -117,6 +122,7 @@ impl Compiler {
     pub(crate) fn route_problem(&self, snapshot: &Snapshot, row: &RouteRow, book: &Book) -> Option<UnservableRoute> {
         match self.route(snapshot, row, book.certificate(&row.domain)) {
             Err(problem) => Some(problem),
+            Ok(_) if book.account_by_id(row.account).is_none() => Some(UnservableRoute::NoAccount),
             Ok(route) => snapshot.account_of(&route).is_none().then_some(UnservableRoute::Account),
         }
     }

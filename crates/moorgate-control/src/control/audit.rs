@@ -53,7 +53,7 @@ impl Control {
     /// [`ControlError::StoreDown`](crate::ControlError).
     pub async fn verify_audit(&self) -> Result<AuditVerdict> {
         let known = self.inner.book().audit_head();
-        let mut so_far = Head::default();
+        let (mut so_far, mut is_marked) = (Head::default(), false);
         loop {
             let after = so_far.seq;
             let read = async move |mut store: crate::store::Store| {
@@ -62,13 +62,16 @@ impl Control {
             };
             let (rows, end) = self.aside(read).await?;
             for row in &rows {
-                if let Some(problem) = self.inner.wrong(&so_far, row, &known) {
+                let is_unmarked = !is_marked && row.hash == row.unmarked_hash(&self.inner.chain, &so_far.hash);
+                is_marked |= !is_unmarked;
+                if let Some(problem) = self.inner.wrong(&so_far, row, is_unmarked, &known) {
                     return Ok(AuditVerdict::new(&so_far, Some(problem)));
                 }
-                so_far = Head { seq: row.seq, hash: row.hash.clone() };
+                so_far = Head { seq: row.seq, hash: row.hash.clone(), ..Head::default() };
             }
             if rows.len() < AUDIT_BATCH as usize {
-                return Ok(AuditVerdict::new(&so_far, missing(&so_far, &end, &known)));
+                let is_left_so = end.is_marked(&self.inner.chain) || (!is_marked && end.mark.is_empty());
+                return Ok(AuditVerdict::new(&so_far, missing(&so_far, &end, &known, is_left_so)));
             }
         }
     }
@@ -76,7 +79,7 @@ impl Control {
 
 impl Inner {
     /// What is wrong with an entry, in words.
-    fn wrong(&self, before: &Head, row: &Written, known: &Head) -> Option<String> {
+    fn wrong(&self, before: &Head, row: &Written, is_unmarked: bool, known: &Head) -> Option<String> {
         let seq = row.seq;
         if seq != before.seq + 1 {
             let (first, last) = (before.seq + 1, seq - 1);
@@ -85,7 +88,7 @@ impl Inner {
                 _ => format!("entries {first} to {last} are missing"),
             });
         }
-        if row.right_hash(&self.chain, &before.hash) != row.hash {
+        if !is_unmarked && row.right_hash(&self.chain, &before.hash) != row.hash {
             return Some(format!("entry {seq} is not what was written"));
         }
         (seq == known.seq && row.hash != known.hash)
@@ -93,14 +96,17 @@ impl Inner {
     }
 }
 
-/// What is wrong with where the log ends.
-fn missing(so_far: &Head, end: &Head, known: &Head) -> Option<String> {
+/// What is wrong with where the log ends. `is_left_so`: a gateway left it there.
+fn missing(so_far: &Head, end: &Head, known: &Head, is_left_so: bool) -> Option<String> {
     let last = end.seq.max(known.seq);
     if so_far.seq < last {
         return Some(format!("the entries after {} are missing, up to {last}", so_far.seq));
     }
-    (so_far.seq == end.seq && so_far.hash != end.hash)
-        .then(|| format!("the end of the log is not that of entry {}", so_far.seq))
+    if so_far.hash != end.hash {
+        return Some(format!("the end of the log is not that of entry {}", so_far.seq));
+    }
+    (!is_left_so)
+        .then(|| "no gateway left the end of the log where it is, or was: entries after it were removed".into())
 }
 
 fn shown(row: Written) -> AuditEntry {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Control, now};
 use crate::{
+    book::CredentialRow,
+    compile,
     route_views::{DnsState, RouteState, RouteView},
     views::{GatewayHealth, PortsView},
 };
@@ -40,6 +42,17 @@ struct Chart(Vec<Diagnosis>);
 impl Chart {
     fn note(&mut self, check: &str, level: Level, said: impl Into<String>) {
         self.0.push(Diagnosis { check: check.to_owned(), level, said: said.into() });
+    }
+
+    /// Notes what holds of some of `all`, if of any.
+    fn name(&mut self, check: &str, level: Level, mut names: Vec<&str>, all: usize, what: &str) {
+        let count = names.len();
+        if count == 0 {
+            return;
+        }
+        names.truncate(NAMED);
+        let more = if count > NAMED { ", …" } else { "" };
+        self.note(check, level, format!("{count} of {all} {what}: {}{more}", names.join(", ")));
     }
 }
 
@@ -81,6 +94,7 @@ impl Control {
         self.look_at_gateways(&mut chart).await;
         self.look_at_egress(&mut chart);
         self.look_at_dns(&mut chart).await;
+        self.look_at_accounts(&mut chart);
         self.look_at_routes(&mut chart).await;
         self.look_at_certificates(&mut chart);
         self.look_at_ca(&mut chart).await;
@@ -192,6 +206,20 @@ impl Control {
         }
     }
 
+    /// Those of which what is stored can't be used.
+    fn look_at_accounts(&self, chart: &mut Chart) {
+        let (book, snapshot) = (self.inner.book(), self.snapshot());
+        let unserved = book.accounts().filter(|row| snapshot.account(&row.name).is_none());
+        let said = "can't be served, the gateway's log says why";
+        chart.name("accounts", Level::Problem, unserved.map(|row| &*row.name).collect(), book.accounts().len(), said);
+        let is_refused = |row: &&CredentialRow| {
+            compile::credential_problem(row).is_some() || book.account_by_id(row.account).is_none()
+        };
+        let refused = book.credentials().filter(is_refused).map(|row| &*row.username).collect();
+        let said = "can't be served (moorgate credential list ACCOUNT)";
+        chart.name("credentials", Level::Problem, refused, book.credentials().count(), said);
+    }
+
     async fn look_at_routes(&self, chart: &mut Chart) {
         let all = self.list_routes(None).await;
         let missing = |it: &RouteView| it.dns == Some(DnsState::Missing);
@@ -203,13 +231,8 @@ impl Control {
             (Level::Note, &|it| it.state == RouteState::Released, "are released: their DNS was not here for a week"),
         ];
         for (level, is, what) in states {
-            let mut names: Vec<&str> = all.iter().filter(|route| is(route)).map(|route| &*route.domain).collect();
-            let count = names.len();
-            names.truncate(NAMED);
-            let more = if count > NAMED { ", …" } else { "" };
-            if count > 0 {
-                chart.note("routes", level, format!("{count} of {} {what}: {}{more}", all.len(), names.join(", ")));
-            }
+            let names = all.iter().filter(|route| is(route)).map(|route| &*route.domain).collect();
+            chart.name("routes", level, names, all.len(), what);
         }
         let active = all.iter().filter(|route| route.state == RouteState::Active).count();
         chart.note("routes", Level::Ok, format!("{active} of {} are active", all.len()));

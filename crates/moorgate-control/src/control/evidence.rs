@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use moorgate_contract::{exposure::Exposure, flow::Flow, listener::Listener, policy::Policy, time::Timestamp};
+use moorgate_contract::{exposure::Exposure, flow::Flow, listener::Listener, policy::Policy};
 
 use super::{AuditFilter, Control, now};
 use crate::{
@@ -102,7 +102,7 @@ fn exposure(flows: &[Flow]) -> ExposureEvidence {
     let counted = counts.into_iter().map(|((listener, readers), flows)| ExposureCount { listener, readers, flows });
     ExposureEvidence {
         flows: flows.len(),
-        since: flows.iter().map(|flow| flow.started).min().unwrap_or(Timestamp(0)),
+        since: flows.iter().map(|flow| flow.started).min(),
         counts: counted.collect(),
     }
 }

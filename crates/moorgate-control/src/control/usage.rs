@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use moorgate_contract::{
@@ -15,11 +15,14 @@ use moorgate_contract::{
     usage::{Counts, Key, Usage, Whose},
 };
 
+use tokio::time::timeout;
+
 use super::{Control, Inner, now};
 use crate::{
     calendar,
     error::{ControlError, Result, What},
     ledger::Ledger,
+    limits::STORE_TIME,
     store::{Counted, Store, Use},
     usage_views::{GroupBy, Part, UsageFilter, UsageRow},
 };
@@ -129,8 +132,9 @@ impl Control {
             (Some(part), Some(account)) => Some(self.inner.whose(account, &part)?),
             _ => None,
         };
-        // What was counted up to now is in it.
-        let _ = self.settle().await;
+        // What was counted up to now is in it, unless the store is slow.
+        let begun = Instant::now();
+        let _ = timeout(STORE_TIME / 4, self.settle()).await;
         let (since, until) = (calendar::hour(filter.since), calendar::hour(filter.until).saturating_add(1));
         let whose = part.as_ref().map_or(Whose { account, ..Whose::default() }, |part| part.whose(account));
         let work = async move |mut store: Store| {
@@ -144,7 +148,7 @@ impl Control {
             };
             Ok((store, rows))
         };
-        let mut rows = self.aside(work).await?;
+        let mut rows = self.aside_within(STORE_TIME.saturating_sub(begun.elapsed()), work).await?;
         // Hours that are counted together are those up to the last one's end.
         let together = filter.hours.max(1);
         for (key, _) in rows.iter_mut().filter(|_| filter.by == GroupBy::Hour) {

@@ -87,21 +87,52 @@ impl Written {
     /// The hash that an untouched entry has, given the one before it: HMAC-SHA-256 of that hash and all its columns, under
     /// a key that the store does not hold. Whoever can write to the store can't make one.
     pub(crate) fn right_hash(&self, chain: &Pepper, before: &[u8]) -> Vec<u8> {
+        self.hash_for(ENTRY, chain, before)
+    }
+
+    /// The same, of an entry that a version wrote which did not mark the log's end.
+    pub(crate) fn unmarked_hash(&self, chain: &Pepper, before: &[u8]) -> Vec<u8> {
+        self.hash_for(UNMARKED_ENTRY, chain, before)
+    }
+
+    fn hash_for(&self, purpose: &str, chain: &Pepper, before: &[u8]) -> Vec<u8> {
         let Self { seq, version, at, gateway, token, owner, client, .. } = self;
         let Self { action, kind, key, name, account, before: old, after, .. } = self;
         let who = (gateway, token, owner, client);
         let what = (action, kind, key, name, account, old, after);
         // Numbers and texts: nothing in them can fail to be JSON.
         let text = serde_json::to_vec(&(before, seq, version, at, who, what)).unwrap_or_default();
-        chain.hash("audit log", &text).0.to_vec()
+        chain.hash(purpose, &text).0.to_vec()
     }
 }
+
+/// What an entry's hash is made for; it says whether the log's end was marked when it was written.
+const ENTRY: &str = "audit entry";
+const UNMARKED_ENTRY: &str = "audit log";
+const END: &str = "audit end";
 
 /// The end of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) seq: u64,
     pub(crate) hash: Vec<u8>,
+    /// Proves that a gateway left the log so; empty: there was none yet, or a version before this one did.
+    #[serde(default)]
+    pub(crate) mark: Vec<u8>,
+}
+
+impl Head {
+    /// The mark of a log that ends here: a MAC under a key that the store does not hold.
+    fn right_mark(&self, chain: &Pepper) -> Vec<u8> {
+        // A number and bytes: nothing in them can fail to be JSON.
+        let text = serde_json::to_vec(&(self.seq, &self.hash)).unwrap_or_default();
+        chain.hash(END, &text).0.to_vec()
+    }
+
+    /// Whether it is where a gateway left it.
+    pub(crate) fn is_marked(&self, chain: &Pepper) -> bool {
+        self.mark == self.right_mark(chain)
+    }
 }
 
 impl Tx {
@@ -113,13 +144,34 @@ impl Tx {
         chain: &Pepper,
         version: u64,
     ) -> Result<(), StoreError> {
+        let is_whole = self.is_whole(chain).await?;
         for entry in entries {
             let mut row = Written::new(entry, author, self.head.seq + 1, version);
             row.hash = row.right_hash(chain, &self.head.hash);
             insert(self.connection(), &row).await.map_err(self.failed())?;
-            self.head = Head { seq: row.seq, hash: row.hash };
+            (self.head.seq, self.head.hash) = (row.seq, row.hash);
+        }
+        // What was moved once stays so: nothing that is written later makes it look whole.
+        if is_whole {
+            self.head.mark = self.head.right_mark(chain);
         }
         Ok(())
+    }
+
+    /// Whether the log ends where a gateway left it.
+    async fn is_whole(&mut self, chain: &Pepper) -> Result<bool, StoreError> {
+        if self.head.is_marked(chain) || self.is_first {
+            return Ok(true);
+        }
+        if !self.head.mark.is_empty() {
+            return Ok(false);
+        }
+        let last = self.head.seq;
+        let two = query(entry_sql!("WHERE seq IN ($1, $2) ORDER BY seq DESC")).bind(stored(last));
+        let two = two.bind(stored(last.saturating_sub(1))).fetch_all(self.connection()).await.map_err(self.failed())?;
+        let two: Vec<Written> = two.iter().map(read).collect::<Result<_, _>>().map_err(self.failed())?;
+        let before = two.get(1).map(|entry| entry.hash.clone()).unwrap_or_default();
+        Ok(two.first().is_some_and(|entry| entry.seq == last && entry.hash == entry.unmarked_hash(chain, &before)))
     }
 }
 
@@ -201,11 +253,11 @@ impl Store {
 
     /// What the store says the end of the log is.
     pub(crate) async fn audit_head(&mut self) -> Result<Head, StoreError> {
-        let row: (i64, Vec<u8>) = query_as("SELECT audit_seq, audit_hash FROM store")
+        let row: (i64, Vec<u8>, Vec<u8>) = query_as("SELECT audit_seq, audit_hash, audit_mark FROM store")
             .fetch_one(&mut self.connection)
             .await
             .map_err(self.failed("read"))?;
-        Ok(Head { seq: number(row.0), hash: row.1 })
+        Ok(Head { seq: number(row.0), hash: row.1, mark: row.2 })
     }
 }
 

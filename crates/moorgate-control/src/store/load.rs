@@ -32,15 +32,17 @@ impl Store {
 
 /// All rows. A hash or scope that can't be read is left out, loudly: it opens nothing.
 pub(super) async fn all(connection: &mut AnyConnection) -> Result<Rows, Error> {
-    let (version, key, seq, hash): (i64, Option<Vec<u8>>, i64, Vec<u8>) =
-        query_as("SELECT version, key, audit_seq, audit_hash FROM store").fetch_one(&mut *connection).await?;
+    let (version, key, seq, hash, mark): (i64, Option<Vec<u8>>, i64, Vec<u8>, Vec<u8>) =
+        query_as("SELECT version, key, audit_seq, audit_hash, audit_mark FROM store")
+            .fetch_one(&mut *connection)
+            .await?;
     let mut secrets = secrets(connection).await?;
     let credentials = all_of(connection, credential_sql!("ORDER BY id")).await?.into_iter();
     let tokens = all_of(connection, token_sql!("ORDER BY id")).await?.into_iter();
     Ok(Rows {
         version: number(version),
         key,
-        head: Head { seq: number(seq), hash },
+        head: Head { seq: number(seq), hash, mark },
         tiers: all_of(connection, tier_sql!("ORDER BY name")).await?.into_iter().map(tier).collect(),
         accounts: all_of(connection, account_sql!("ORDER BY id")).await?.into_iter().map(account).collect(),
         credentials: credentials

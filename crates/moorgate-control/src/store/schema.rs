@@ -31,6 +31,7 @@ pub(crate) const SQLITE: &[Step] = &[
     (15, "proofs", include_str!("../../migrations/sqlite/0015_proofs.sql")),
     (16, "names", include_str!("../../migrations/sqlite/0016_names.sql")),
     (17, "usage total", include_str!("../../migrations/sqlite/0017_usage_total.sql")),
+    (18, "audit mark", include_str!("../../migrations/sqlite/0018_audit_mark.sql")),
 ];
 
 /// Begins where SQLite's had come to; from there on the two have the same numbers.
@@ -50,10 +51,11 @@ const POSTGRES: &[Step] = &[
     (15, "proofs", include_str!("../../migrations/postgres/0015_proofs.sql")),
     (16, "names", include_str!("../../migrations/postgres/0016_names.sql")),
     (17, "usage total", include_str!("../../migrations/postgres/0017_usage_total.sql")),
+    (18, "audit mark", include_str!("../../migrations/postgres/0018_audit_mark.sql")),
 ];
 
 /// The newest schema that this version knows.
-const KNOWN: i64 = 17;
+const KNOWN: i64 = 18;
 
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),

@@ -25,6 +25,8 @@ pub(crate) struct Tx {
     /// Of what was stored when it began.
     version: u64,
     pub(super) head: Head,
+    /// Whether nothing at all was stored when it began.
+    pub(super) is_first: bool,
 }
 
 /// PostgreSQL's lock (any number that nothing else uses) for the time in which there is no row to lock yet.
@@ -35,17 +37,18 @@ impl Store {
     pub(crate) async fn begin(mut self) -> Result<Tx, StoreError> {
         let failed = self.failed("write to");
         let (begin, read) = match self.kind {
-            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT version, audit_seq, audit_hash FROM store"),
-            Kind::Postgres => ("BEGIN", "SELECT version, audit_seq, audit_hash FROM store FOR UPDATE"),
+            Kind::Sqlite => ("BEGIN IMMEDIATE", "SELECT version, audit_seq, audit_hash, audit_mark FROM store"),
+            Kind::Postgres => ("BEGIN", "SELECT version, audit_seq, audit_hash, audit_mark FROM store FOR UPDATE"),
         };
         let begin = if self.is_new && self.kind == Kind::Postgres { FIRST } else { begin };
         raw_sql(begin).execute(&mut self.connection).await.map_err(&failed)?;
-        let row: Option<(i64, i64, Vec<u8>)> =
+        let row: Option<(i64, i64, Vec<u8>, Vec<u8>)> =
             query_as(read).fetch_optional(&mut self.connection).await.map_err(failed)?;
         // Another gateway's first start may have come before ours.
         self.is_new = row.is_none();
-        let (version, seq, hash) = row.unwrap_or_default();
-        Ok(Tx { store: self, version: number(version), head: Head { seq: number(seq), hash } })
+        let is_first = row.is_none();
+        let (version, seq, hash, mark) = row.unwrap_or_default();
+        Ok(Tx { store: self, version: number(version), head: Head { seq: number(seq), hash, mark }, is_first })
     }
 
     /// Ends a transaction that somebody left in the middle.
@@ -142,10 +145,11 @@ impl Tx {
         let (failed, version) = (self.failed(), self.version + 1);
         self.append(entries, author, chain, version).await?;
         let head = self.head.clone();
-        query("UPDATE store SET version = $1, audit_seq = $2, audit_hash = $3")
+        query("UPDATE store SET version = $1, audit_seq = $2, audit_hash = $3, audit_mark = $4")
             .bind(stored(version))
             .bind(stored(head.seq))
             .bind(head.hash.clone())
+            .bind(head.mark.clone())
             .execute(self.connection())
             .await
             .map_err(&failed)?;

@@ -115,6 +115,7 @@ impl Tx {
         }
         self.raise_version(whole.rows.version);
         self.head = whole.rows.head.clone();
+        self.is_first = false;
         Ok(())
     }
 

@@ -31,6 +31,9 @@ fn list(addresses: &[EgressAddress]) -> String {
 
 /// Toward the destination that takes most of them.
 fn ports(egress: &EgressAddress) -> String {
+    if !egress.present {
+        return "–".into();
+    }
     match (egress.ports_free, egress.ports, egress.busiest) {
         (Some(free), Some(all), Some(destination)) => format!("{free} of {all} to {destination}"),
         (Some(free), Some(all), None) => format!("{free} of {all}"),

@@ -57,8 +57,11 @@ pub(crate) enum CommandError {
     NothingToSet { domain: String },
     /// The audit log is not what was written.
     #[error(
-        "the audit log was changed from outside: {problem}; its first {entries} entries are whole (head {head}): \
-         compare the store with a backup"
+        "the audit log was changed from outside: {problem}; {}: compare the store with a backup",
+        match entries {
+            0 => "none of its entries is certain".to_owned(),
+            _ => format!("its first {entries} entries are whole (head {head})"),
+        }
     )]
     AuditBroken { problem: String, entries: u64, head: String },
     /// The gateway can't be asked, or said no.

@@ -23,7 +23,9 @@ pub(super) async fn explain(client: &Client, args: Explain) -> Result<(), Comman
     let (to, by) = ((&*target.host, target.port), args.credential.as_deref());
     let explained = client.explain_by(&args.account, by, args.client, to, !args.no_dns).await?;
     let title = format!("account {} to {}\n", shown(&explained.account), shown(&explained.target));
-    answer(args.json, &explained, || title + &steps(&explained, "would be"))
+    let mut with = args.credential.map_or_else(String::new, |username| format!(" --credential {}", shown(&username)));
+    with.push_str(&args.client.map_or_else(String::new, |client| format!(" --client {client}")));
+    answer(args.json, &explained, || title + &steps(&explained, "would be", &with))
 }
 
 async fn explain_route(client: &Client, domain: &str, from: Option<IpAddr>, json: Json) -> Result<(), CommandError> {
@@ -66,8 +68,8 @@ fn route_steps(explained: &ExplainedRoute, mood: &str) -> String {
     text
 }
 
-/// The checks, then the end of it. `mood` is `would be` or `would now be`.
-fn steps(explained: &Explained, mood: &str) -> String {
+/// The checks, then the end of it. `mood` is `would be` or `would now be`; `with` are the flags it was asked with.
+fn steps(explained: &Explained, mood: &str, with: &str) -> String {
     let mut text = String::new();
     // The last step of a refusal repeats what is said of it below.
     let checks = explained.steps.iter().filter(|step| step.check != "refused" || explained.refusal.is_none());
@@ -87,7 +89,7 @@ fn steps(explained: &Explained, mood: &str) -> String {
         let _ = writeln!(
             text,
             "{mood} allowed if its addresses are: neither address rules nor the guard have judged them yet\n\
-             \x20 to resolve and judge them: moorgate explain {} {}",
+             \x20 to resolve and judge them: moorgate explain {} {}{with}",
             shown(&explained.account),
             shown(&explained.target)
         );
@@ -163,8 +165,11 @@ fn words(why: &WhyFlow) -> String {
         let _ = writeln!(text, "to do     {}", shown(advice));
     }
     let outbound = flow.listener.product().is_some();
+    let with = flow.username.as_ref().map_or_else(String::new, |username| {
+        format!(" --credential {} --client {}", shown(username), flow.client.ip())
+    });
     match (&why.now, &why.inbound_now) {
-        (Some(now), _) => text.push_str(&format!("\nasked again now\n{}", steps(now, "would now be"))),
+        (Some(now), _) => text.push_str(&format!("\nasked again now\n{}", steps(now, "would now be", &with))),
         (None, Some(now)) => text.push_str(&format!("\nasked again now, {}", route_steps(now, "would now"))),
         (None, None) if outbound && flow.account.is_some() => {
             text.push_str("\nits account is gone, so nothing would be decided now\n")

@@ -9,7 +9,7 @@ use moorgate_api::{
     },
 };
 use moorgate_contract::route::{Check, ClientRules, HostFor, Maintenance, Mode, OnHttp, PathOrigins};
-use moorgate_control::{CertificateSource, HeaderChange, NewBasicUser, Password, RouteState};
+use moorgate_control::{CertificateSource, HeaderChange, NewBasicUser, NewHeaderField, Password, RouteState};
 use tokio::time::timeout;
 
 use super::{CommandError, dns, gateway::Gateway};
@@ -113,7 +113,10 @@ fn is_nothing(change: &ChangeRoute) -> bool {
 }
 
 fn edits(set: &[Listed<FieldArg>], remove: &[Listed<String>]) -> Option<HeaderChange> {
-    let (set, remove) = (listed(set, |field| field.0), listed(remove, |name| name));
+    let (set, remove) = (
+        listed(set, |field| NewHeaderField { name: field.0.name, value: Some(field.0.value) }),
+        listed(remove, |name| name),
+    );
     (set.is_some() || remove.is_some()).then_some(HeaderChange { set, remove })
 }
 
@@ -156,7 +159,7 @@ fn basic_users(path: &Path) -> Result<Vec<NewBasicUser>, CommandError> {
     let user = |line: &str| {
         let (username, password) =
             line.split_once(':').ok_or_else(|| CommandError::NotUsers { path: path.to_owned() })?;
-        Ok(NewBasicUser { username: username.to_owned(), password: Password::given(password) })
+        Ok(NewBasicUser { username: username.to_owned(), password: Some(Password::given(password)) })
     };
     lines.map(user).collect()
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::trouble::sql;
 use crate::{
     AuditFilter, Call, Caller, Control, CredentialChange, Scope, Who,
+    store::Store,
     testing::{House, change},
 };
 
@@ -113,7 +114,72 @@ async fn an_edited_or_removed_entry_is_found() {
         sql(&house, statement).await;
         let verdict = control.verify_audit().await.unwrap();
         assert_eq!(verdict.problem.as_deref(), Some(expected), "{statement}");
+        // So it is by whoever has not seen what was there, and whatever comes after it.
+        control.close().await;
+        let _ = std::fs::remove_file(house.path("snapshot.sealed"));
+        let (control, _) = house.open().await.unwrap();
+        for written_since in [false, true] {
+            let verdict = control.verify_audit().await.unwrap();
+            assert!(verdict.problem.is_some(), "{statement}: {written_since}");
+            control.add_account("later").await.ok();
+        }
     }
+}
+
+#[tokio::test]
+async fn an_end_that_was_moved_by_hand_is_found_by_a_gateway_that_never_saw_another() {
+    for (seq, mark) in [(5, "audit_mark"), (5, "x''"), (0, "x''")] {
+        let house = House::new();
+        let (control, _) = house.open().await.unwrap();
+        for name in ["a", "b", "c"] {
+            control.add_account(name).await.unwrap();
+        }
+        control.close().await;
+        let _ = std::fs::remove_file(house.path("snapshot.sealed"));
+        let empty = if house.is_file() { "x''" } else { "''" };
+        let mark = mark.replace("x''", empty);
+        let moved = format!(
+            "DELETE FROM audit WHERE seq > {seq}; UPDATE store SET audit_seq = {seq}, audit_mark = {mark}, \
+             audit_hash = coalesce((SELECT hash FROM audit WHERE seq = {seq}), {empty})"
+        );
+        sql(&house, &moved).await;
+        let (control, _) = house.open().await.unwrap();
+        for name in ["d", "e"] {
+            let verdict = control.verify_audit().await.unwrap();
+            assert!(verdict.problem.unwrap().contains("entries after it were removed"), "{moved}");
+            control.add_account(name).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_from_before_ends_were_marked_is_whole_and_marked_from_then_on() {
+    let house = House::new();
+    let (control, _) = house.open().await.unwrap();
+    control.add_account("a").await.unwrap();
+    control.close().await;
+    // As the version before wrote it.
+    let (chain, mut before) = (control.inner.chain.clone(), Vec::new());
+    let entries = {
+        let mut store = Store::beside(&control.inner.store_url).await.unwrap();
+        store.audit_after(0, 100).await.unwrap()
+    };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let bytes = |text: String| if house.is_file() { format!("x'{text}'") } else { format!(r"'\x{text}'") };
+    for entry in &entries {
+        before = entry.unmarked_hash(&chain, &before);
+        let hash = bytes(hex(&before));
+        sql(&house, &format!("UPDATE audit SET hash = {hash} WHERE seq = {}", entry.seq)).await;
+    }
+    let (hash, none) = (bytes(hex(&before)), bytes(String::new()));
+    sql(&house, &format!("UPDATE store SET audit_hash = {hash}, audit_mark = {none}")).await;
+    drop(control);
+    let (control, _) = house.open().await.unwrap();
+    assert_eq!(control.verify_audit().await.unwrap().problem, None);
+    control.add_account("b").await.unwrap();
+    assert_eq!(control.verify_audit().await.unwrap().problem, None);
+    sql(&house, &format!("UPDATE store SET audit_mark = {none}")).await;
+    assert!(control.verify_audit().await.unwrap().problem.is_some());
 }
 
 #[tokio::test]

@@ -144,3 +144,30 @@ async fn another_spelling_of_a_domain_takes_no_ones_place() {
     control.remove_account("acme").await.unwrap();
     assert_eq!(owner(&house), "default");
 }
+
+#[tokio::test]
+async fn what_has_no_account_or_one_that_nobody_could_name_is_not_served_and_is_told() {
+    let house = house().await;
+    if house.is_file() {
+        // PostgreSQL lets nobody take away what a row refers to.
+        let orphan = "PRAGMA foreign_keys = OFF; UPDATE route SET account = 777 WHERE domain = 'bad.example.com'; \
+                      UPDATE credential SET account = 777";
+        sql(&house, orphan).await;
+    }
+    sql(&house, "UPDATE account SET name = 'Bad Name' WHERE name = 'acme'").await;
+    let (control, start) = house.open().await.unwrap();
+    assert_eq!(start.degraded, None);
+    assert_eq!(served(&house), ["good.example.com"]);
+    let view = control.route("bad.example.com").await.unwrap();
+    let problem = view.problem.unwrap();
+    assert!(view.state == RouteState::Failed && problem.contains("its account is not"), "{problem}");
+    let told = control.doctor().await;
+    let told = |check: &str| told.iter().find(|told| told.check == check).map(|told| told.said.clone());
+    assert!(told("accounts").unwrap().starts_with("1 of 2 can't be served"), "{:?}", told("accounts"));
+    if house.is_file() {
+        assert!(problem.contains("its account is not there"), "{problem}");
+        assert!(told("credentials").unwrap().starts_with("1 of 1 can't be served"));
+    }
+    // What has no account can be removed.
+    control.remove_route("bad.example.com").await.unwrap();
+}

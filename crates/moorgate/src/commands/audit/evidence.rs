@@ -64,8 +64,8 @@ fn write(text: &mut String, evidence: &Evidence) -> std::fmt::Result {
 
     let exposure = &evidence.exposure;
     writeln!(text, "\nExposure, as counted from the latest {}", counted(exposure.flows, "flow", "flows"))?;
-    if exposure.flows > 0 {
-        writeln!(text, "  the oldest began {}", when(exposure.since))?;
+    if let Some(since) = exposure.since {
+        writeln!(text, "  the oldest began {}", when(since))?;
     }
     for count in &exposure.counts {
         writeln!(text, "  {} × {}", count.flows, count.listener.words())?;
