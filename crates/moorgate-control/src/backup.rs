@@ -89,10 +89,19 @@ pub async fn restore(restoration: Restoration) -> Result<Restored> {
     let location = store_url.location();
     let put = put(whole, &store_url, &master_keys, gateway);
     let too_slow = StoreError::TooSlow { limit: RESTORE_TIME };
-    let (accounts, routes) = tokio::time::timeout(RESTORE_TIME, put).await.unwrap_or(Err(too_slow.into()))?;
+    let (accounts, routes) =
+        tokio::time::timeout(RESTORE_TIME, put).await.unwrap_or(Err(too_slow.into())).map_err(unrestored)?;
     // The copy is of what was before: the next start makes another.
     sealed::remove(&data_dir).map_err(ControlError::File)?;
     Ok(Restored { accounts, routes, location })
+}
+
+/// No traffic depends on it.
+fn unrestored(error: ControlError) -> ControlError {
+    match error {
+        ControlError::StoreDown(source) => ControlError::Unrestored(source),
+        error => error,
+    }
 }
 
 async fn put(whole: Whole, url: &StoreUrl, keys: &MasterKeys, gateway: String) -> Result<(usize, usize)> {
@@ -125,6 +134,10 @@ fn read(path: &Path, keys: &MasterKeys) -> Result<Whole> {
             SealError::WrongKey { wants, have } => {
                 ControlError::WrongMasterKey { location: location.clone(), wants, have }
             }
+            SealError::Damaged => ControlError::Backup {
+                location: location.clone(),
+                problem: "it was cut short or changed, or is something else; take another".to_owned(),
+            },
             problem => ControlError::Backup { location: location.clone(), problem: problem.to_string() },
         })?,
     };

@@ -55,6 +55,9 @@ pub enum ControlError {
     /// The store can't be read or written now. Traffic goes on by what was last known.
     #[error("the store can't be used now, so this was not done; traffic goes on; try again when it is back")]
     StoreDown(#[source] StoreError),
+    /// The store into which a backup was to be put can't be written.
+    #[error("nothing was restored: the store can't be used; see that it runs and may be written, and restore again")]
+    Unrestored(#[source] StoreError),
     /// The store can't be opened, and there is no sealed copy that could be served instead.
     #[error("the store can't be opened and there is no usable sealed copy ({sealed})")]
     Unstartable {

@@ -43,8 +43,8 @@ use url::{Base, Path};
 const CONNECT: Duration = Duration::from_secs(5);
 /// The longest that an answer takes: an edit waits for the store, an explanation for the resolver.
 const ANSWER: Duration = Duration::from_secs(30);
-/// The longest answer that is read, in bytes: 1,000 flows with every field at its limit fit.
-const ANSWER_BYTES: usize = 16 << 20;
+/// The longest answer that is read, in bytes: what a text of the longest kind changes is several times as long.
+const ANSWER_BYTES: usize = 8 * moorgate_control::MAX_TEXT;
 /// The most pages of one listing: the most rows there can be, ten to a page.
 const PAGES: usize = 10_000;
 

@@ -105,8 +105,7 @@ fn missing(so_far: &Head, end: &Head, known: &Head, is_left_so: bool) -> Option<
     if so_far.hash != end.hash {
         return Some(format!("the end of the log is not that of entry {}", so_far.seq));
     }
-    (!is_left_so)
-        .then(|| "no gateway left the end of the log where it is, or was: entries after it were removed".into())
+    (!is_left_so).then(|| "the end of the log was moved, now or earlier: entries after it were removed".into())
 }
 
 fn shown(row: Written) -> AuditEntry {
