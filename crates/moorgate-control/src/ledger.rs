@@ -81,18 +81,29 @@ impl Ledger {
         })
     }
 
-    /// Takes note that all of it was written, and lets go of hours that are over.
-    pub(crate) fn written(&mut self, now: Timestamp) {
-        self.changed.clear();
-        self.changed_totals.clear();
-        self.changed_months.clear();
-        self.uses.clear();
+    /// Takes note of what was written, and lets go of hours that are over. What has grown since has yet to be written.
+    pub(crate) fn written(&mut self, counted: &Counted, now: Timestamp) {
+        for (key, counts) in &counted.hours {
+            forget_if(&mut self.changed, key, self.hours.get(key) == Some(counts));
+        }
+        for (key, counts) in &counted.totals {
+            forget_if(&mut self.changed_totals, key, self.totals.get(key) == Some(counts));
+        }
+        for (month, account, spent) in &counted.months {
+            let is_same = self.spent(*month, *account) == *spent;
+            forget_if(&mut self.changed_months, &(*month, *account), is_same);
+        }
+        for (credential, at, client) in &counted.uses {
+            if self.uses.get(credential) == Some(&(*at, *client)) {
+                self.uses.remove(credential);
+            }
+        }
         let (hour, month) = (calendar::hour(now), calendar::month(now));
         // Reports of the last hour may still be on their way.
-        self.hours.retain(|key, _| key.hour + 1 >= hour);
-        self.totals.retain(|key, _| key.hour + 1 >= hour);
-        self.months.retain(|(of, _), _| of + 1 >= month);
-        self.begun.retain(|(of, _), _| of + 1 >= month);
+        self.hours.retain(|key, _| key.hour + 1 >= hour || self.changed.contains(key));
+        self.totals.retain(|key, _| key.hour + 1 >= hour || self.changed_totals.contains(key));
+        self.months.retain(|of, _| of.0 + 1 >= month || self.changed_months.contains(of));
+        self.begun.retain(|of, _| of.0 + 1 >= month || self.changed_months.contains(of));
     }
 
     /// Takes note of how many requests of an account traffic has let through so far: those that are still open are spent
@@ -120,9 +131,43 @@ impl Ledger {
     }
 }
 
+fn forget_if<K: Eq + std::hash::Hash>(changed: &mut HashSet<K>, key: &K, is_written: bool) {
+    if is_written {
+        changed.remove(key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use moorgate_contract::usage::Whose;
+
     use super::*;
+
+    #[test]
+    fn what_grows_while_it_is_written_is_written_again() {
+        let account = AccountId(1);
+        let whose = Whose { account: Some(account), ..Whose::default() };
+        let key = Key { hour: 9_000, whose, host: None, egress: None };
+        let month = calendar::month_of_hour(key.hour);
+        let mut ledger = Ledger::default();
+        let grow = |ledger: &mut Ledger| {
+            ledger.hours.entry(key.clone()).or_default().requests += 1;
+            ledger.changed.insert(key.clone());
+            ledger.months.entry((month, account)).or_default().requests += 1;
+            ledger.changed_months.insert((month, account));
+            ledger.uses.insert(CredentialId(1), (Timestamp(ledger.hours[&key].requests), [127, 0, 0, 1].into()));
+        };
+        grow(&mut ledger);
+        let first = ledger.unwritten("run").unwrap();
+        grow(&mut ledger);
+        // Hours later.
+        let later = calendar::begin_of_hour(key.hour + 3_000);
+        ledger.written(&first, later);
+        let second = ledger.unwritten("run").unwrap();
+        assert_eq!((second.hours[0].1.requests, second.months[0].2.requests, second.uses[0].1), (2, 2, Timestamp(2)));
+        ledger.written(&second, later);
+        assert!(ledger.unwritten("run").is_none() && ledger.hours.is_empty() && ledger.months.is_empty());
+    }
 
     #[test]
     fn a_request_counts_when_it_is_let_through_and_once() {

@@ -120,6 +120,11 @@ impl Compiler {
 
     /// Why `snapshot` does not serve the route of `row`; `None`: it does.
     pub(crate) fn route_problem(&self, snapshot: &Snapshot, row: &RouteRow, book: &Book) -> Option<UnservableRoute> {
+        let served = row.domain.parse().ok().and_then(|domain: Domain| snapshot.route_of(&domain));
+        // Listings ask this of each route: what is served was found to be right.
+        if served.is_some_and(|route| route.id == row.id && snapshot.account_of(route).is_some()) {
+            return None;
+        }
         match self.route(snapshot, row, book.certificate(&row.domain)) {
             Err(problem) => Some(problem),
             Ok(_) if book.account_by_id(row.account).is_none() => Some(UnservableRoute::NoAccount),

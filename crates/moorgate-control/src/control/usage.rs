@@ -23,7 +23,7 @@ use crate::{
     error::{ControlError, Result, What},
     ledger::Ledger,
     limits::STORE_TIME,
-    store::{Counted, Store, Use},
+    store::{Store, Use},
     usage_views::{GroupBy, Part, UsageFilter, UsageRow},
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Counting {
     /// What traffic has counted and nobody has taken yet.
     usage: Arc<Mutex<Usage>>,
     ledger: Mutex<Ledger>,
+    /// Held by whoever writes it.
+    turn: tokio::sync::Mutex<()>,
     others: Mutex<Others>,
     /// Which quotas people were warned of.
     warned: Mutex<Warned>,
@@ -44,7 +46,7 @@ pub(crate) struct Counting {
 impl Counting {
     pub(super) fn new(run: String, usage: Arc<Mutex<Usage>>, keep: Duration) -> Self {
         let (ledger, others, warned) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { run, usage, ledger, others, warned, keep }
+        Self { run, usage, ledger, turn: tokio::sync::Mutex::default(), others, warned, keep }
     }
 }
 
@@ -82,24 +84,25 @@ impl Control {
         let inner = &self.inner;
         inner.take_usage();
         inner.note_begun(now());
-        let unwritten = inner.ledger().unwritten(&inner.counting.run);
-        let written = match unwritten {
-            Some(counted) => self.write_usage(counted).await,
-            None => Ok(()),
-        };
+        let written = self.write_usage().await;
         let seen = self.see_others().await;
         let heard = self.exchange_demand().await;
         inner.grant(now());
         written.and(seen).and(heard)
     }
 
-    async fn write_usage(&self, counted: Counted) -> Result<()> {
+    async fn write_usage(&self) -> Result<()> {
+        // One after the other: what is older must not be written last.
+        let _turn = self.inner.counting.turn.lock().await;
+        let unwritten = self.inner.ledger().unwritten(&self.inner.counting.run);
+        let Some(counted) = unwritten.map(Arc::new) else { return Ok(()) };
+        let written = counted.clone();
         let work = async move |mut store: Store| {
             store.write_usage(&counted).await?;
             Ok((store, ()))
         };
         self.aside(work).await?;
-        self.inner.ledger().written(now());
+        self.inner.ledger().written(&written, now());
         Ok(())
     }
 
