@@ -1,6 +1,9 @@
 //! Routes and certificates as callers give them and are shown them. These are the API's JSON.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use moorgate_contract::{
     balance::Standing,
@@ -93,8 +96,8 @@ pub struct HeaderChange {
     pub set: Option<Vec<NewHeaderField>>,
 }
 
-/// A header field that is to be set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A header field that is to be set. Its value may be a secret of the app's, so it is not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewHeaderField {
     /// Its name.
@@ -102,6 +105,12 @@ pub struct NewHeaderField {
     /// Its value; left out: the one that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+impl fmt::Debug for NewHeaderField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: …", self.name)
+    }
 }
 
 /// Somebody who is to be let in by HTTP Basic. The password is kept as a keyed hash and never shown again.

@@ -51,13 +51,15 @@ pub(super) async fn check(State(conditions): State<Conditions>, request: Request
             let headers = request.headers().clone();
             tagged(next.run(request).await, &headers).await
         }
-        // Answered as a GET of it would be.
-        Method::POST if matches!(&*path, "/api/v1/accounts" | "/api/v1/routes") => {
-            tagged(next.run(request).await, &HeaderMap::new()).await
-        }
+        Method::POST if is_whole_answer(&path) => tagged(next.run(request).await, &HeaderMap::new()).await,
         Method::PUT | Method::PATCH | Method::DELETE => write(&conditions, request, next).await,
         _ => next.run(request).await,
     }
+}
+
+/// Whether what is made here is answered as a GET of it would be.
+pub(super) fn is_whole_answer(path: &str) -> bool {
+    matches!(path, "/api/v1/accounts" | "/api/v1/routes")
 }
 
 /// Whether one thing is there, rather than a list or an answer to a question.

@@ -123,6 +123,9 @@ fn describe(method: &Method, path: &str, operation: &mut Value) {
         let same = json!({"description": "It is as you have it", "headers": {"ETag": tag()}});
         merge(operation, &json!({"responses": {"304": same}}));
     }
+    if *method == Method::POST && conditional::is_whole_answer(path) {
+        merge(operation, &json!({"responses": {"201": {"headers": {"ETag": tag()}}}}));
+    }
     if is_one && (!writes || *method == Method::PATCH) {
         merge(operation, &json!({"responses": {"200": {"headers": {"ETag": tag()}}}}));
     }

@@ -102,6 +102,18 @@ fn redirects_are_checked() {
 }
 
 #[test]
+fn a_change_shows_no_secret() {
+    let change: RouteChange = serde_json::from_value(json!({
+        "basic_auth": [{ "username": "alice", "password": "open-sesame" }],
+        "request_headers": { "set": [{ "name": "x-key", "value": "s3cret" }] }
+    }))
+    .unwrap();
+    let shown = format!("{change:?}");
+    assert!(shown.contains("alice") && shown.contains("x-key"), "{shown}");
+    assert!(!shown.contains("sesame") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
 fn header_fields_are_checked_and_put_in_lower_case() {
     let set = |name: &str, value: &str| json!({ "request_headers": { "set": [{ "name": name, "value": value }] } });
     check(set("X-App", "é and all that"), None);
