@@ -136,12 +136,10 @@ def flow_id(moment, number):
     return key, "".join("0123456789abcdefghjkmnpqrstvwxyz"[key >> shift & 31] for shift in range(60, -5, -5))
 
 
-def multiply(directory, count, routes, credentials):
+def multiply(directory, models, count, routes, credentials):
     """A month of flows, and of what was counted of them, from the few that were recorded."""
     dice = random.Random(1)
     kept = sqlite3.connect(directory / "flows.sqlite")
-    lines = [line for (body,) in kept.execute("SELECT body FROM batch") for line in body.split("\n")]
-    models = [json.loads(line) for line in lines if '"account":"big"' in line]
     model = next(model for model in models if model["outcome"] == "ok")
     kept.execute("DELETE FROM batch")
     kept.execute("DELETE FROM batch_account")
@@ -214,7 +212,8 @@ def main():
             credentials = fill(gateway, arguments.routes)
             with gateway.busy(credentials[0]):
                 time.sleep(3)
-        multiply(data, arguments.flows, arguments.routes, credentials)
+            models = [json.loads(line) for line in gateway.cli("log", "--account", "big", "--json").splitlines()]
+        multiply(data, models, arguments.flows, arguments.routes, credentials)
         with Gateway(arguments.moorgate, data, arguments.flows) as gateway:
             browser = Browser(gateway)
             traffic = browser.get("/a/big/traffic")[2]

@@ -272,7 +272,7 @@ mod tests {
         let sink = std::sync::Arc::new(move |flow| send.send(flow).unwrap());
         let client = "127.0.0.1:1".parse().unwrap();
         OpenFlow::open(FlowId(1), Timestamp(0), Instant::now(), listener, client, sink).end(outcome);
-        flows.recv().unwrap()
+        *flows.recv().unwrap()
     }
 
     #[test]

@@ -30,12 +30,12 @@ impl Readable {
     const MESSAGE: Self = Self { path: true, headers: true, body: true, ..Self::DESTINATION };
 
     /// One bit for each field, the first one's the lowest.
-    fn bits(self) -> u8 {
+    pub(crate) fn bits(self) -> u8 {
         let fields = [self.name, self.port, self.credentials, self.path, self.headers, self.body];
         fields.iter().rev().fold(0, |bits, field| bits << 1 | u8::from(*field))
     }
 
-    fn from_bits(bits: u8) -> Self {
+    pub(crate) fn from_bits(bits: u8) -> Self {
         let [name, port, credentials, path, headers, body] = std::array::from_fn(|at| bits >> at & 1 == 1);
         Self { name, port, credentials, path, headers, body }
     }

@@ -1,7 +1,9 @@
 //! The record of one tunnel or exchange. Opened at accept, ended *by value* on every way out.
 
+mod line;
+
 use std::{
-    fmt,
+    fmt, mem,
     net::{IpAddr, SocketAddr},
     str::FromStr,
     sync::{
@@ -172,6 +174,40 @@ pub struct Flow {
     pub exposure: Exposure,
 }
 
+impl Flow {
+    /// A flow of which nothing is known but that it began.
+    fn new(id: FlowId, started: Timestamp, listener: Listener, client: SocketAddr) -> Self {
+        Self {
+            id,
+            started,
+            duration_us: 0,
+            kind: Kind::Tunnel,
+            listener,
+            client,
+            account: None,
+            username: None,
+            target: None,
+            route: None,
+            mode: None,
+            origin: None,
+            alpn: None,
+            address: None,
+            egress: None,
+            tries: 0,
+            bytes_up: 0,
+            bytes_down: 0,
+            latency_us: None,
+            whose: Whose::default(),
+            unreported_up: 0,
+            unreported_down: 0,
+            status: None,
+            outcome: Outcome::Cut(Ending::Lost),
+            said: None,
+            exposure: Exposure::default(),
+        }
+    }
+}
+
 /// Bytes of one open flow, counted while it runs and readable from outside.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -239,8 +275,11 @@ impl Meter {
     }
 }
 
+/// A flow that ended. In the box in which it was filled: it is large, and goes through several hands.
+pub type EndedFlow = Box<Flow>;
+
 /// Where ended flows go. Must not block.
-pub type FlowSink = Arc<dyn Fn(Flow) + Send + Sync>;
+pub type FlowSink = Arc<dyn Fn(EndedFlow) + Send + Sync>;
 
 /// A flow that has not ended. Whatever happens to its owner, it ends exactly once.
 pub struct OpenFlow {
@@ -267,34 +306,7 @@ impl OpenFlow {
         client: SocketAddr,
         sink: FlowSink,
     ) -> Self {
-        let record = Box::new(Flow {
-            id,
-            started,
-            duration_us: 0,
-            kind: Kind::Tunnel,
-            listener,
-            client,
-            account: None,
-            username: None,
-            target: None,
-            route: None,
-            mode: None,
-            origin: None,
-            alpn: None,
-            address: None,
-            egress: None,
-            tries: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            latency_us: None,
-            whose: Whose::default(),
-            unreported_up: 0,
-            unreported_down: 0,
-            status: None,
-            outcome: Outcome::Cut(Ending::Lost),
-            said: None,
-            exposure: Exposure::default(),
-        });
+        let record = Box::new(Flow::new(id, started, listener, client));
         Self { record, meter: Arc::default(), since, sink: Some(sink) }
     }
 
@@ -326,22 +338,14 @@ impl OpenFlow {
 
     fn finish(&mut self, outcome: Outcome) {
         let Some(sink) = self.sink.take() else { return };
-        let (up, down) = self.meter.read();
-        let (unreported_up, unreported_down) = self.meter.report((up, down));
         let record = &mut *self.record;
-        // Its texts go with it, uncopied.
-        let [alpn, said] = [&mut record.alpn, &mut record.said].map(Option::take);
-        sink(Flow {
-            bytes_up: up,
-            bytes_down: down,
-            unreported_up,
-            unreported_down,
-            duration_us: micros(self.since.elapsed()),
-            outcome,
-            alpn,
-            said,
-            ..record.clone()
-        });
+        (record.bytes_up, record.bytes_down) = self.meter.read();
+        (record.unreported_up, record.unreported_down) = self.meter.report((record.bytes_up, record.bytes_down));
+        record.duration_us = micros(self.since.elapsed());
+        record.outcome = outcome;
+        // What is filled in already goes on uncopied; an empty one stays in its place.
+        let empty = Flow::new(record.id, record.started, record.listener, record.client);
+        sink(mem::replace(&mut self.record, Box::new(empty)));
     }
 }
 
@@ -422,7 +426,7 @@ mod tests {
         ended.meter().add_up(7);
         ended.end(Outcome::Ok);
         open(3).forget();
-        let flows: Vec<Flow> = receive.try_iter().collect();
+        let flows: Vec<EndedFlow> = receive.try_iter().collect();
         assert_eq!(
             flows.iter().map(|flow| (flow.id.0, flow.bytes_up, flow.outcome.code())).collect::<Vec<_>>(),
             [(1, 0, "lost"), (2, 7, "ok")]

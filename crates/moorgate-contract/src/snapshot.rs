@@ -1,10 +1,11 @@
 //! The immutable rules that traffic is served by. Compiled by the control plane, swapped in whole.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, Hash},
     sync::Arc,
 };
 
+use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use ipnet::IpNet;
 use moorgate_wire::name::DomainName;
@@ -62,7 +63,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Shards<K, V> {
     fn new() -> Self {
         // What is empty is there once.
         let empty = Arc::default();
-        Self { hasher: RandomState::new(), shards: vec![empty; SHARDS] }
+        Self { hasher: RandomState::default(), shards: vec![empty; SHARDS] }
     }
 
     fn shard_mut(&mut self, hash: u64) -> Option<&mut HashTable<(K, V)>> {

@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::quality::RandomState;
 use moorgate_wire::host::{Asked, Host};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub use histogram::Histogram;
 use crate::{
     account::{AccountId, CredentialId},
     failure::Code,
-    flow::{Flow, Kind},
+    flow::{EndedFlow, Flow, Kind},
     outcome::Outcome,
     route::RouteId,
     time::Timestamp,
@@ -55,10 +56,9 @@ pub struct Tally {
 
 /// What traffic reports.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box would cost every flow an allocation")]
 pub enum Report {
     /// A flow that ended.
-    Flow(Flow),
+    Flow(EndedFlow),
     /// What an open one moved.
     Tally(Tally),
 }
@@ -150,9 +150,9 @@ const MICROS_PER_HOUR: u64 = 3_600_000_000;
 /// Counts reports until they are taken.
 #[derive(Debug, Default)]
 pub struct Usage {
-    counts: HashMap<Key, Counts>,
-    hosts: HashMap<(AccountId, u64), HashSet<Arc<str>>>,
-    uses: HashMap<CredentialId, (Timestamp, IpAddr)>,
+    counts: HashMap<Key, Counts, RandomState>,
+    hosts: HashMap<(AccountId, u64), HashSet<Arc<str>, RandomState>, RandomState>,
+    uses: HashMap<CredentialId, (Timestamp, IpAddr), RandomState>,
 }
 
 impl Usage {

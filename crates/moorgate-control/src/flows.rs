@@ -1,6 +1,8 @@
 //! The kept flows: a file of their own, in which losing the last second to a power cut is better than waiting for the
 //! disk. Nothing here may hold up traffic or control.
 
+mod packed;
+
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
@@ -12,7 +14,7 @@ use std::{
 };
 
 use moorgate_contract::{
-    flow::{Flow, FlowId},
+    flow::{EndedFlow, Flow, FlowId},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -117,7 +119,9 @@ impl Wanted {
 }
 
 /// Flows of one row. A row and its way to SQLite's thread cost more than a flow.
-const BATCH: usize = 512;
+const BATCH: usize = 1_024;
+/// Bytes of a flow's line, more or less.
+const LINE: usize = 400;
 /// So many more may be in the file, unseen, before the oldest make room.
 const SLACK: u64 = 4_096;
 /// Rows that are read at once, until there are enough flows.
@@ -138,36 +142,48 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Rows of flows.
-    pub(crate) fn all(flows: &[Flow]) -> Vec<Self> {
+    pub(crate) fn all(flows: &[EndedFlow]) -> Vec<Self> {
         flows.chunks(BATCH).filter_map(Self::of).collect()
     }
 
     /// `None` when there is nothing that can be written.
-    fn of(flows: &[Flow]) -> Option<Self> {
+    fn of(flows: &[EndedFlow]) -> Option<Self> {
         let (began, ended) = (Timestamp(u64::MAX), Timestamp(0));
+        let mut lines = Vec::with_capacity(flows.len() * LINE);
         let (body, accounts) = (String::new(), BTreeSet::new());
         let mut batch = Self { flows: 0, began, ended, lowest: i64::MAX, highest: i64::MIN, body, accounts };
         for flow in flows {
-            // JSON has no line end inside.
-            let Ok(line) = serde_json::to_string(flow) else { continue };
             if batch.flows > 0 {
-                batch.body.push('\n');
+                // JSON has no line end inside.
+                lines.push(b'\n');
             }
-            batch.body.push_str(&line);
+            flow.push_line(&mut lines);
             let id = flow.id.0.cast_signed();
             batch.flows += 1;
             batch.lowest = batch.lowest.min(id);
             batch.highest = batch.highest.max(id);
             let (end, _) = end(flow);
             (batch.began, batch.ended) = (batch.began.min(end), batch.ended.max(end));
-            batch.accounts.extend(flow.account.clone());
+            if let Some(account) = &flow.account
+                && !batch.accounts.contains(account)
+            {
+                batch.accounts.insert(account.clone());
+            }
         }
+        batch.body = String::from_utf8(lines).ok()?;
         (batch.flows > 0).then_some(batch)
     }
 }
 
-/// A row as it was kept: the number of its last flow, how many it has, and a line for each.
+/// A row as it is in the file: the number of its last flow, how many it has, and their lines as they were packed.
+type Row = (i64, i64, Vec<u8>);
+
+/// The same, and a line for each flow.
 type Kept = (i64, i64, String);
+
+fn unpacked((last, flows, packed): Row) -> Kept {
+    (last, flows, packed::unpack(packed).unwrap_or_default())
+}
 
 /// A row's flows from the newest on, each with its number, those that are older than the `oldest` that is shown left out.
 fn newest_first((last, flows, body): &Kept, oldest: i64) -> impl Iterator<Item = (i64, &str)> {
@@ -207,7 +223,7 @@ impl FlowStore {
     }
 
     /// Keeps flows, in one transaction; the oldest make room.
-    pub(crate) async fn record(&self, flows: &[Flow]) {
+    pub(crate) async fn record(&self, flows: &[EndedFlow]) {
         let batches = Batch::all(flows);
         if batches.is_empty() {
             return;
@@ -240,7 +256,7 @@ impl FlowStore {
                     .bind(batch.flows)
                     .bind(batch.lowest)
                     .bind(batch.highest)
-                    .bind(&batch.body)
+                    .bind(packed::pack(&batch.body))
                     .execute(&mut *tx)
                     .await?;
                 for account in &batch.accounts {
@@ -296,8 +312,9 @@ impl FlowStore {
                     .bind(name)
                     .bind(FlowId::new(*since, 0).0.cast_signed()),
                 };
-                let rows: Vec<Kept> =
+                let rows: Vec<Row> =
                     statement.bind(oldest).bind(before).bind(lowest).bind(READ).fetch_all(&pool).await?;
+                let rows: Vec<Kept> = rows.into_iter().map(unpacked).collect();
                 let Some((first, ..)) = rows.last() else { break };
                 before = *first;
                 let lines = rows.iter().flat_map(|row| newest_first(row, oldest));
@@ -330,7 +347,8 @@ impl FlowStore {
                  ORDER BY last DESC LIMIT ?",
             );
             let statement = statement.bind(wanted).bind(wanted).bind(oldest).bind(before).bind(READ);
-            let rows: Vec<Kept> = statement.fetch_all(pool).await?;
+            let rows: Vec<Row> = statement.fetch_all(pool).await?;
+            let rows: Vec<Kept> = rows.into_iter().map(unpacked).collect();
             let Some((first, ..)) = rows.last() else { return Ok(None) };
             before = *first;
             let mut lines = rows.iter().flat_map(|row| newest_first(row, oldest));

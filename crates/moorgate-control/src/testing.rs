@@ -16,7 +16,7 @@ use moorgate_contract::{
     account::Principal,
     egress::Presence,
     failure::{Code, Failure},
-    flow::{Flow, FlowId, FlowSink, OpenFlow},
+    flow::{EndedFlow, FlowId, FlowSink, OpenFlow},
     listener::Listener,
     outcome::Outcome,
     snapshot::{Site, Snapshot},
@@ -263,7 +263,7 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(crate) fn flow(number: u64, started: Timestamp, account: Option<&str>) -> Flow {
+pub(crate) fn flow(number: u64, started: Timestamp, account: Option<&str>) -> EndedFlow {
     let (send, receive) = std::sync::mpsc::channel();
     let sink: FlowSink = Arc::new(move |flow| send.send(flow).unwrap());
     let client = "127.0.0.1:1".parse().unwrap();

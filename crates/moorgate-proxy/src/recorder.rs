@@ -10,7 +10,7 @@ use std::{
 };
 
 use moorgate_contract::{
-    flow::Flow,
+    flow::EndedFlow,
     limits::FLOW_QUEUE,
     usage::{Report, ReportSink, Usage},
 };
@@ -68,7 +68,7 @@ impl Reports {
 
     /// Takes up to `most` reports: counts them, with what did not fit, and puts flows behind `flows`. Waits for the first.
     /// Resolves with how many there were; 0: there will be none any more. Nothing is lost when it is dropped.
-    pub async fn recv_many(&mut self, flows: &mut Vec<Flow>, most: usize) -> usize {
+    pub async fn recv_many(&mut self, flows: &mut Vec<EndedFlow>, most: usize) -> usize {
         let taken = self.queue.recv_many(&mut self.batch, most).await;
         let beside = mem::take(&mut *lock(&self.overflow));
         let mut usage = lock(&self.usage);

@@ -22,7 +22,7 @@ fn flow(target: &str, kind: Kind, outcome: Outcome) -> Flow {
     open.record.target = Some(target.into());
     open.record.whose = ACME;
     open.end(outcome);
-    Flow { duration_us: 5, ..flows.recv().unwrap() }
+    Flow { duration_us: 5, ..*flows.recv().unwrap() }
 }
 
 fn tally(host: &str, hour: u64, up: u64) -> Tally {

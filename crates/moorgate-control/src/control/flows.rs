@@ -6,7 +6,7 @@ use std::{
 };
 
 use moorgate_contract::{
-    flow::{Flow, FlowId},
+    flow::{EndedFlow, Flow, FlowId},
     time::Timestamp,
 };
 use tokio::sync::broadcast;
@@ -41,13 +41,13 @@ impl Flows {
 impl Control {
     /// Keeps ended flows and shows them to followers. Never fails: what can't be kept is counted
     /// ([`Status::flows_lost`](crate::Status)).
-    pub async fn record_flows(&self, mut flows: Vec<Flow>) {
+    pub async fn record_flows(&self, mut flows: Vec<EndedFlow>) {
         let inner = &self.inner;
         flows.iter_mut().for_each(|flow| inner.disown(flow));
         if inner.flows.follow.receiver_count() > 0 {
             for flow in &flows {
                 // Whoever followed may have left.
-                let _ = inner.flows.follow.send(Arc::new(inner.carried(flow.clone())));
+                let _ = inner.flows.follow.send(Arc::new(inner.carried(Flow::clone(flow))));
             }
         }
         inner.flows.kept.record(&flows).await;

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
-use moorgate_contract::flow::{Flow, FlowId};
+use moorgate_contract::flow::{EndedFlow, FlowId};
 
 use super::{Control, Inner, now};
 use crate::{
@@ -16,19 +16,19 @@ use crate::{
 /// Flows that the other gateways have not been shown yet, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Unshared {
-    flows: VecDeque<Flow>,
+    flows: VecDeque<EndedFlow>,
     /// How many there was no room for.
     left_out: usize,
 }
 
 impl Unshared {
-    fn add(&mut self, flows: Vec<Flow>) {
+    fn add(&mut self, flows: Vec<EndedFlow>) {
         self.flows.extend(flows);
         self.make_room();
     }
 
     /// Puts back what could not be shown.
-    fn put_back(&mut self, flows: Vec<Flow>) {
+    fn put_back(&mut self, flows: Vec<EndedFlow>) {
         flows.into_iter().rev().for_each(|flow| self.flows.push_front(flow));
         self.make_room();
     }
@@ -47,7 +47,7 @@ impl Inner {
     }
 
     /// Puts flows aside for the other gateways.
-    pub(crate) fn offer(&self, flows: Vec<Flow>) {
+    pub(crate) fn offer(&self, flows: Vec<EndedFlow>) {
         if !self.is_shared() {
             return;
         }

@@ -3,8 +3,16 @@ use moorgate_contract::{flow::FlowId, time::Timestamp};
 use super::*;
 use crate::{
     Control,
-    testing::{House, flow},
+    testing::{self, House},
 };
+
+fn flow(number: u64, started: Timestamp, account: Option<&str>) -> Flow {
+    *testing::flow(number, started, account)
+}
+
+fn ended(flows: &[Flow]) -> Vec<EndedFlow> {
+    flows.iter().cloned().map(Box::new).collect()
+}
 
 fn filter(account: Option<&str>, limit: usize) -> FlowFilter {
     FlowFilter { account: account.map(str::to_owned), limit }
@@ -27,7 +35,7 @@ async fn the_oldest_flows_make_room_for_the_newest() {
     let store = FlowStore::new(dir.path(), 100);
     let all: Vec<Flow> = (0..250).map(|n| flow(n, Timestamp(n * 1_000), None)).collect();
     for batch in all.chunks(30) {
-        store.record(batch).await;
+        store.record(&ended(batch)).await;
     }
     let kept = store.last(Wanted { account: None, limit: 1_000, before: Before::Everything }).await.unwrap();
     assert_eq!(kept, all[150..]);
@@ -45,7 +53,7 @@ async fn flows_are_known_after_a_restart_in_the_order_in_which_they_ended() {
     let now = crate::control::now();
     let flows: Vec<Flow> = (0..10).rev().map(|n| flow(n, now, (n % 2 == 0).then_some("default"))).collect();
     let mut follower = control.follow();
-    control.record_flows(flows.clone()).await;
+    control.record_flows(ended(&flows)).await;
     assert_eq!(follower.recv().await.unwrap().flow, flows[0]);
     control.close().await;
     drop(control);
@@ -65,7 +73,7 @@ async fn a_new_account_never_sees_the_flows_of_one_that_had_its_name() {
     let (control, _) = house.open().await.unwrap();
     control.add_account("acme").await.unwrap();
     let before = flow(1, crate::control::now(), Some("acme"));
-    control.record_flows(vec![before.clone()]).await;
+    control.record_flows(ended(std::slice::from_ref(&before))).await;
     assert_eq!(all(&control, filter(Some("acme"), 10)).await.len(), 1);
     control.remove_account("acme").await.unwrap();
     control.add_account("acme").await.unwrap();
@@ -78,7 +86,7 @@ async fn a_damaged_file_is_set_aside_and_flows_go_on() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("flows.sqlite"), "no database at all ".repeat(100)).unwrap();
     let store = FlowStore::new(dir.path(), 1_000);
-    store.record(&[flow(1, Timestamp(1_000), None)]).await;
+    store.record(&ended(&[flow(1, Timestamp(1_000), None)])).await;
     assert_eq!(store.last(Wanted { account: None, limit: 10, before: Before::Everything }).await.unwrap().len(), 1);
     assert!(dir.path().join("flows.sqlite.damaged").exists());
 }
@@ -88,8 +96,8 @@ async fn what_cannot_be_kept_is_counted_and_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("flows.sqlite")).unwrap();
     let store = FlowStore::new(dir.path(), 1_000);
-    store.record(&[flow(1, Timestamp(1_000), None), flow(2, Timestamp(1_000), None)]).await;
-    store.record(&[flow(3, Timestamp(1_000), None)]).await;
+    store.record(&ended(&[flow(1, Timestamp(1_000), None), flow(2, Timestamp(1_000), None)])).await;
+    store.record(&ended(&[flow(3, Timestamp(1_000), None)])).await;
     assert_eq!(store.lost(), 3);
     store.close().await;
 }
@@ -100,7 +108,7 @@ async fn a_text_of_a_peer_comes_back_as_it_was() {
     let store = FlowStore::new(dir.path(), 1_000);
     let mut odd = flow(1, Timestamp(1_000), Some("a\"b"));
     odd.target = Some("evil\u{1b}[2J'; DROP TABLE flow; --\u{0}:443".into());
-    store.record(&[odd.clone()]).await;
+    store.record(&ended(&[odd.clone()])).await;
     assert_eq!(store.find(odd.id).await.unwrap(), Some(odd));
 }
 
@@ -120,7 +128,7 @@ async fn flows_that_an_older_version_kept_are_still_there() {
 
     let store = FlowStore::new(dir.path(), 1_000);
     let new = flow(20, Timestamp(2_000), Some("acme"));
-    store.record(std::slice::from_ref(&new)).await;
+    store.record(&ended(std::slice::from_ref(&new))).await;
     assert_eq!(store.lost(), 0);
     let all = store.last(Wanted { account: None, limit: 1_000, before: Before::Everything }).await.unwrap();
     assert_eq!(all, [kept.as_slice(), &[new]].concat());

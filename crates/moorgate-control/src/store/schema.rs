@@ -60,6 +60,7 @@ const KNOWN: i64 = 18;
 pub(crate) const FLOWS: &[Step] = &[
     (1, "flows", include_str!("../../migrations/flows/0001_flows.sql")),
     (2, "batches", include_str!("../../migrations/flows/0002_batches.sql")),
+    (3, "packed", include_str!("../../migrations/flows/0003_packed.sql")),
 ];
 
 pub(crate) fn migrator(steps: &[Step]) -> Migrator {

@@ -6,10 +6,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use foldhash::quality::RandomState;
+
 /// Connections of each client address.
 pub(super) struct PerAddress {
     pub(super) most: usize,
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    counts: Mutex<HashMap<IpAddr, usize, RandomState>>,
 }
 
 impl PerAddress {

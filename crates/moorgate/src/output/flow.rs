@@ -130,7 +130,7 @@ pub(crate) fn sample() -> Flow {
     flow.target = Some("echo.moorgate.internal:80".into());
     flow.egress = Some("127.0.0.1".parse().unwrap());
     (flow.bytes_up, flow.bytes_down, flow.duration_us, flow.status) = (141, 212, 1_234, Some(200));
-    flow
+    *flow
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use moorgate_api::metrics::Metrics;
-use moorgate_contract::flow::Flow;
+use moorgate_contract::flow::EndedFlow;
 use moorgate_control::Control;
 use moorgate_proxy::recorder::Reports;
 use tokio::{
@@ -34,7 +34,7 @@ use crate::{
 /// Flows taken from the queue at once.
 const BATCH: usize = 8 * 1024;
 /// Between two of these takes.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 /// Batches that wait for the store; lines that wait for whoever reads standard output.
 const WAITING: usize = 1024;
 /// How long the last flows may take to be stored, and to be written.
@@ -94,7 +94,7 @@ pub(super) fn start(
     mut reports: Reports,
 ) -> Result<Recording, UpError> {
     let (lines, written) = start_writer(config)?.unzip();
-    let (to_store, mut stored) = mpsc::channel::<Vec<Flow>>(WAITING);
+    let (to_store, mut stored) = mpsc::channel::<Vec<EndedFlow>>(WAITING);
     let control = control.clone();
     let kept = runtime.spawn(async move {
         while let Some(batch) = stored.recv().await {
@@ -137,7 +137,7 @@ pub(super) fn start(
 }
 
 /// Where lines are put in, and what closes when the last one is written.
-type Writer = (SyncSender<Flow>, Receiver<()>);
+type Writer = (SyncSender<EndedFlow>, Receiver<()>);
 
 /// A thread that writes lines: a pipe that nobody reads blocks it alone.
 fn start_writer(config: &Config) -> Result<Option<Writer>, UpError> {
@@ -161,7 +161,7 @@ fn start_writer(config: &Config) -> Result<Option<Writer>, UpError> {
     Ok(Some((sender, written)))
 }
 
-fn write_lines(mut out: Box<dyn Write + Send>, flows: &Receiver<Flow>, format: LogFormat, colour: bool) {
+fn write_lines(mut out: Box<dyn Write + Send>, flows: &Receiver<EndedFlow>, format: LogFormat, colour: bool) {
     while let Ok(flow) = flows.recv() {
         let line = match format {
             LogFormat::Text => output::flow_line(&flow, colour),

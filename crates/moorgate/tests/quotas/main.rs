@@ -17,7 +17,7 @@ use std::{
 use house::{ANSWER, House, PASSWORD, USER, Way};
 use moorgate_contract::{
     account::{Account, Credential},
-    flow::Flow,
+    flow::EndedFlow,
     outcome::Outcome,
     quota::{OWN_MONTH, Quota, Quotas},
     snapshot::Snapshot,
@@ -27,7 +27,7 @@ use moorgate_contract::{
 
 /// What was reported, and the flows of it.
 struct Reported {
-    flows: mpsc::Receiver<Flow>,
+    flows: mpsc::Receiver<EndedFlow>,
     usage: Arc<Mutex<Usage>>,
 }
 

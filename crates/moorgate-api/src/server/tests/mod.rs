@@ -22,7 +22,7 @@ use std::{
 use moorgate_contract::{
     egress::Presence,
     failure::{Code, Failure},
-    flow::{Flow, FlowId, FlowSink, OpenFlow},
+    flow::{EndedFlow, FlowId, FlowSink, OpenFlow},
     listener::Listener,
     outcome::Outcome,
     route::{Mode, OriginSpec},
@@ -231,7 +231,7 @@ fn certificate_for(domain: &str) -> crate::view::AddCertificate {
     crate::view::AddCertificate { chain, key: key.serialize_pem(), account: None }
 }
 
-fn flow(number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> Flow {
+fn flow(number: u64, account: Option<&str>, target: &str, outcome: Outcome) -> EndedFlow {
     let (send, receive) = std::sync::mpsc::channel();
     let sink: FlowSink = Arc::new(move |flow| send.send(flow).unwrap());
     let started = Timestamp::from(std::time::SystemTime::now());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorgate_contract::{
-    flow::{Flow, FlowId},
+    flow::{EndedFlow, FlowId},
     time::Timestamp,
 };
 use test_postgres::Postgres;
@@ -118,7 +118,7 @@ async fn the_oldest_of_a_gateway_and_those_of_gateways_that_are_gone_make_room()
     let (one, _) = first.open().await.unwrap();
     let mut store = Store::beside(&StoreUrl::parse(&first.store_url, first.dir.path()).unwrap()).await.unwrap();
     let at = now();
-    let flows = |from: u64| -> Vec<Flow> { (from..from + 10).map(|number| flow(number, at, None)).collect() };
+    let flows = |from: u64| -> Vec<EndedFlow> { (from..from + 10).map(|number| flow(number, at, None)).collect() };
     let all = [flows(0), flows(10), flows(20)];
     for flows in &all {
         store.put_flows("other", &Batch::all(flows), 20, at).await.unwrap();
