@@ -1,6 +1,7 @@
 //! Mail, handed to the operator's own server.
 
 use std::{
+    fmt::Debug,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -25,7 +26,7 @@ use lettre::{
 use moorgate_contract::{guard::Guard, snapshot::Site};
 use moorgate_fetch::{Cause, dial, gateway};
 use moorgate_net::connect::Connector;
-use moorgate_tls::{Originator, SetupError, TlsStream, TrustRoots};
+use moorgate_tls::{Originator, SetupError, TrustRoots};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::timeout,
@@ -118,14 +119,14 @@ impl Mail {
 
     async fn connect(&self, hello: &ClientId) -> Result<AsyncSmtpConnection, Cause> {
         let url = &self.settings.url;
-        let (stream, _) = dial(&self.connector, &self.site, gateway(), &url.place).await?;
+        let (stream, peer) = dial(&self.connector, &self.site, gateway(), &url.place).await?;
         let name = url.place.name();
         let plain = match url.security {
             Security::Tls => {
-                let stream = Secured(self.originator.connect(stream, &name).await?);
+                let stream = Transport { stream: self.originator.connect(stream, &name).await?, peer };
                 return Ok(AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello).await?);
             }
-            Security::StartTls | Security::Loopback => Box::new(stream),
+            Security::StartTls | Security::Loopback => Box::new(Transport { stream, peer }),
         };
         let mut connection = AsyncSmtpConnection::connect_with_transport(plain, hello).await?;
         if url.security == Security::StartTls {
@@ -167,32 +168,35 @@ pub(crate) fn words(error: &(dyn std::error::Error + 'static)) -> String {
     said
 }
 
-/// TLS from the first byte, as the library takes it.
+/// A connection as the library takes it.
 #[derive(Debug)]
-struct Secured(TlsStream);
+struct Transport<S> {
+    stream: S,
+    peer: SocketAddr,
+}
 
-impl AsyncTokioStream for Secured {
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> AsyncTokioStream for Transport<S> {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.tcp().peer_addr()
+        Ok(self.peer)
     }
 }
 
-impl AsyncRead for Secured {
+impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
+        Pin::new(&mut self.stream).poll_read(cx, into)
     }
 }
 
-impl AsyncWrite for Secured {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

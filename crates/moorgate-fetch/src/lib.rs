@@ -13,12 +13,11 @@ use moorgate_contract::{
     policy::Policy,
     snapshot::Site,
 };
-use moorgate_net::connect::Connector;
+use moorgate_net::{connect::Connector, runtime::TcpStream};
 use moorgate_tls::Originator;
 use moorgate_wire::host::{Asked, Host};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
     time::timeout,
 };
 

@@ -20,12 +20,13 @@ use nix::{
     libc,
     sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
 };
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::timeout,
-};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{presence::PresenceWatch, resolver::Resolver};
+use crate::{
+    presence::PresenceWatch,
+    resolver::Resolver,
+    runtime::{TcpStream, timeout},
+};
 
 /// The pause before the next address is tried beside the ones under way (RFC 8305 §5, the recommended value).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -236,6 +237,9 @@ impl Race<'_> {
 /// Families in turn, beginning with the first one's (RFC 8305 §4).
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
+    if addresses.iter().all(|address| address.is_ipv4() == first) {
+        return addresses;
+    }
     let (mut one, mut other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|address| address.is_ipv4() == first);
     one.reverse();
     other.reverse();
@@ -257,15 +261,16 @@ enum Dial {
 }
 
 async fn dial(address: SocketAddr, egress: Option<IpAddr>) -> Result<TcpStream, Dial> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(Dial::Socket)?;
-    socket.set_nodelay(true).map_err(Dial::Socket)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    let socket = socket.map_err(Dial::Socket)?;
+    socket.set_tcp_nodelay(true).map_err(Dial::Socket)?;
     if let Some(egress) = egress {
         // Ports are then chosen at connect and unique per destination, not per egress address (ip(7)). Kernels without
         // the option for this family still bind, with fewer ports.
         let _ = setsockopt(&socket, IpBindAddressNoPort, &true);
-        socket.bind(SocketAddr::new(egress, 0)).map_err(Dial::Bind)?;
+        socket.bind(&SocketAddr::new(egress, 0).into()).map_err(Dial::Bind)?;
     }
-    socket.connect(address).await.map_err(Dial::Connect)
+    TcpStream::connect(socket, address).await.map_err(Dial::Connect)
 }
 
 fn said(error: &Dial, address: SocketAddr, egress: Option<IpAddr>) -> Failure {

@@ -7,12 +7,9 @@
 use std::io;
 
 use moorgate_contract::limits::{REFUSAL_BYTES, REFUSAL_LINGER};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::buffer::discard_some;
+use crate::{buffer::discard_some, runtime::timeout};
 
 /// Bytes thrown away at once.
 const SINK: usize = 64 * 1024;

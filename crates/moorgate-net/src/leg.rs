@@ -9,10 +9,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::AsyncWrite as _;
+
+use crate::runtime::TcpStream;
 
 /// How a leg broke off: anything but an orderly end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +75,7 @@ impl TcpLeg {
 
 impl Leg for TcpLeg {
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Cut>> {
-        let mut buf = ReadBuf::new(buf);
-        match Pin::new(&mut self.0).poll_read(cx, &mut buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().len())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(cut_from(&error))),
-            Poll::Pending => Poll::Pending,
-        }
+        self.0.poll_read_into(cx, buf).map_err(|error| cut_from(&error))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize, Cut>> {

@@ -13,5 +13,6 @@ pub mod presence;
 pub mod registry;
 pub mod relay;
 pub mod resolver;
+pub mod runtime;
 pub mod socket;
 pub mod workers;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+
+use crate::runtime::sleep;
 
 /// Connections that wait in the kernel.
 const BACKLOG: i32 = 4096;
@@ -53,17 +54,11 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Accepts until dropped. An accept that fails is retried with a pause; a peer that left while it waited is skipped.
-pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) if is_about_the_peer(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "accept failed; trying again");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
+/// After an accept that failed: a pause, unless it was a peer that left while it waited.
+pub async fn pause_after(error: io::Error) {
+    if !is_about_the_peer(&error) {
+        tracing::warn!(%error, "accept failed; trying again");
+        sleep(PAUSE).await;
     }
 }
 

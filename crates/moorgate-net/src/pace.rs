@@ -12,6 +12,8 @@ use moorgate_contract::{
     quota::Quota,
 };
 
+use crate::runtime::{sleep, spawn};
+
 /// Ready when the flow that `meter` counts may move bytes: how many, before it has to ask again. For accounts without a
 /// quota that is always, and one branch.
 pub fn poll_turn(meter: &Meter, cx: &Context<'_>) -> Poll<u64> {
@@ -20,7 +22,7 @@ pub fn poll_turn(meter: &Meter, cx: &Context<'_>) -> Poll<u64> {
         Turn::Now(bytes) => Poll::Ready(bytes),
         Turn::Wait { tick } => {
             if tick {
-                tokio::spawn(tick_while_any_wait(share.quota().clone()));
+                spawn(tick_while_any_wait(share.quota().clone()));
             }
             Poll::Pending
         }
@@ -30,7 +32,7 @@ pub fn poll_turn(meter: &Meter, cx: &Context<'_>) -> Poll<u64> {
 /// One timer for all that wait of an account, and none while nobody does.
 async fn tick_while_any_wait(quota: Arc<Quota>) {
     loop {
-        tokio::time::sleep(TICK).await;
+        sleep(TICK).await;
         if !quota.tick(Instant::now()) {
             return;
         }

@@ -21,6 +21,7 @@ use moorgate_contract::{
 };
 use moorgate_wire::name::DomainName;
 use thiserror::Error;
+use tokio::runtime::Handle;
 
 /// An answer is kept at least this long, whatever its TTL: a TTL of 0 must not make every connection a query.
 const FLOOR: Duration = Duration::from_secs(1);
@@ -60,15 +61,17 @@ impl Expiry<DomainName, Answer> for ByTtl {
 #[derive(Clone, Debug)]
 pub struct Resolver {
     resolver: TokioResolver,
+    /// Where its queries run, whoever asks.
+    runtime: Handle,
     cache: Cache<DomainName, Answer>,
 }
 
 impl Resolver {
-    /// Asks `servers`; without any, the system's. The hosts file is honoured.
+    /// Asks `servers`, on `runtime`; without any, the system's. The hosts file is honoured.
     ///
     /// # Errors
     /// When there is nobody to ask.
-    pub fn new(servers: &[SocketAddr]) -> Result<Self, ResolverError> {
+    pub fn new(servers: &[SocketAddr], runtime: Handle) -> Result<Self, ResolverError> {
         let (config, mut options) = if servers.is_empty() {
             system()
         } else {
@@ -90,7 +93,7 @@ impl Resolver {
         *builder.options_mut() = options;
         let resolver = builder.build().map_err(ResolverError::Setup)?;
         let cache = Cache::builder().max_capacity(CACHED_NAMES).expire_after(ByTtl).build();
-        Ok(Self { resolver, cache })
+        Ok(Self { resolver, runtime, cache })
     }
 
     /// The addresses of `name`, IPv6 and IPv4 as they came.
@@ -113,7 +116,10 @@ impl Resolver {
             Ok(absolute) => absolute,
             Err(error) => return failed(&error),
         };
-        match self.resolver.lookup_ip(absolute).await {
+        let resolver = self.resolver.clone();
+        let looked_up = self.runtime.spawn(async move { resolver.lookup_ip(absolute).await });
+        let Ok(looked_up) = looked_up.await else { return failed(&"the resolver has ended") };
+        match looked_up {
             Ok(found) => {
                 let ttl = found.valid_until().saturating_duration_since(Instant::now());
                 Answer { addresses: Ok(found.iter().collect()), keep: ttl.clamp(FLOOR, CEILING) }

@@ -10,12 +10,9 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::{Buf, BytesMut};
 use moorgate_contract::flow::Meter;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::pace::poll_turn;
+use crate::{pace::poll_turn, runtime::TcpStream};
 
 /// The counter of whichever flow uses a connection now: a kept one serves flow after flow.
 pub type MeterSlot = Arc<ArcSwap<Meter>>;
@@ -31,6 +28,12 @@ pub struct Socket {
 impl From<TcpStream> for Socket {
     fn from(tcp: TcpStream) -> Self {
         Self { tcp, peeked: BytesMut::new(), meter: None }
+    }
+}
+
+impl From<tokio::net::TcpStream> for Socket {
+    fn from(tcp: tokio::net::TcpStream) -> Self {
+        TcpStream::from(tcp).into()
     }
 }
 

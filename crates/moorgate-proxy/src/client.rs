@@ -13,12 +13,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use moorgate_net::{
     buffer::read_some,
     leg::{Leg, TcpLeg, reset_on_drop},
+    runtime::TcpStream,
 };
 use moorgate_tls::{TlsLeg, TlsStream};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream that a head is read from and that may become a leg.
 pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {

@@ -21,13 +21,11 @@ use moorgate_contract::{
 use moorgate_net::{
     farewell::answer_and_close,
     leg::{Cut, Leg},
+    runtime::timeout,
 };
 use moorgate_wire::http1::{Framing, HeadStep, RequestHead, ResponseHead, Version, parse_request};
 use serde::Serialize;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::{
     client::{Client, ClientStream},

@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::{Duration, Instant},
@@ -19,11 +18,11 @@ use moorgate_contract::{
         HEAD_FIELDS, INBOUND_H2_CONNECTION_WINDOW, INBOUND_H2_STREAM_WINDOW, INBOUND_H2_STREAMS,
     },
 };
-use moorgate_net::registry::Open;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
+use moorgate_net::{
+    registry::Open,
+    runtime::{sleep, spawn, timeout},
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     gateway::Visit,
@@ -106,7 +105,7 @@ where
         Err(_) => return Err(GivenUp { flow, why: too_slow("the h2 preface", limits.head) }),
     };
     let running = Running::default();
-    let mut alarm = pin!(sleep(limits.idle_request));
+    let mut alarm = sleep(limits.idle_request);
     let mut leaving = false;
     loop {
         tokio::select! {
@@ -119,7 +118,7 @@ where
             () = visit.gateway.drain.cancelled(), if !leaving => {
                 leaving = true;
                 connection.graceful_shutdown();
-                alarm.as_mut().reset((Instant::now() + GOODBYE).into());
+                alarm.reset(Instant::now() + GOODBYE);
             }
             accepted = connection.accept() => match accepted {
                 Some(Ok(_)) if running.broke_off_too_many() => {
@@ -133,7 +132,7 @@ where
                 }
                 Some(Ok((request, respond))) => {
                     // Boxed: a task is moved whole when it begins and once more when it ends.
-                    tokio::spawn(Box::pin(handle(visit.clone(), running.one_more(), request, respond)));
+                    spawn(Box::pin(handle(visit.clone(), running.one_more(), request, respond)));
                 }
                 // The end, or an error that ends every stream: each of them sees it by itself.
                 Some(Err(error)) if error.is_go_away() && error.is_library() => {
@@ -146,8 +145,8 @@ where
                 let wait = if leaving { GOODBYE } else { limits.idle_request };
                 let now = Instant::now();
                 match running.quiet_since().map(|since| since + wait) {
-                    None => alarm.as_mut().reset((now + wait).into()),
-                    Some(due) if due > now => alarm.as_mut().reset(due.into()),
+                    None => alarm.reset(now + wait),
+                    Some(due) if due > now => alarm.reset(due),
                     Some(_) if leaving => {
                         close(connection, Reason::NO_ERROR).await;
                         return Ok(());
@@ -155,7 +154,7 @@ where
                     Some(_) => {
                         leaving = true;
                         connection.graceful_shutdown();
-                        alarm.as_mut().reset((now + GOODBYE).into());
+                        alarm.reset(now + GOODBYE);
                     }
                 }
             }

@@ -7,8 +7,8 @@ use moorgate_contract::{
     flow::OpenFlow,
     outcome::{Ending, Outcome},
 };
+use moorgate_net::runtime::Elapsed;
 use moorgate_tls::{TerminateError, TlsStream};
-use tokio::time::error::Elapsed;
 
 use crate::refuse::too_slow;
 

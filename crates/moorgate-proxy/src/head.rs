@@ -9,13 +9,12 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     limits::{HEAD_BYTES, HEAD_FIELDS},
 };
-use moorgate_net::farewell::answer_and_close;
+use moorgate_net::{farewell::answer_and_close, runtime::timeout};
 use moorgate_wire::{
     basic,
     host::Asked,
     http1::{Framing, HeadError, HeadStep, Headers, RequestHead, parse_request},
 };
-use tokio::time::timeout;
 
 use crate::{
     client::{Client, ClientStream},

@@ -13,12 +13,11 @@ use moorgate_contract::{
     listener::Listener,
     outcome::Outcome,
 };
-use moorgate_net::farewell::answer_and_close;
+use moorgate_net::{farewell::answer_and_close, runtime::timeout};
 use moorgate_wire::{
     http1::{ResponseHead, Version},
     proxy_status::ProxyStatus,
 };
-use tokio::time::timeout;
 
 /// What a client should wait before it tries again, in seconds, unless the failure knows better.
 const RETRY_AFTER: u32 = 1;

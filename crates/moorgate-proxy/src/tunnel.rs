@@ -12,6 +12,7 @@ use moorgate_contract::{exposure::Exposure, flow::OpenFlow};
 use moorgate_net::{
     leg::Leg,
     relay::{Relay, relay},
+    runtime::go_on_as,
 };
 
 use crate::gateway::{Entered, Visit};
@@ -37,7 +38,7 @@ struct Tunnel<C: Leg, T: Leg> {
     _visit: Arc<Visit>,
 }
 
-/// Relays until the tunnel ends, and records it. In a task of its own, so that what the head needed is gone.
+/// Relays until the tunnel ends, and records it, once the task that says so has ended: what the head needed is gone then.
 pub(crate) fn run<C: Leg, T: Leg>(
     visit: Arc<Visit>,
     flow: OpenFlow,
@@ -49,7 +50,7 @@ pub(crate) fn run<C: Leg, T: Leg>(
 ) {
     entered.open.idles_after(Some(visit.gateway.limits.idle_tunnel));
     let relay = relay(client, target, early, entered.open.clone());
-    tokio::spawn(Tunnel { relay, side, entered: Some(entered), flow: Some(flow), _visit: visit });
+    go_on_as(Tunnel { relay, side, entered: Some(entered), flow: Some(flow), _visit: visit });
 }
 
 impl<C: Leg, T: Leg> Future for Tunnel<C, T> {

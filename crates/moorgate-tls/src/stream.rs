@@ -7,12 +7,9 @@ use std::{
 };
 
 use moorgate_keys::Facts;
-use moorgate_net::socket::Socket;
+use moorgate_net::{runtime::TcpStream, socket::Socket};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 type Inner = tokio_rustls::TlsStream<Socket>;
 

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use moorgate_keys::{CertifiedChain, LocalCa, SubjectName};
-use moorgate_net::{farewell::answer_and_close, socket::Socket};
+use moorgate_net::{farewell::answer_and_close, runtime::TcpStream, socket::Socket};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::Ticketer,
@@ -12,10 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use zeroize::Zeroize as _;
 
@@ -181,7 +178,8 @@ impl Terminator {
 
     /// Does the handshake. The caller bounds the time it may take; a refused client is kept for a
     /// moment longer ([`answer_and_close`]), so that it reads why.
-    pub async fn accept(&self, mut stream: TcpStream) -> Result<TlsStream, TerminateError> {
+    pub async fn accept(&self, stream: impl Into<TcpStream>) -> Result<TlsStream, TerminateError> {
+        let mut stream = stream.into();
         // Looked at first because a SOCKS greeting is shorter than a record's head: rustls would wait for more.
         let mut first = [0];
         let seen = stream.peek(&mut first).await.map_err(TerminateError::Io)?;

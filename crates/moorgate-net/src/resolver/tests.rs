@@ -2,7 +2,7 @@ use super::*;
 
 #[tokio::test]
 async fn no_more_names_are_cached_than_there_is_room_for() {
-    let resolver = Resolver::new(&[([127, 0, 0, 1], 9).into()]).unwrap();
+    let resolver = Resolver::new(&[([127, 0, 0, 1], 9).into()], Handle::current()).unwrap();
     for n in 0..CACHED_NAMES + 1_000 {
         let name = DomainName::parse(&format!("n{n}.test")).unwrap();
         resolver.cache.insert(name, Answer { addresses: Ok(Arc::default()), keep: CEILING }).await;

@@ -6,6 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use moorgate_contract::{
     failure::{Code, Failure},
     flow::OpenFlow,
 };
+use moorgate_net::runtime::sleep_until;
 use moorgate_wire::http1::{Framing, ResponseHead};
-use tokio::time::{Instant, sleep_until};
 
 use super::{
     Stop, Toward,

@@ -17,13 +17,10 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     outcome::{Ending, Outcome},
 };
-use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
+use moorgate_net::{farewell::answer_and_close, leg::TcpLeg, runtime::timeout};
 use moorgate_tls::TlsLeg;
 use moorgate_wire::http1::{Headers, RequestHead, ResponseHead, Scheme, Target, Version, encode_last_chunk};
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    time::timeout,
-};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{
     Outgoing, Stop, Toward, body_too_slow, check_loop,

@@ -17,11 +17,11 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     outcome::{Ending, Outcome},
 };
+use moorgate_net::runtime::timeout;
 use moorgate_wire::{
     host::Asked,
     http1::{Framing, Headers, ResponseHead},
 };
-use tokio::time::timeout;
 
 use super::{
     Outgoing, Stop, Toward, body_too_slow, check_loop,

@@ -7,6 +7,7 @@ mod grpc;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod link;
+mod on_worker;
 mod outgoing;
 pub(crate) mod receiving;
 mod sending;

@@ -9,8 +9,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use moorgate_contract::{
     account::AccountId,
     failure::{Code, Failure},
@@ -20,6 +21,7 @@ use moorgate_contract::{
 use moorgate_net::{
     connect::Connected,
     registry::Dialled,
+    runtime::spawn,
     socket::{MeterSlot, Socket},
 };
 use moorgate_wire::{
@@ -36,6 +38,7 @@ use super::{
     allowed_trailers,
     grpc::Body,
     link::Link,
+    on_worker::OnWorker,
     outgoing::Outgoing,
     receiving::{Broke, Reading, Receiving, Stream},
     response_fields,
@@ -105,14 +108,14 @@ impl Kept {
 
     /// Speaks HTTP/2 over a new connection.
     pub(crate) async fn http2(made: Made, link: Link) -> Result<Self, hyper::Error> {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
+        let (sender, connection) = http2::Builder::new(OnWorker)
+            .timer(OnWorker)
             .keep_alive_interval(Some(ALIVE_EVERY))
             .keep_alive_timeout(ALIVE_WITHIN)
             .handshake(TokioIo::new(link))
             .await?;
         // Ends when the sender is dropped or the target closes; what went wrong comes out of the request as well.
-        tokio::spawn(connection);
+        spawn(connection.map(drop));
         Ok(Self { made, speaks: Speaks::Http2(sender), used: false })
     }
 

@@ -9,12 +9,12 @@ use moorgate_contract::{
     inbound::Routed,
     route::{Domain, HostFor, Mode, Origin, OriginUrl, Route, RouteId},
 };
-use moorgate_net::socket::Socket;
+use moorgate_net::{runtime::timeout, socket::Socket};
 use moorgate_wire::{
     http1::{Headers, Method, encode_request},
     proxy_protocol::Fields,
 };
-use tokio::{io::AsyncWriteExt as _, sync::Semaphore, time::timeout};
+use tokio::{io::AsyncWriteExt as _, sync::Semaphore};
 
 use super::{
     origin::{introduction, link},

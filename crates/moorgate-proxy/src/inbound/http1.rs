@@ -9,8 +9,8 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     route::OriginScheme,
 };
+use moorgate_net::runtime::timeout;
 use moorgate_wire::http1::{Framing, RequestHead, Target, Version};
-use tokio::time::timeout;
 
 use super::{
     actions::Own,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moorgate_contract::failure::{Code, Failure};
+use moorgate_net::runtime::{TcpStream, timeout};
 use moorgate_wire::proxy_protocol::{self, ProxyHeader, ProxyHeaderError, ProxyStep};
-use tokio::{net::TcpStream, time::timeout};
 
 use super::left;
 use crate::{client::Client, gateway::Visit, refuse::too_slow};

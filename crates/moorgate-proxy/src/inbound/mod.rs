@@ -24,13 +24,15 @@ use moorgate_contract::{
     outcome::{Ending, Outcome},
     route::Mode,
 };
-use moorgate_net::farewell::answer_and_close;
+use moorgate_net::{
+    farewell::answer_and_close,
+    runtime::{TcpStream, timeout},
+};
 use moorgate_wire::{
     client_hello::{ClientHello, HelloError, HelloReader, HelloStep},
     name::DomainName,
     tls_record::ALERT_UNRECOGNIZED_NAME,
 };
-use tokio::{net::TcpStream, time::timeout};
 
 use crate::{client::Client, gateway::Visit, refuse::too_slow};
 
@@ -61,7 +63,7 @@ pub(crate) async fn tls(visit: Visit, stream: TcpStream) {
         Err(_) => return close(client, flow, &too_slow("the ClientHello", limit)).await,
     };
     flow.record.exposure = Exposure::inbound_asked(true, false);
-    flow.record.target = hello.server_name.as_ref().map(|name| name.as_str().into());
+    flow.record.target = hello.server_name.as_ref().map(DomainName::shared);
     if let Some((name, challenge)) = challenge(&visit, &hello) {
         return Box::pin(terminate::show_to_ca(visit, client, flow, &name, &challenge)).await;
     }

@@ -19,6 +19,7 @@ use moorgate_contract::{
 };
 use moorgate_net::{
     connect::Connected,
+    runtime::timeout,
     socket::{MeterSlot, Socket},
 };
 use moorgate_tls::OriginateError;
@@ -26,7 +27,7 @@ use moorgate_wire::{
     name::DomainName,
     proxy_protocol::{self, Fields},
 };
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::io::AsyncWriteExt as _;
 
 use super::served::Served;
 use crate::{

@@ -7,9 +7,8 @@ use moorgate_contract::{
     flow::OpenFlow,
     inbound::{Routed, let_in},
 };
-use moorgate_net::leg::TcpLeg;
+use moorgate_net::{leg::TcpLeg, runtime::TcpStream};
 use moorgate_wire::{client_hello::ClientHello, visible::visible};
-use tokio::net::TcpStream;
 
 use super::{
     close,

@@ -10,10 +10,15 @@ use moorgate_contract::{
     inbound::Routed,
     outcome::Outcome,
 };
-use moorgate_net::{farewell::answer_and_close, registry::Registered, socket::Socket};
+use moorgate_net::{
+    farewell::answer_and_close,
+    registry::Registered,
+    runtime::{TcpStream, timeout},
+    socket::Socket,
+};
 use moorgate_tls::Terminator;
 use moorgate_wire::{client_hello::ClientHello, name::DomainName, tls_record::ALERT_INTERNAL_ERROR};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{http1, http2, served::Served};
 use crate::{

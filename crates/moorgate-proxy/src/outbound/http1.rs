@@ -14,12 +14,12 @@ use moorgate_contract::{
     flow::OpenFlow,
     outcome::{Ending, Outcome},
 };
-use moorgate_net::leg::TcpLeg;
+use moorgate_net::{leg::TcpLeg, runtime::timeout};
 use moorgate_wire::{
     host::Asked,
     http1::{RequestHead, Target},
 };
-use tokio::{io::AsyncWriteExt, time::timeout};
+use tokio::io::AsyncWriteExt;
 
 use crate::{
     client::{Client, ClientStream},

@@ -6,8 +6,8 @@ mod socks;
 
 use std::sync::Arc;
 
+use moorgate_net::runtime::{TcpStream, timeout};
 use moorgate_tls::{Terminator, TlsStream};
-use tokio::{net::TcpStream, time::timeout};
 
 use crate::{client::Client, gateway::Visit, handshake};
 

@@ -9,16 +9,16 @@ use moorgate_contract::{
     flow::OpenFlow,
     limits::REFUSAL_LINGER,
 };
-use moorgate_net::{farewell::answer_and_close, leg::TcpLeg};
+use moorgate_net::{
+    farewell::answer_and_close,
+    leg::TcpLeg,
+    runtime::{TcpStream, timeout},
+};
 use moorgate_wire::{
     host::Asked,
     socks5::{Command, Reply, Server, Step, encode_reply},
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     client::{Client, ClientStream},

@@ -9,7 +9,7 @@ use crate::{
     testing::{Ca, accepting},
 };
 
-type Outcome = (io::Result<ClientStream<TcpStream>>, Result<TlsStream, TerminateError>);
+type Outcome = (io::Result<ClientStream<tokio::net::TcpStream>>, Result<TlsStream, TerminateError>);
 
 async fn handshake(terminator: &Terminator, config: &Arc<ClientConfig>) -> Outcome {
     let (client, accepted) = accepting(terminator).await;

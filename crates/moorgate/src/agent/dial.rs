@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use moorgate_contract::{failure::SocksAnswer, limits::Limits, outcome::Outcome};
+use moorgate_net::runtime::TcpStream;
 use moorgate_tls::{OriginateError, Originator};
 use moorgate_wire::{
     host::HostPort,
@@ -12,10 +13,7 @@ use moorgate_wire::{
     visible::visible,
 };
 use thiserror::Error;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::lookup_host, time::timeout};
 
 use super::{error::AgentError, leg::Link, settings::Gateway};
 
@@ -170,11 +168,11 @@ impl Dialer {
         let addresses = addresses.map_err(|source| DialError::Resolve { gateway: gateway(), source })?;
         let mut failed = DialError::NoAddress { gateway: gateway() };
         for address in addresses {
-            match TcpStream::connect(address).await {
+            match tokio::net::TcpStream::connect(address).await {
                 Ok(stream) => {
                     // Without it small messages only wait longer.
                     let _ = stream.set_nodelay(true);
-                    return Ok(stream);
+                    return Ok(stream.into());
                 }
                 Err(source) => failed = DialError::Connect { gateway: gateway(), source },
             }

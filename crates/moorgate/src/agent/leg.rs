@@ -5,16 +5,16 @@ use std::{
     task::{Context, Poll},
 };
 
-use moorgate_net::leg::{Cut, Leg, TcpLeg};
+use moorgate_net::{
+    leg::{Cut, Leg, TcpLeg},
+    runtime::TcpStream,
+};
 use moorgate_tls::{TlsLeg, TlsStream};
 use moorgate_wire::{
     http1::{ResponseStep, parse_response},
     proxy_status,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{complain, dial::line_of};
 

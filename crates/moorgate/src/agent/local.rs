@@ -17,6 +17,7 @@ use moorgate_net::{
     leg::{Leg, TcpLeg},
     registry::Owner,
     relay::relay,
+    runtime::TcpStream,
 };
 use moorgate_wire::{
     host::{Asked, HostPort},
@@ -27,7 +28,6 @@ use moorgate_wire::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::timeout,
 };
 

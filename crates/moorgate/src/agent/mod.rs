@@ -26,11 +26,13 @@ use clap::Args;
 use moorgate_contract::limits::SWEEP;
 use moorgate_net::{
     descriptors, listener,
+    listener::pause_after,
     registry::{Moment, Registry},
+    runtime::TcpStream,
 };
 use moorgate_wire::host::HostPort;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -220,10 +222,15 @@ async fn accept(listener: TcpListener, purpose: Purpose, agent: Arc<Agent>) {
     let next = async || {
         // Who finds no place waits in the kernel's queue. The semaphore is never closed.
         let place = agent.places.clone().acquire_owned().await.ok()?;
-        Some((place, listener::accept(&listener).await.0))
+        loop {
+            match listener.accept().await {
+                Ok((client, _)) => return Some((place, client)),
+                Err(error) => pause_after(error).await,
+            }
+        }
     };
     while let Some(Some((place, client))) = agent.stop.run_until_cancelled(next()).await {
-        agent.serve(client, &purpose, place);
+        agent.serve(client.into(), &purpose, place);
     }
     // What the kernel holds by now was opened before the end, and may have said all it had to say.
     let Ok(listener) = listener.into_std() else { return };

@@ -2,11 +2,11 @@
 
 use std::io;
 
+use moorgate_net::runtime::TcpStream;
 use moorgate_wire::{
     host::Asked,
     socks5::{Command, Reply, Server, Step, encode_reply},
 };
-use tokio::net::TcpStream;
 
 use super::local::{read_more, say};
 

@@ -56,7 +56,7 @@ use nix::{
 };
 use rustix::process::setpriority_process;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -98,6 +98,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let panics = record::count_panics();
     forbid_core_dumps();
     let runtime = control_runtime()?;
+    // Traffic's names are resolved apart from control, whose runtime may stall.
+    let resolving = resolving_runtime()?;
     let workers = workers::count();
 
     // Whatever is taken or forbidden fails here, before anything is created.
@@ -113,15 +115,18 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     let pepper = Pepper::new([0; 32]);
     let gateway = Arc::new(Gateway::new(
         Arc::new(Snapshot::empty(site.clone(), pepper)),
-        connector(&config, &presence)?,
+        connector(&config, &presence, resolving.handle())?,
         config.limits.clone(),
         certificates.terminators()?,
         workers,
         sink,
     ));
 
-    // Control resolves by itself: its runtime may stall, and no query of traffic may hang on that.
-    let plane = Arc::new(TrafficPlane::new(gateway.clone(), connector(&config, &presence)?, certificates.own()));
+    let plane = Arc::new(TrafficPlane::new(
+        gateway.clone(),
+        connector(&config, &presence, runtime.handle())?,
+        certificates.own(),
+    ));
     let settings = Settings {
         data_dir: config.data_dir.clone(),
         store_url: config.store_url.to_string(),
@@ -130,8 +135,8 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         local_ca: certificates.ca(),
         site,
         zone: zone(&config),
-        ca: ca(&config, &bound.addresses, &gateway, connector(&config, &presence)?)?,
-        alarms: Some(alarms(&config, &bound.addresses, &gateway, &presence)?),
+        ca: ca(&config, &bound.addresses, &gateway, connector(&config, &presence, runtime.handle())?)?,
+        alarms: Some(alarms(&config, &bound.addresses, &gateway, &presence, runtime.handle())?),
         egress: config.egress.clone(),
         usage: reports.usage(),
         keep_flows: config.keep_flows,
@@ -161,7 +166,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
         (Some(hostname), Some(terminator)) => Door::Tls { terminator, hostname: hostname.clone() },
         _ => Door::Loopback,
     };
-    let provider = openid::provider(&config, &gateway, connector(&config, &presence)?)?;
+    let provider = openid::provider(&config, &gateway, connector(&config, &presence, runtime.handle())?)?;
     let pages = pages::router(&config, &addresses, &control, certificates.proxy(), provider);
     let doors = [(console, console_door)].into_iter().chain(beside.map(|beside| (beside, Door::Loopback)));
     let apis: Vec<_> = doors
@@ -202,6 +207,7 @@ pub(crate) fn run(args: UpArgs, data_dir: Option<PathBuf>) -> Result<(), UpError
     });
     files::remove(&config.data_dir);
     runtime.shutdown_background();
+    resolving.shutdown_background();
     Ok(())
 }
 
@@ -226,6 +232,11 @@ fn control_runtime() -> Result<Runtime, UpError> {
         .enable_all()
         .build()
         .map_err(UpError::Thread)
+}
+
+fn resolving_runtime() -> Result<Runtime, UpError> {
+    let builder = &mut Builder::new_multi_thread();
+    builder.worker_threads(1).thread_name("resolver").enable_all().build().map_err(UpError::Thread)
 }
 
 fn stand_back() {
@@ -349,25 +360,28 @@ fn alarms(
     addresses: &Addresses,
     gateway: &Arc<Gateway>,
     presence: &PresenceWatch,
+    runtime: &Handle,
 ) -> Result<AlarmSettings, UpError> {
     let gateway = gateway.clone();
     let site = Arc::new(move || gateway.snapshot().site.clone());
-    let webhooks = moorgate_fetch::Fetch::new(connector(config, presence)?, Originator::new(TrustRoots::System)?, site);
+    let webhooks =
+        moorgate_fetch::Fetch::new(connector(config, presence, runtime)?, Originator::new(TrustRoots::System)?, site);
     let mail = match &config.smtp {
         Some(smtp) => {
             if let Some(path) = &smtp.password_file {
                 let read = std::fs::read_to_string(path);
                 read.map_err(|source| UpError::File { action: "read", path: path.clone(), source })?;
             }
-            Some(Mail::new(smtp.clone(), connector(config, presence)?)?)
+            Some(Mail::new(smtp.clone(), connector(config, presence, runtime)?)?)
         }
         None => None,
     };
     Ok(AlarmSettings { courier: Courier::new(webhooks, mail), console_url: files::console_url(config, addresses) })
 }
 
-fn connector(config: &Config, presence: &PresenceWatch) -> Result<Connector, UpError> {
-    Ok(Connector::new(Resolver::new(&config.resolvers)?, presence.clone(), &config.limits))
+/// A connector whose queries run on `runtime`.
+fn connector(config: &Config, presence: &PresenceWatch, runtime: &Handle) -> Result<Connector, UpError> {
+    Ok(Connector::new(Resolver::new(&config.resolvers, runtime.clone())?, presence.clone(), &config.limits))
 }
 
 fn site(config: &Config, addresses: &Addresses) -> Site {

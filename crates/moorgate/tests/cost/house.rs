@@ -65,7 +65,10 @@ impl House {
         edit(&mut snapshot);
         let limits = Limits::default();
         let presence = PresenceWatch::start(Vec::new()).unwrap();
-        let connector = Connector::new(Resolver::new(&[]).unwrap(), presence, &limits);
+        // No name is resolved here.
+        let nowhere = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let resolver = Resolver::new(&[], nowhere.handle().clone()).unwrap();
+        let connector = Connector::new(resolver, presence, &limits);
         let gateway = Arc::new(Gateway::new(Arc::new(snapshot), connector, limits, terminators(), 1, reports));
         let bound = [Listener::InboundTls, Listener::InboundHttp, Listener::OutboundHttp, Listener::OutboundSocks]
             .map(|listener| (listener, listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 1).unwrap().remove(0)));

@@ -29,7 +29,7 @@ async fn forwarded(rewrite: Rewrite, early: &[u8], later: &[u8]) -> String {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.set_nodelay(true).unwrap();
     let (accepted, _) = listener.accept().await.unwrap();
-    let mut leg = RequestLeg::new(TcpLeg::new(accepted), rewrite, early.to_vec());
+    let mut leg = RequestLeg::new(TcpLeg::new(accepted.into()), rewrite, early.to_vec());
     let later = later.to_vec();
     let sender = tokio::spawn(async move {
         for byte in later {
