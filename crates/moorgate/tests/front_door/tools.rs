@@ -63,10 +63,18 @@ pub fn python(script: &str) -> Command {
 
 /// Python with its clients, running the script at a path.
 pub fn python_at(script: &Path) -> Command {
-    let mut command = tool(clients().join("venv/bin/python"));
+    running(tool(clients().join("venv/bin/python")), script)
+}
+
+/// The same for a server, which the test itself ends.
+pub fn python_server(script: &Path) -> Command {
+    running(clean(clients().join("venv/bin/python")), script)
+}
+
+fn running(mut python: Command, script: &Path) -> Command {
     // Nothing is left beside the sources.
-    command.arg(script).env("PYTHONDONTWRITEBYTECODE", "1");
-    command
+    python.arg(script).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
 }
 
 /// Where Node's packages are.

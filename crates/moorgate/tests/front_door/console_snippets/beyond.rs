@@ -19,7 +19,7 @@ use crate::{
     dns::Dns,
     gateway::{Setup, eventually},
     namespace::Namespace,
-    tools::{both, clean, outcome, packages, python_at, run, script, tool},
+    tools::{both, clean, outcome, packages, python_server, run, script, tool},
 };
 
 /// All that are run as they are shown.
@@ -134,7 +134,7 @@ impl World {
     }
 
     fn mail(&self) -> Server {
-        let mut server = python_at(Path::new("-u"));
+        let mut server = python_server(Path::new("-u"));
         server.args(["-m", "aiosmtpd", "-n", "-l", "127.0.0.1:587", "-c", "aiosmtpd.handlers.Debugging", "stdout"]);
         self.serve(server.arg("--tlscert").arg(&self.chain).arg("--tlskey").arg(&self.key), 587)
     }
@@ -196,7 +196,7 @@ fn each_snippet_for_databases_files_and_mail_reaches_its_server_by_the_gateway()
         assert!(mails.contains("Subject: By curl"), "{mails}");
 
         // Debian has no MongoDB: a script stands in for the server.
-        let _mongo = world.serve(python_at(&script("serve_mongo.py")).arg("27017"), 27017);
+        let _mongo = world.serve(python_server(&script("serve_mongo.py")).arg("27017"), 27017);
         let bin = helper.directory.path().join("bin");
         fs::create_dir_all(&bin).unwrap();
         let (mongosh, home) = (packages().join("node_modules/.bin/mongosh"), bin.join("home"));
