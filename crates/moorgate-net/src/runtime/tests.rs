@@ -273,6 +273,13 @@ fn timers_run_out_in_their_tick_whatever_turn_of_the_wheel_that_is() {
             assert!(!is_cancelled || woken == 0);
         }
     }
+    // Half a year later it is known as exactly when the next one is due.
+    const HALF_A_YEAR: u64 = 183 * 24 * 3_600_000;
+    timers.pass(at(HALF_A_YEAR));
+    timers.add(at(HALF_A_YEAR + 1_000), Waker::noop());
+    let next = timers.next(at(HALF_A_YEAR)).unwrap();
+    assert!(next >= Duration::from_millis(1_000) && next <= Duration::from_millis(1_004), "{next:?}");
+    now = HALF_A_YEAR + 1_010;
     for (_, key, _) in &added {
         timers.cancel(*key);
     }

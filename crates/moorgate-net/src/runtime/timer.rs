@@ -18,7 +18,8 @@ use thiserror::Error;
 use super::executor::here;
 
 /// How exact a timer is: it runs out so much later at most, and never earlier.
-const TICK: Duration = Duration::from_millis(2);
+const TICK: Duration = Duration::from_millis(TICK_MILLIS);
+const TICK_MILLIS: u64 = 2;
 /// Ticks of one turn of the wheel. What is due later is passed by until its turn comes.
 const SLOTS: usize = 2048;
 const WORD: usize = u64::BITS as usize;
@@ -52,8 +53,7 @@ impl Timers {
     }
 
     fn ticks(&self, at: Instant) -> u64 {
-        let millis = at.saturating_duration_since(self.began).as_nanos() / TICK.as_nanos();
-        u64::try_from(millis).unwrap_or(u64::MAX)
+        u64::try_from(at.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX) / TICK_MILLIS
     }
 
     /// Whether `at` is over by when time was passed last.
@@ -147,10 +147,9 @@ impl Timers {
             .or_else(|| (1..words).find_map(|next| from((start / WORD + next) % words, u64::MAX)))
             .or_else(|| from(start / WORD, !above))?;
         let ahead = (slot + SLOTS - start) % SLOTS;
-        let tick = u32::try_from(first.saturating_add(ahead as u64)).ok();
-        let at = tick.and_then(|tick| TICK.checked_mul(tick)).and_then(|since| self.began.checked_add(since));
-        // Without a moment that can be told (after months) the wheel is looked at once a tick.
-        Some(at.map_or(TICK, |at| at.saturating_duration_since(now)))
+        let since = Duration::from_millis(first.saturating_add(ahead as u64).saturating_mul(TICK_MILLIS));
+        // A moment that the clock can't tell is never reached.
+        Some(self.began.checked_add(since).map_or(TICK, |at| at.saturating_duration_since(now)))
     }
 }
 
@@ -175,7 +174,7 @@ enum Armed {
 /// Resolves when `time` is over.
 pub fn sleep(time: Duration) -> Sleep {
     let now = Instant::now();
-    // What never ends, ends in a day or more: whoever waits so long asks again.
+    // What never ends, ends in a year.
     sleep_until(now.checked_add(time).unwrap_or(now + Duration::from_secs(24 * 3600 * 365)))
 }
 
