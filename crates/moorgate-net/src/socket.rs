@@ -3,11 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
-use arc_swap::ArcSwap;
 use bytes::{Buf, BytesMut};
 use moorgate_contract::flow::Meter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,7 +14,25 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{pace::poll_turn, runtime::TcpStream};
 
 /// The counter of whichever flow uses a connection now: a kept one serves flow after flow.
-pub type MeterSlot = Arc<ArcSwap<Meter>>;
+#[derive(Clone, Debug, Default)]
+pub struct MeterSlot(Arc<Mutex<Arc<Meter>>>);
+
+impl MeterSlot {
+    /// A slot for the bytes of the flow that uses a connection first.
+    pub fn new(meter: Arc<Meter>) -> Self {
+        Self(Arc::new(Mutex::new(meter)))
+    }
+
+    /// From here on it is this flow's.
+    pub fn set(&self, meter: Arc<Meter>) {
+        self.with(|slot| *slot = meter);
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Arc<Meter>) -> T) -> T {
+        // Whoever sets it is seldom on another thread than the socket, and never for long.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A socket with what was peeked put back in front of it, counted where somebody wants to know.
 #[derive(Debug)]
@@ -60,12 +77,12 @@ impl Socket {
 
     /// Whether the account's pace lets it move bytes.
     fn poll_turn(&self, cx: &Context<'_>) -> Poll<()> {
-        self.meter.as_ref().map_or(Poll::Ready(()), |meter| poll_turn(&meter.load(), cx).map(drop))
+        self.meter.as_ref().map_or(Poll::Ready(()), |slot| slot.with(|meter| poll_turn(meter, cx).map(drop)))
     }
 
     fn count_up(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let (Some(meter), Poll::Ready(Ok(bytes))) = (&self.meter, &written) {
-            meter.load().add_up(*bytes as u64);
+        if let (Some(slot), Poll::Ready(Ok(bytes))) = (&self.meter, &written) {
+            slot.with(|meter| meter.add_up(*bytes as u64));
         }
         written
     }
@@ -77,8 +94,9 @@ impl AsyncRead for Socket {
             ready!(self.poll_turn(cx));
             let before = buf.filled().len();
             let read = Pin::new(&mut self.tcp).poll_read(cx, buf);
-            if let Some(meter) = &self.meter {
-                meter.load().add_down((buf.filled().len() - before) as u64);
+            let bytes = buf.filled().len() - before;
+            if let (Some(slot), 1..) = (&self.meter, bytes) {
+                slot.with(|meter| meter.add_down(bytes as u64));
             }
             return read;
         }

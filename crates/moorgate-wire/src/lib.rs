@@ -21,5 +21,6 @@ pub mod path;
 pub mod proxy_protocol;
 pub mod proxy_status;
 pub mod socks5;
+pub mod text;
 pub mod tls_record;
 pub mod visible;

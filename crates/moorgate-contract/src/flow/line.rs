@@ -6,7 +6,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use itoa::{Buffer, Integer};
+use itoa::Integer;
+use moorgate_wire::text::{push_ip, push_number};
 
 use super::{Flow, Kind};
 use crate::exposure::{Content, Exposure};
@@ -116,7 +117,7 @@ impl Line<'_> {
     }
 
     fn number(&mut self, number: impl Integer) {
-        self.put(Buffer::new().format(number));
+        push_number(self.0, number);
     }
 
     /// What needs no escaping.
@@ -165,17 +166,7 @@ impl Line<'_> {
     }
 
     fn ip(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(v4) => {
-                let [first, rest @ ..] = v4.octets();
-                self.number(first);
-                for octet in rest {
-                    self.put(".");
-                    self.number(octet);
-                }
-            }
-            IpAddr::V6(_) => self.shown(address),
-        }
+        push_ip(self.0, address);
     }
 }
 

@@ -14,8 +14,6 @@ mod sending;
 pub(crate) mod target;
 mod uplink;
 
-use std::fmt;
-
 use moorgate_contract::{
     failure::{Code, Failure},
     outcome::Ending,
@@ -23,6 +21,7 @@ use moorgate_contract::{
 use moorgate_wire::{
     host::Asked,
     http1::{Framing, Headers, may_trail},
+    text::push_number,
 };
 
 pub(crate) use outgoing::Outgoing;
@@ -50,13 +49,9 @@ fn body_too_slow() -> Failure {
     Failure::new(Code::BodyTooSlow, "no byte of the body moved within [limits] body")
 }
 
-/// The entry that this gateway adds to Via (RFC 9110 §7.6.3), and knows its own requests by.
-pub(crate) struct Via<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Via<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "1.1 {}", self.0)
-    }
+/// Adds this gateway's entry to Via (RFC 9110 §7.6.3), which it knows its own requests by.
+pub(crate) fn push_via(headers: &mut Headers, gateway: &str) {
+    headers.push_parts("via", &[b"1.1 ", gateway.as_bytes()]);
 }
 
 /// A request whose Via names this gateway has been here before.
@@ -82,7 +77,7 @@ pub(crate) fn request<'a>(
     framing: Framing,
 ) -> Result<Outgoing<'a>, Failure> {
     headers.strip_hop_by_hop();
-    headers.push_fmt("via", Via(gateway));
+    push_via(&mut headers, gateway);
     let host = authority(asked).unwrap_or_default();
     Outgoing::new(method, path, host, headers, framing)
 }
@@ -99,7 +94,7 @@ fn authority(asked: &Asked) -> Option<String> {
 pub(crate) fn response_fields(mut fields: Headers, gateway: Option<&str>) -> Headers {
     fields.strip_hop_by_hop();
     if let Some(gateway) = gateway {
-        fields.push_fmt("via", Via(gateway));
+        push_via(&mut fields, gateway);
     }
     fields
 }
@@ -137,7 +132,7 @@ pub(crate) fn length(fields: &mut Headers, method: &str, status: u16, exact: Opt
     }
     fields.remove("content-length");
     if let Some(exact) = exact.filter(|_| has_body(method, status)) {
-        fields.push_fmt("content-length", exact);
+        fields.push_with("content-length", |value| push_number(value, exact));
     }
 }
 

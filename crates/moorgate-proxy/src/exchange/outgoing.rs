@@ -7,7 +7,10 @@ use moorgate_contract::{
     failure::{Code, Failure},
     route::{OriginScheme, OriginUrl},
 };
-use moorgate_wire::http1::{Framing, Headers, Method, encode_request};
+use moorgate_wire::{
+    http1::{Framing, Headers, Method, encode_request},
+    text::push_number,
+};
 
 /// A request on its way.
 pub(crate) struct Outgoing<'a> {
@@ -43,7 +46,7 @@ impl<'a> Outgoing<'a> {
         headers.retain(|name| !matches!(name, "host" | "content-length" | "transfer-encoding"));
         match framing {
             Framing::None => {}
-            Framing::Length(length) => headers.push_fmt("content-length", length),
+            Framing::Length(length) => headers.push_with("content-length", |value| push_number(value, length)),
             Framing::Chunked => headers.push("transfer-encoding", "chunked"),
         }
         Ok(Self { method, framing, path, host, headers })

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
@@ -176,7 +175,7 @@ impl Kept {
         }
         self.used = true;
         if !self.is_shared() {
-            self.made.meter.store(flow.meter().clone());
+            self.made.meter.set(flow.meter().clone());
         }
         flow.record.address = Some(self.made.address);
         flow.record.egress = Some(self.made.egress);
@@ -227,11 +226,6 @@ impl Kept {
     }
 }
 
-/// A slot for the bytes of the flow that uses a connection first.
-pub(crate) fn slot(meter: &Arc<Meter>) -> MeterSlot {
-    Arc::new(ArcSwap::new(meter.clone()))
-}
-
 impl Toward<'_> {
     /// A connection for this request: the kept one if it serves, else a new one.
     pub(crate) async fn ready(
@@ -265,7 +259,7 @@ impl Toward<'_> {
         let Connected { stream, address, egress, .. } = visit.connect(&decided.plan, entered, flow, limit).await?;
         let target =
             decided.plan.asked.canonical().ok_or_else(|| Failure::new(Code::Internal, "a plan without a host"))?;
-        let meter = slot(flow.meter());
+        let meter = MeterSlot::new(flow.meter().clone());
         let link = Link::Bare(Socket::metered(stream, meter.clone()));
         Ok(Kept::http1(Made { account: decided.plan.account.id, target, url: None, address, egress, meter }, link))
     }

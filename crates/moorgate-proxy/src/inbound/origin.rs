@@ -34,7 +34,7 @@ use crate::{
     exchange::{
         Outgoing,
         link::Link,
-        target::{Kept, Made, slot},
+        target::{Kept, Made},
     },
     gateway::{Entered, Visit},
 };
@@ -279,7 +279,7 @@ impl ForExchange<'_> {
             flow.meter().add_up(header.len() as u64);
         }
         // A shared connection's bytes are no one flow's: each counts its own bodies.
-        let meter = if self.grpc { MeterSlot::default() } else { slot(flow.meter()) };
+        let meter = if self.grpc { MeterSlot::default() } else { MeterSlot::new(flow.meter().clone()) };
         let socket = Socket::metered(stream, meter.clone());
         let link = link(&self.served, origin, socket, self.grpc, visit.gateway.limits.handshake).await?;
         let made = Made {

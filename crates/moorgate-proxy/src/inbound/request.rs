@@ -1,9 +1,6 @@
 //! The decision on a request, and the request as the origin gets it: written anew, hop-by-hop fields gone first, what we say of the client put in last.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use moorgate_contract::{
     balance::Pool,
@@ -18,6 +15,7 @@ use moorgate_wire::{
     http1::{Framing, Headers},
     name::DomainName,
     path::CanonicalPath,
+    text::{push_ip, with_port},
 };
 
 use super::{
@@ -26,7 +24,7 @@ use super::{
     terminate::Secured,
 };
 use crate::{
-    exchange::{Outgoing, Via, check_loop},
+    exchange::{Outgoing, check_loop, push_via},
     gateway::Visit,
     refuse::Refusal,
 };
@@ -155,7 +153,7 @@ pub(super) fn name(authority: &str, read: Result<WireAsked, PortError>) -> Resul
             format_args!("no route has an address for its domain; ask by name, not by {host}"),
         ));
     };
-    let written = if authority.contains(':') { format!("{name}:{}", read.port) } else { name.as_str().to_owned() };
+    let written = if authority.contains(':') { with_port(name.as_str(), read.port) } else { name.as_str().to_owned() };
     Ok((name, written))
 }
 
@@ -174,6 +172,9 @@ const OURS: [&str; 8] = [
     "fastly-client-ip",
     "x-original-forwarded-for",
 ];
+
+/// An IPv6 address has no more.
+const IP_BYTES: usize = 45;
 
 /// A request on its way to an origin.
 pub(super) struct Onward<'a> {
@@ -200,21 +201,17 @@ impl<'a> Onward<'a> {
         headers.strip_hop_by_hop();
         strip_claims(&mut headers);
         edit(&mut headers, &self.route.settings.actions.request_headers);
-        let ip = self.client.ip().to_canonical();
+        let mut ip = Vec::with_capacity(IP_BYTES);
+        push_ip(&mut ip, self.client.ip().to_canonical());
         let (proto, authority) = (if self.secure { "https" } else { "http" }, self.authority);
         // RFC 7239, and the older fields that most frameworks still read.
-        match ip {
-            IpAddr::V4(ip) => {
-                headers.push_fmt("forwarded", format_args!("for={ip};host=\"{authority}\";proto={proto}"));
-            }
-            IpAddr::V6(ip) => {
-                headers.push_fmt("forwarded", format_args!("for=\"[{ip}]\";host=\"{authority}\";proto={proto}"));
-            }
-        }
-        headers.push_fmt("x-forwarded-for", ip);
+        let (opens, closes): (&[u8], &[u8]) = if ip.contains(&b':') { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+        let parts = [opens, &ip, closes, b";host=\"", authority.as_bytes(), b"\";proto=", proto.as_bytes()];
+        headers.push_parts("forwarded", &parts);
+        headers.push("x-forwarded-for", &ip);
         headers.push("x-forwarded-host", authority);
         headers.push("x-forwarded-proto", proto);
-        headers.push_fmt("via", Via(self.gateway));
+        push_via(&mut headers, self.gateway);
         if self.websocket {
             headers.push("connection", "upgrade");
             headers.push("upgrade", "websocket");

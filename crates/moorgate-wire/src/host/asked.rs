@@ -7,6 +7,7 @@ use super::{
     authority::{self, PortError},
     not_canonical::{short, without_userinfo},
 };
+use crate::text::with_port;
 
 /// What a client asked for: kept even when it is not canonical, so that the refusal and the flow
 /// can show it. At most some 300 characters of text are kept, and none of a userinfo.
@@ -23,7 +24,7 @@ impl Asked {
     /// From a host and a port that came apart, as in SOCKS5. `host_text` may be IPv6 in brackets or bare.
     pub fn new(host_text: &str, port: u16) -> Self {
         let bare_v6 = host_text.contains(':') && !host_text.starts_with('[') && !host_text.contains('@');
-        let text = if bare_v6 { format!("[{host_text}]:{port}") } else { format!("{host_text}:{port}") };
+        let text = if bare_v6 { format!("[{host_text}]:{port}") } else { with_port(host_text, port) };
         Self::build(&text, port, Host::parse(host_text))
     }
 
@@ -54,7 +55,7 @@ impl Asked {
         }
         // "::1" is read where a host stands alone; here only brackets tell where it ends.
         let port = parts.port.or(default).ok_or(PortError::Missing)?;
-        Ok(Self::build(&format!("{}:{port}", parts.host), port, Host::parse(parts.host)))
+        Ok(Self::build(&with_port(parts.host, port), port, Host::parse(parts.host)))
     }
 
     fn build(text: &str, port: u16, host: Result<Host, NotCanonical>) -> Self {

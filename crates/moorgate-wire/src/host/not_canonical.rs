@@ -150,6 +150,9 @@ impl NotCanonical {
 
 /// What is kept of a text that can be as long as a head: all that is ever shown of it.
 pub(super) fn short<'a, T: From<&'a str>>(text: &'a str) -> T {
+    if text.len() <= MAX_CHARS {
+        return text.into();
+    }
     match text.char_indices().nth(MAX_CHARS + 1) {
         Some((end, _)) => text.get(..end).unwrap_or_default().into(),
         None => text.into(),

@@ -1,5 +1,7 @@
 //! From the bytes of a request's head to [`RequestHead`], or the reason why not.
 
+use std::mem::MaybeUninit;
+
 use super::{
     Framing, HeadError, Headers, MAX_HEADERS, Method, RequestHead, Version,
     headers::token,
@@ -45,9 +47,9 @@ pub fn parse_request(buf: &[u8]) -> HeadStep {
 fn read(bytes: &[u8]) -> Result<Option<RequestHead>, HeadError> {
     check_request_line(bytes)?;
     check_fields(bytes)?;
-    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Request::new(&mut fields);
-    match parsed.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(HeadError::RequestLine),
         Err(httparse::Error::TooManyHeaders) => return Ok(None),

@@ -1,8 +1,8 @@
 //! Header fields in the order in which they came, names in lower case.
 
-use std::{fmt, io::Write as _, ops::Range};
+use std::{fmt, ops::Range};
 
-use super::{is_token, is_token_byte};
+use super::{is_token, is_token_byte, lines::controls};
 use crate::visible::visible;
 
 /// Fields whose values are never shown.
@@ -35,6 +35,12 @@ pub struct Headers {
     names: String,
     values: Vec<u8>,
     fields: Vec<Field>,
+    /// A bit for each length that a name has had: most names that are asked for are not there, and are not looked for.
+    lengths: u64,
+}
+
+fn bit(name: &str) -> u64 {
+    1 << (name.len() % 64)
 }
 
 /// Where a field's name and value stand.
@@ -53,7 +59,7 @@ impl Headers {
     /// None, with room for so many fields of so many bytes each of names and values.
     pub fn with_capacity(fields: usize, names: usize, values: usize) -> Self {
         let (names, values) = (String::with_capacity(names), Vec::with_capacity(values));
-        Self { names, values, fields: Vec::with_capacity(fields) }
+        Self { names, values, fields: Vec::with_capacity(fields), lengths: 0 }
     }
 
     pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
@@ -65,7 +71,10 @@ impl Headers {
         // Whoever passes them on adds some.
         let mut headers = Self::with_capacity(parsed.len() + ADDED, names + ADDED_NAMES, values + ADDED_VALUES);
         for field in parsed {
-            headers.push(field.name, field.value);
+            // What is parsed has been checked.
+            let from = headers.values.len();
+            headers.values.extend_from_slice(trim(field.value));
+            headers.end(field.name, from);
         }
         headers
     }
@@ -84,13 +93,14 @@ impl Headers {
     }
 
     /// The first value of a field, without white space around it. `name` is lower case.
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
+    pub fn get<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.get_all(name).next()
     }
 
     /// Every value of a field, in order. `name` is lower case.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(n, _)| *n == name).map(|(_, value)| value)
+        let may_be = if self.lengths & bit(name) == 0 { &[] } else { &*self.fields };
+        may_be.iter().filter(move |field| self.name(field) == name).map(|field| self.value(field))
     }
 
     /// Whether there is such a field. `name` is lower case.
@@ -100,6 +110,9 @@ impl Headers {
 
     /// Takes every field of this name away; whether there was one. `name` is lower case.
     pub fn remove(&mut self, name: &str) -> bool {
+        if self.lengths & bit(name) == 0 {
+            return false;
+        }
         let before = self.fields.len();
         self.retain(|own| own != name);
         before != self.fields.len()
@@ -119,12 +132,16 @@ impl Headers {
         self.end_push(name, from);
     }
 
-    /// As [`Headers::push`], of a value that is written for it; white space around it stays.
-    pub fn push_fmt(&mut self, name: &str, value: impl fmt::Display) {
+    /// As [`Headers::push`], of a value that `write` puts behind what is there; white space around it stays.
+    pub fn push_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
         let from = self.values.len();
-        // Writing to memory cannot fail.
-        let _ = write!(self.values, "{value}");
+        write(&mut self.values);
         self.end_push(name, from);
+    }
+
+    /// As [`Headers::push`], of a value that comes in parts; white space around it stays.
+    pub fn push_parts(&mut self, name: &str, parts: &[&[u8]]) {
+        self.push_with(name, |value| parts.iter().for_each(|part| value.extend_from_slice(part)));
     }
 
     /// The value that begins at `from` is written; now it gets its name.
@@ -133,11 +150,18 @@ impl Headers {
             self.values.truncate(from);
             return;
         }
-        for byte in self.values.get_mut(from..).unwrap_or_default() {
-            if byte.is_ascii_control() && *byte != b'\t' {
+        let value = self.values.get_mut(from..).unwrap_or_default();
+        if controls(value) > 0 {
+            for byte in value.iter_mut().filter(|byte| byte.is_ascii_control() && **byte != b'\t') {
                 *byte = b' ';
             }
         }
+        self.end(name, from);
+    }
+
+    /// The same, where both are known to be sound.
+    fn end(&mut self, name: &str, from: usize) {
+        self.lengths |= bit(name);
         let name_from = self.names.len();
         self.names.push_str(name);
         if let Some(name) = self.names.get_mut(name_from..) {

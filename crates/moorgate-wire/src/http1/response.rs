@@ -1,6 +1,9 @@
 //! Responses: written for clients, and read from targets and, by the agent, from the gateway. Requests as targets get them.
 
-use std::io::Write as _;
+use std::mem::MaybeUninit;
+
+use httparse::ParserConfig;
+use memchr::memchr_iter;
 
 use super::{
     Framing, HeadError, Headers, MAX_HEADERS, Method, Version,
@@ -34,8 +37,11 @@ impl ResponseHead {
         /// The line, and the empty one at the end.
         const LINES: usize = 64;
         let mut out = Vec::with_capacity(LINES + self.headers.encoded_len());
-        // Writing to memory cannot fail.
-        let _ = write!(out, "{} {} {}\r\n", version.as_str(), self.status.clamp(100, 999), self.reason());
+        let digits =
+            [100, 10, 1].map(|place| b'0' + u8::try_from(self.status.clamp(100, 999) / place % 10).unwrap_or_default());
+        for part in [version.as_str().as_bytes(), b" ", &digits, b" ", self.reason().as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
         self.headers.encode_into(&mut out);
         out.extend_from_slice(b"\r\n");
         out
@@ -135,7 +141,7 @@ pub fn parse_target_response(buf: &[u8], most: usize) -> ResponseStep {
 pub fn may_end_head(buf: &[u8], seen: usize) -> bool {
     let fresh = buf.get(seen.saturating_sub(2)..).unwrap_or_default();
     // An empty line: LF LF, or LF CR LF.
-    fresh.windows(2).any(|two| matches!(two, b"\n\n" | b"\n\r"))
+    memchr_iter(b'\n', fresh).any(|lf| matches!(fresh.get(lf + 1), Some(b'\n' | b'\r')))
 }
 
 fn parse(buf: &[u8], bounds: Bounds) -> ResponseStep {
@@ -167,9 +173,9 @@ fn may_be_http(buf: &[u8]) -> bool {
 /// `None` is "too many fields".
 fn read(bytes: &[u8]) -> Result<Option<(Version, u16, Headers)>, HeadError> {
     check_fields(bytes)?;
-    let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    match parsed.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
         Ok(httparse::Status::Complete(_)) => {}
         Ok(httparse::Status::Partial) => return Err(HeadError::StatusLine),
         Err(httparse::Error::TooManyHeaders) => return Ok(None),

@@ -27,6 +27,13 @@ pub struct Visible<'a> {
 
 impl fmt::Display for Visible<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Most texts are names and reasons of which nothing is to be hidden.
+        if self.bytes.len() <= self.max_chars
+            && self.bytes.iter().all(|&byte| matches!(byte, b' '..=b'~') && byte != b'\\')
+            && let Ok(plain) = str::from_utf8(self.bytes)
+        {
+            return f.write_str(plain);
+        }
         let mut left = self.max_chars;
         for chunk in self.bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
