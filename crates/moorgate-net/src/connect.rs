@@ -48,8 +48,18 @@ pub struct Connected {
     pub address: SocketAddr,
     /// The address it leaves from.
     pub egress: IpAddr,
+    /// The port it leaves from, where that had to be asked for.
+    port: Option<u16>,
     /// How many addresses were dialled.
     pub tries: u32,
+}
+
+impl Connected {
+    /// Address and port that it leaves from; port 0 when the kernel does not say.
+    pub fn local(&self) -> SocketAddr {
+        let asked = || self.stream.local_addr().map_or(0, |local| local.port());
+        SocketAddr::new(self.egress, self.port.unwrap_or_else(asked))
+    }
 }
 
 /// A connection that was not to be had.
@@ -121,7 +131,7 @@ impl Connector {
             tries: race.tries,
         };
         match timeout(limit, race.run(interleave(admitted))).await {
-            Ok(Ok((stream, address, egress))) => Ok(Connected { stream, address, egress, tries: race.tries }),
+            Ok(Ok(connected)) => Ok(Connected { tries: race.tries, ..connected }),
             // Without an egress address no SYN left, to no address.
             Ok(Err(failure)) if failure.code == Code::NoEgressLeft => Err(failure.into()),
             Ok(Err(failure)) => Err(NotConnected { failure, address: race.first, tries: race.tries }),
@@ -145,12 +155,13 @@ impl Connector {
     }
 
     /// One address, from the pair's addresses in their order, until one is present.
-    async fn attempt(&self, plan: &Plan, address: SocketAddr) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
+    async fn attempt(&self, plan: &Plan, address: SocketAddr) -> Result<Connected, Failure> {
+        let connected = |stream, egress, port| Connected { stream, address, egress, port, tries: 0 };
         if plan.egress().is_kernels_choice() {
             let failed = |error| said(&error, address, None);
             let stream = dial(address, None).await.map_err(failed)?;
-            let egress = stream.local_addr().map_err(Dial::Connect).map_err(failed)?.ip();
-            return Ok((stream, address, egress));
+            let local = stream.local_addr().map_err(Dial::Connect).map_err(failed)?;
+            return Ok(connected(stream, local.ip(), Some(local.port())));
         }
         for egress in plan.egress().order(plan.account.id.0, &plan.host(), address.ip()) {
             if !self.presence.now().has(egress) {
@@ -163,7 +174,7 @@ impl Connector {
                 () = self.presence.left(egress) => continue,
             };
             match dialled {
-                Ok(stream) => return Ok((stream, address, egress)),
+                Ok(stream) => return Ok(connected(stream, egress, None)),
                 // It may have gone between the bind and the SYN, too.
                 Err(_) if self.presence.is_gone(egress) => {}
                 Err(error) => return Err(said(&error, address, Some(egress))),
@@ -194,7 +205,7 @@ struct Race<'a> {
 }
 
 impl Race<'_> {
-    async fn run(&mut self, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
+    async fn run(&mut self, addresses: Vec<SocketAddr>) -> Result<Connected, Failure> {
         if let [only] = *addresses {
             // Most destinations have one address, and one does not race.
             self.tries += 1;
@@ -205,7 +216,7 @@ impl Race<'_> {
         Box::pin(self.several(addresses)).await
     }
 
-    async fn several(&mut self, addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr, IpAddr), Failure> {
+    async fn several(&mut self, addresses: Vec<SocketAddr>) -> Result<Connected, Failure> {
         let mut waiting = addresses.into_iter();
         let mut under_way = FuturesUnordered::new();
         let mut first_failure = None;

@@ -4,7 +4,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use moorgate_contract::{flow::Flow, listener::Listener};
+use moorgate_contract::{flow::Flow, listener::Listener, outcome::Outcome};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
@@ -83,6 +83,7 @@ pub struct Metrics {
 
 /// What each flow of a listener counts in, found once.
 struct ListenerMetrics {
+    ok: Counter,
     up: Counter,
     down: Counter,
     durations: Histogram,
@@ -98,7 +99,7 @@ impl Metrics {
     /// Metrics that nothing was counted in yet.
     pub fn new(sources: MetricSources) -> Self {
         let mut registry = Registry::with_prefix("moorgate");
-        let flows = Family::default();
+        let flows = Family::<FlowLabels, Counter>::default();
         let bytes = Family::<ByteLabels, Counter>::default();
         let durations =
             Family::<ListenerLabels, Histogram, _>::new_with_constructor((|| Histogram::new(DURATIONS)) as fn() -> _);
@@ -106,7 +107,8 @@ impl Metrics {
             let listener = listener.name();
             let bytes = |direction| bytes.get_or_create_owned(&ByteLabels { listener, direction });
             let durations = durations.get_or_create_owned(&ListenerLabels { listener });
-            ListenerMetrics { up: bytes("up"), down: bytes("down"), durations }
+            let ok = flows.get_or_create_owned(&FlowLabels { listener, outcome: Outcome::Ok.code() });
+            ListenerMetrics { ok, up: bytes("up"), down: bytes("down"), durations }
         });
         let listeners = listeners.collect();
         registry.register("flows", "Flows that ended, by listener and outcome code", flows.clone());
@@ -118,13 +120,16 @@ impl Metrics {
 
     /// Counts a flow that ended.
     pub fn observe(&self, flow: &Flow) {
-        let labels = FlowLabels { listener: flow.listener.name(), outcome: flow.outcome.code() };
-        self.flows.get_or_create(&labels).inc();
-        if let Some(listener) = self.listeners.get(flow.listener as usize) {
-            listener.up.inc_by(flow.bytes_up);
-            listener.down.inc_by(flow.bytes_down);
-            listener.durations.observe(std::time::Duration::from_micros(flow.duration_us).as_secs_f64());
+        let Some(listener) = self.listeners.get(flow.listener as usize) else { return };
+        if flow.outcome == Outcome::Ok {
+            listener.ok.inc();
+        } else {
+            let labels = FlowLabels { listener: flow.listener.name(), outcome: flow.outcome.code() };
+            self.flows.get_or_create(&labels).inc();
         }
+        listener.up.inc_by(flow.bytes_up);
+        listener.down.inc_by(flow.bytes_down);
+        listener.durations.observe(std::time::Duration::from_micros(flow.duration_us).as_secs_f64());
     }
 
     /// Everything, in the OpenMetrics text format.

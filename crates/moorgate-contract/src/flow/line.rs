@@ -131,7 +131,9 @@ impl Line<'_> {
         let Some(text) = text else { return };
         self.put(name);
         self.put("\"");
-        if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        // It looks at each byte, and so at many at once.
+        let odd = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+        if !text.bytes().fold(false, |any, byte| any | odd(byte)) {
             self.put(text);
         } else {
             text.chars().for_each(|letter| self.letter(letter));

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    task::Context,
+    task::{self, Context},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use atomic_waker::AtomicWaker;
 use mio::{Events, Interest, Poll, Token, event::Source};
 use slab::Slab;
 
-use super::executor::Handle;
+use super::executor::{Handle, may_go_on};
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
@@ -32,6 +32,13 @@ pub(super) const ENDED: u32 = 4;
 pub(super) const ERROR: u32 = 8;
 /// Counts events, so that a newer one is not taken back with an older.
 const EVENT: u32 = 16;
+
+/// What a try came to.
+pub(super) struct Tried<T> {
+    pub(super) done: T,
+    /// That was all there is, of bytes or of room, until an event tells of more.
+    pub(super) is_all: bool,
+}
 
 /// What other threads reach of a reactor.
 pub(super) struct Shared {
@@ -153,6 +160,40 @@ impl Socket {
             waker.register(cx.waker());
             has()
         })
+    }
+
+    /// Tries what it has news of, until that comes to something. What it had is taken back when that was all of it.
+    pub(super) fn poll_try<T>(
+        &self,
+        cx: &Context<'_>,
+        wanted: u32,
+        mut attempt: impl FnMut() -> io::Result<Tried<T>>,
+    ) -> task::Poll<io::Result<T>> {
+        if !may_go_on(cx) {
+            return task::Poll::Pending;
+        }
+        loop {
+            let Some(seen) = self.look(cx, wanted) else { return task::Poll::Pending };
+            match attempt() {
+                Ok(Tried { done, is_all }) => {
+                    // Behind all that was there the end may be, of which no other event tells.
+                    if is_all && (wanted == WRITE || seen & (ENDED | ERROR) == 0) {
+                        self.used_up(seen, wanted);
+                    }
+                    return task::Poll::Ready(Ok(done));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.used_up(seen, if wanted == WRITE { WRITE } else { READ | ENDED | ERROR });
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return task::Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Whether there is no room to write, as far as is known.
+    pub(super) fn is_full(&self) -> bool {
+        self.state.load(Ordering::Acquire) & WRITE == 0
     }
 
     /// Takes `bits` back, unless something came after it was `seen`.

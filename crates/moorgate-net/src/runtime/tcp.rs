@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    io::{self, ErrorKind, IoSlice, Read as _, Write as _},
+    io::{self, IoSlice, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener as StdListener},
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
@@ -17,8 +17,8 @@ use socket2::{SockRef, Socket as NewSocket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    executor::{here, may_go_on},
-    reactor::{ENDED, ERROR, READ, Shared, Socket, WRITE},
+    executor::here,
+    reactor::{ENDED, ERROR, READ, Shared, Socket, Tried, WRITE},
 };
 
 /// What is made initialized of a caller's buffer at once, where it is not.
@@ -54,51 +54,28 @@ impl Own {
     fn poll_read(
         &self,
         cx: &Context<'_>,
-        mut read: impl FnMut(&MioStream) -> io::Result<Taken>,
+        mut read: impl FnMut(&MioStream) -> io::Result<Tried<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if !may_go_on(cx) {
-            return Poll::Pending;
-        }
-        loop {
-            let Some(seen) = self.watched.look(cx, READ) else { return Poll::Pending };
-            match read(&self.io) {
-                Ok(Taken { bytes, all }) => {
-                    // Less than there was room for: nothing is left, unless the end is.
-                    if all && bytes > 0 && seen & (ENDED | ERROR) == 0 {
-                        self.watched.used_up(seen, READ);
-                    }
-                    return Poll::Ready(Ok(bytes));
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.watched.used_up(seen, READ | ENDED | ERROR),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        self.watched.poll_try(cx, READ, || read(&self.io))
     }
 
+    /// `bytes`: what there is to write.
     fn poll_write(
         &mut self,
         cx: &Context<'_>,
+        bytes: usize,
         write: impl Fn(&MioStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        if !may_go_on(cx) {
-            return Poll::Pending;
+        let polled = self.watched.poll_try(cx, WRITE, || {
+            let written = write(&self.io)?;
+            Ok(Tried { done: written, is_all: written < bytes })
+        });
+        // Most sockets are never full, and so nobody asks for their room.
+        if !self.watches_room && self.watched.is_full() {
+            self.watched.watch_room(&mut self.io)?;
+            self.watches_room = true;
         }
-        loop {
-            let Some(seen) = self.watched.look(cx, WRITE) else { return Poll::Pending };
-            match write(&self.io) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.watched.used_up(seen, WRITE);
-                    // Most sockets are never full, and so nobody asks for their room.
-                    if !self.watches_room {
-                        self.watched.watch_room(&mut self.io)?;
-                        self.watches_room = true;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                done => return Poll::Ready(done),
-            }
-        }
+        polled
     }
 
     /// Resolves when the connection that was begun is there.
@@ -111,12 +88,6 @@ impl Own {
         }
         Ok(())
     }
-}
-
-/// What a read brought, and whether it was all there is.
-struct Taken {
-    bytes: usize,
-    all: bool,
 }
 
 impl TcpStream {
@@ -158,7 +129,8 @@ impl TcpStream {
         match &mut self.0 {
             Stream::Own(own) => own.poll_read(cx, |mut io| {
                 let bytes = io.read(buf)?;
-                Ok(Taken { bytes, all: bytes < buf.len() })
+                // The end is no less than there was room for: it is there to be read again.
+                Ok(Tried { done: bytes, is_all: bytes > 0 && bytes < buf.len() })
             }),
             Stream::Tokio(stream) => {
                 let mut buf = ReadBuf::new(buf);
@@ -175,7 +147,7 @@ impl TcpStream {
     pub async fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
             Stream::Own(own) => {
-                poll_fn(|cx| own.poll_read(cx, |io| Ok(Taken { bytes: io.peek(buf)?, all: false }))).await
+                poll_fn(|cx| own.poll_read(cx, |io| Ok(Tried { done: io.peek(buf)?, is_all: false }))).await
             }
             Stream::Tokio(stream) => stream.peek(buf).await,
         }
@@ -260,7 +232,7 @@ impl AsyncRead for TcpStream {
 impl AsyncWrite for TcpStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Stream::Own(own) => own.poll_write(cx, |mut io| io.write(buf)),
+            Stream::Own(own) => own.poll_write(cx, buf.len(), |mut io| io.write(buf)),
             Stream::Tokio(stream) => Pin::new(&mut **stream).poll_write(cx, buf),
         }
     }
@@ -271,7 +243,10 @@ impl AsyncWrite for TcpStream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
-            Stream::Own(own) => own.poll_write(cx, |mut io| io.write_vectored(bufs)),
+            Stream::Own(own) => {
+                let bytes = bufs.iter().map(|buf| buf.len()).sum();
+                own.poll_write(cx, bytes, |mut io| io.write_vectored(bufs))
+            }
             Stream::Tokio(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -347,19 +322,8 @@ impl Drop for TcpListener {
 }
 
 fn poll_accept(io: &MioListener, watched: &Socket, cx: &Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-    if !may_go_on(cx) {
-        return Poll::Pending;
-    }
-    loop {
-        let Some(seen) = watched.look(cx, READ) else { return Poll::Pending };
-        match io.accept() {
-            Ok((stream, from)) => {
-                let own = Own::new(stream, watched.shared(), false)?;
-                return Poll::Ready(Ok((TcpStream(Stream::Own(own)), from)));
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => watched.used_up(seen, READ | ENDED | ERROR),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Poll::Ready(Err(error)),
-        }
-    }
+    let accepted = watched.poll_try(cx, READ, || Ok(Tried { done: io.accept()?, is_all: false }));
+    let (stream, from) = ready!(accepted)?;
+    let own = Own::new(stream, watched.shared(), false)?;
+    Poll::Ready(Ok((TcpStream(Stream::Own(own)), from)))
 }

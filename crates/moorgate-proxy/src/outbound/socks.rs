@@ -76,8 +76,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
             return say_no(client, flow, &failure).await;
         }
     };
-    let bound = SocketAddr::new(connected.egress, connected.stream.local_addr().map_or(0, |local| local.port()));
-    if client.stream.write_all(&encode_reply(Reply::Succeeded, bound)).await.is_err()
+    if client.stream.write_all(&encode_reply(Reply::Succeeded, connected.local())).await.is_err()
         || client.stream.flush().await.is_err()
     {
         return flow.end(moorgate_contract::outcome::Outcome::Cut(moorgate_contract::outcome::Ending::ClientLeft));
