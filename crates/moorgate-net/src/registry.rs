@@ -28,7 +28,7 @@ use moorgate_contract::{
 use moorgate_wire::host::Host;
 use slab::Slab;
 
-use crate::ports::Toward;
+use crate::{ports::Toward, runtime::now};
 
 /// Whose an open flow is, and where it goes: what a revocation looks at.
 #[derive(Clone, Debug)]
@@ -270,7 +270,7 @@ impl Registry {
             waker: AtomicWaker::new(),
         });
         let shard = worker % self.shards.len();
-        let entry = Entry { open: open.clone(), seen: (0, 0), moved: Instant::now() };
+        let entry = Entry { open: open.clone(), seen: (0, 0), moved: now() };
         let key = self.shards.get(shard).map_or(usize::MAX, |shard| lock(shard).insert(entry));
         self.count.fetch_add(1, Ordering::Relaxed);
         Registered { open, registry: self.clone(), shard, key }

@@ -27,6 +27,7 @@ use moorgate_net::{
     connect::Connector,
     descriptors,
     registry::{Moment, Registry},
+    runtime,
 };
 use moorgate_tls::{LocalIssuer, Originator, SetupError, Terminator, TrustRoots};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -198,7 +199,7 @@ impl Gateway {
 
     /// The time since a fixed moment: what origins' health is counted by.
     pub fn clock(&self) -> Duration {
-        self.began.elapsed()
+        runtime::now().saturating_duration_since(self.began)
     }
 
     /// Open connections of one listener.
@@ -230,7 +231,7 @@ impl Gateway {
             listener,
             client,
             worker,
-            accepted: Instant::now(),
+            accepted: runtime::now(),
             standing: Mutex::new(Standing::Stranger),
             counted: client.ip(),
             _place: place,

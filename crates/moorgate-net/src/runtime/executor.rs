@@ -53,6 +53,8 @@ pub(super) struct Worker {
     reactor: RefCell<Reactor>,
     /// What is left of the turn of the task that runs.
     turn: Cell<u8>,
+    /// When that began, if anybody has asked.
+    now: Cell<Option<Instant>>,
     /// What goes on in its place.
     successor: Cell<Option<Task>>,
 }
@@ -101,21 +103,32 @@ impl Wake for Handle {
 
 /// Takes `future` as a task of this thread; gives it back where that is no worker's.
 pub(super) fn spawn<F: Future<Output = ()> + 'static>(future: F) -> Result<(), F> {
-    let mut future = Some(future);
-    here(|worker| future.take().map(|future| worker.spawn(Box::pin(future))));
-    future.map_or(Ok(()), Err)
+    let Some(worker) = here(Rc::clone) else { return Err(future) };
+    worker.spawn(Box::pin(future));
+    Ok(())
 }
 
 /// Has `future` go on in the place of the task that runs, when that has ended; gives it back where there is no worker.
 pub(super) fn succeed<F: Future<Output = ()> + 'static>(future: F) -> Result<(), F> {
-    let mut future = Some(future);
-    here(|worker| future.take().map(|future| worker.successor.replace(Some(Box::pin(future)))));
-    future.map_or(Ok(()), Err)
+    let Some(worker) = here(Rc::clone) else { return Err(future) };
+    worker.successor.set(Some(Box::pin(future)));
+    Ok(())
 }
 
 /// What `work` comes to; `None` when it panicked. The hook has reported that.
 fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// When the turn of the task that runs began, or the time where no worker is: what an exchange does before it waits takes a dozen
+/// looks at the clock otherwise.
+pub fn now() -> Instant {
+    let own = here(|worker| {
+        let now = worker.now.get().unwrap_or_else(Instant::now);
+        worker.now.set(Some(now));
+        now
+    });
+    own.unwrap_or_else(Instant::now)
 }
 
 /// Whether the task that runs may go on; if not, it is woken when the others had their turn. Always, where no worker is.
@@ -145,6 +158,7 @@ impl Worker {
             shared,
             reactor: RefCell::new(reactor),
             turn: Cell::new(TURN),
+            now: Cell::default(),
             successor: Cell::default(),
         });
         let set = HERE.with(|here| here.set(worker.clone()));
@@ -189,6 +203,7 @@ impl Worker {
         let Some(mut task) = self.tasks.borrow_mut().get_mut(key).and_then(Option::take) else { return };
         handle.is_queued.swap(false, Ordering::AcqRel);
         self.turn.set(TURN);
+        self.now.set(None);
         let waker = Waker::from(handle);
         loop {
             let polled = unharmed(|| task.as_mut().poll(&mut Context::from_waker(&waker)));

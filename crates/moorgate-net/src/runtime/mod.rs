@@ -13,6 +13,7 @@ mod timer;
 use std::{future::Future, io};
 
 use executor::Worker;
+pub use executor::now;
 pub use tcp::{TcpListener, TcpStream};
 pub use timer::{Elapsed, Sleep, Timeout, sleep, sleep_until, timeout};
 

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 use thiserror::Error;
 
-use super::executor::here;
+use super::executor::{here, now};
 
 /// How exact a timer is: it runs out so much later at most, and never earlier.
 const TICK: Duration = Duration::from_millis(TICK_MILLIS);
@@ -173,7 +173,7 @@ enum Armed {
 
 /// Resolves when `time` is over.
 pub fn sleep(time: Duration) -> Sleep {
-    let now = Instant::now();
+    let now = now();
     // What never ends, ends in a year.
     sleep_until(now.checked_add(time).unwrap_or(now + Duration::from_secs(24 * 3600 * 365)))
 }

@@ -6,7 +6,6 @@ use std::{
     pin::{Pin, pin},
     sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use moorgate_contract::{
     failure::{Code, Failure},
     flow::OpenFlow,
 };
-use moorgate_net::runtime::sleep_until;
+use moorgate_net::runtime::{now, sleep_until};
 use moorgate_wire::http1::{Framing, ResponseHead};
 
 use super::{
@@ -152,7 +151,7 @@ impl Course<'_> {
         &self,
         flow: &mut OpenFlow,
         kept: Option<Kept>,
-        mut outgoing: Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         source: &mut S,
         sink: &mut K,
     ) -> Result<Done, Stop> {
@@ -177,10 +176,10 @@ impl Course<'_> {
                 begun = source.begin() => begun?,
             }
         }
-        let ended = match self.over(flow, kept, &mut outgoing, None, source, sink).await {
+        let ended = match self.over(flow, kept, outgoing, None, source, sink).await {
             Err(Trouble::Again(body)) => {
                 let kept = Box::pin(toward.open(visit, entered, flow)).await?;
-                Box::pin(self.over(flow, kept, &mut outgoing, body, source, sink)).await
+                Box::pin(self.over(flow, kept, outgoing, body, source, sink)).await
             }
             first => first,
         };
@@ -230,7 +229,8 @@ impl Course<'_> {
                 let kept = Kept::again(made, sending, receiving).filter(|_| carries);
                 Ok(Done::Answered { keep, kept: kept.and_then(|kept| toward.keep(kept)) })
             }
-            Ok(Told::Switched(answer)) => self.switched(answer, sending, receiving, sink).await,
+            // Its state is large, and seldom of use.
+            Ok(Told::Switched(answer)) => Box::pin(self.switched(answer, sending, receiving, sink)).await,
             Err(Trouble::Broke(Broke::Untaken(body))) => Err(Trouble::Again(Some((sending, body)))),
             Err(Trouble::Broke(Broke::Closed)) if is_used && outgoing.may_be_sent_again() => Err(Trouble::Again(None)),
             Err(trouble) => Err(trouble),
@@ -268,7 +268,7 @@ impl Course<'_> {
                 // From here on it is the target's turn, and its own limit counts.
                 sending = false;
                 open.idles_after(None);
-                deadline.set(Some(sleep_until(Instant::now() + limits.response)));
+                deadline.set(Some(sleep_until(now() + limits.response)));
             }
             if let Some(deadline) = deadline.as_mut().as_pin_mut()
                 && deadline.poll(cx).is_ready()

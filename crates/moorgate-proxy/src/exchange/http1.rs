@@ -95,7 +95,7 @@ impl Going<'_> {
         kept: Option<Kept>,
         mut flow: OpenFlow,
         entered: Entered,
-        outgoing: Outgoing<'_>,
+        mut outgoing: Outgoing<'_>,
     ) -> After<S> {
         let head = self.head;
         let Client { stream, buffer } = client;
@@ -106,7 +106,7 @@ impl Going<'_> {
         let progress = Progress::new(head.framing);
         let course =
             Course { visit, entered: &entered, toward: self.toward, exposure: self.exposure, progress: &progress };
-        let result = course.carry(&mut flow, kept, outgoing, &mut uplink, &mut downlink).await;
+        let result = course.carry(&mut flow, kept, &mut outgoing, &mut uplink, &mut downlink).await;
         let (whole, began) = (progress.up() == Up::Done, downlink.has_begun);
         let mut client = Client { stream: uplink.reader.unsplit(writer), buffer: uplink.buffer };
         match result {

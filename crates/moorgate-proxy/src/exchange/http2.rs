@@ -91,7 +91,7 @@ impl Going<'_> {
         respond: SendResponse<Bytes>,
         mut flow: OpenFlow,
         entered: Entered,
-        outgoing: Outgoing<'_>,
+        mut outgoing: Outgoing<'_>,
     ) -> StreamEnd {
         let with_body = self.method != Method::HEAD;
         // It lives until an answer is given: a stream that has not ended is reset as soon as it is dropped, and an answer that
@@ -101,7 +101,7 @@ impl Going<'_> {
         let progress = Progress::new(outgoing.framing);
         let course =
             Course { visit, entered: &entered, toward: self.toward, exposure: self.exposure, progress: &progress };
-        let result = course.carry(&mut flow, None, outgoing, &mut uplink, &mut downlink).await;
+        let result = course.carry(&mut flow, None, &mut outgoing, &mut uplink, &mut downlink).await;
         drop(entered);
         let Downlink { mut respond, stream: began, .. } = downlink;
         match (result, began) {

@@ -58,7 +58,6 @@ pub(crate) enum Toward<'a> {
 }
 
 /// Whom a connection was made for, and where it leads.
-#[derive(Clone)]
 pub(crate) struct Made {
     pub(crate) account: AccountId,
     pub(crate) target: HostPort,
@@ -72,7 +71,7 @@ pub(crate) struct Made {
 
 /// A connection to a target that may serve another request of the same account to the same target.
 pub(crate) struct Kept {
-    made: Made,
+    made: Arc<Made>,
     speaks: Speaks,
     /// Whether it has carried a request before: only then may the target have closed it in the meantime.
     used: bool,
@@ -87,7 +86,7 @@ enum Speaks {
 
 /// A connection that carries a request.
 pub(super) struct Begun {
-    pub(super) made: Made,
+    pub(super) made: Arc<Made>,
     pub(super) sending: Sending,
     pub(super) receiving: Receiving,
 }
@@ -102,7 +101,7 @@ impl Kept {
     /// Speaks HTTP/1.1 over a new connection.
     pub(crate) fn http1(made: Made, link: Link) -> Self {
         let (reader, writer) = tokio::io::split(link);
-        Self { made, speaks: Speaks::Http1 { reader, writer }, used: false }
+        Self { made: Arc::new(made), speaks: Speaks::Http1 { reader, writer }, used: false }
     }
 
     /// Speaks HTTP/2 over a new connection.
@@ -115,7 +114,7 @@ impl Kept {
             .await?;
         // Ends when the sender is dropped or the target closes; what went wrong comes out of the request as well.
         spawn(connection.map(drop));
-        Ok(Self { made, speaks: Speaks::Http2(sender), used: false })
+        Ok(Self { made: Arc::new(made), speaks: Speaks::Http2(sender), used: false })
     }
 
     /// Which forwarding URL it is a connection to.
@@ -214,7 +213,7 @@ impl Kept {
     }
 
     /// What is left when the response was whole: a connection for another request, or nothing.
-    pub(super) fn again(made: Made, sending: Sending, receiving: Receiving) -> Option<Self> {
+    pub(super) fn again(made: Arc<Made>, sending: Sending, receiving: Receiving) -> Option<Self> {
         let speaks = match (sending, receiving) {
             (Sending::Http1 { writer, .. }, Receiving::Http1(reading)) if reading.can_go_on() => {
                 Speaks::Http1 { reader: reading.reader, writer }

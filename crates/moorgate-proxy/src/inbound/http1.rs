@@ -1,6 +1,6 @@
 //! Requests of an inbound client over HTTP/1, one after the other: on the plain listener, or inside TLS that ended here.
 
-use std::{future::poll_fn, mem, pin::Pin, sync::Arc, time::Instant};
+use std::{future::poll_fn, mem, pin::Pin, sync::Arc};
 
 use moorgate_contract::{
     balance::Pool,
@@ -9,7 +9,7 @@ use moorgate_contract::{
     flow::{Kind, OpenFlow},
     route::OriginScheme,
 };
-use moorgate_net::runtime::timeout;
+use moorgate_net::runtime::{now, timeout};
 use moorgate_wire::http1::{Framing, RequestHead, Target, Version};
 
 use super::{
@@ -32,7 +32,7 @@ use crate::{
 
 /// The life of a connection after accept (and TLS): for each request peek, decide, act, connect, relay, record.
 pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Client<S>, secured: Option<Secured>) {
-    let mut since = if secured.is_some() { Instant::now() } else { visit.accepted };
+    let mut since = if secured.is_some() { now() } else { visit.accepted };
     loop {
         let mut flow = visit.open_flow(since);
         let limit = visit.gateway.limits.head;
@@ -60,7 +60,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
             () = cut => return,
             more = next_request(&visit, &mut client) => if !more { return },
         }
-        since = Instant::now();
+        since = now();
     }
 }
 

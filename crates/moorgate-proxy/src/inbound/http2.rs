@@ -10,6 +10,7 @@ use moorgate_contract::{
     failure::{Code, Failure},
     flow::{Kind, OpenFlow},
 };
+use moorgate_net::runtime::now;
 use moorgate_tls::TlsStream;
 
 use super::{
@@ -55,7 +56,7 @@ async fn one(
     secured: &Secured,
     local: std::net::SocketAddr,
 ) -> StreamEnd {
-    let mut flow = visit.open_flow(std::time::Instant::now());
+    let mut flow = visit.open_flow(now());
     flow.record.kind = Kind::Exchange;
     flow.record.exposure = Exposure::inbound_asked(true, true);
     flow.record.alpn.clone_from(&secured.alpn);

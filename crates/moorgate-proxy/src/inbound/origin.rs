@@ -19,7 +19,7 @@ use moorgate_contract::{
 };
 use moorgate_net::{
     connect::Connected,
-    runtime::timeout,
+    runtime::{now, timeout},
     socket::{MeterSlot, Socket},
 };
 use moorgate_tls::OriginateError;
@@ -196,7 +196,7 @@ struct Tries {
 
 impl Tries {
     fn new() -> Self {
-        Self { made: Vec::new(), last_at: None, last: None, since: Instant::now() }
+        Self { made: Vec::new(), last_at: None, last: None, since: now() }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use moorgate_contract::route::OriginUrl;
+use moorgate_net::runtime::now;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::exchange::target::Kept;
@@ -61,7 +62,7 @@ struct Idle {
 
 impl Idle {
     fn is_good(&mut self) -> bool {
-        !self.kept.is_closed() && Instant::now() < self.until
+        !self.kept.is_closed() && now() < self.until
     }
 }
 
@@ -78,7 +79,7 @@ impl WaitingRoom {
             }
             if shared {
                 let idle = all.get_mut(at)?;
-                idle.until = Instant::now() + self.kept_for;
+                idle.until = now() + self.kept_for;
                 return idle.kept.share();
             }
             return Some(all.remove(at).kept);
@@ -102,7 +103,7 @@ impl WaitingRoom {
             all.remove(oldest);
         }
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
-        all.push(Idle { url: url.clone(), until: Instant::now() + self.kept_for, kept, _place: place });
+        all.push(Idle { url: url.clone(), until: now() + self.kept_for, kept, _place: place });
     }
 
     fn prune(&self) {

@@ -5,7 +5,6 @@ use std::{
     io,
     pin::pin,
     sync::Arc,
-    time::Instant,
 };
 
 use moorgate_contract::{
@@ -14,7 +13,10 @@ use moorgate_contract::{
     flow::OpenFlow,
     outcome::{Ending, Outcome},
 };
-use moorgate_net::{leg::TcpLeg, runtime::timeout};
+use moorgate_net::{
+    leg::TcpLeg,
+    runtime::{now, timeout},
+};
 use moorgate_wire::{
     host::Asked,
     http1::{RequestHead, Target},
@@ -76,7 +78,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
         if !more {
             return;
         }
-        since = Instant::now();
+        since = now();
     }
 }
 

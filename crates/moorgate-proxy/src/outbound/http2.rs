@@ -4,7 +4,6 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -16,7 +15,10 @@ use moorgate_contract::{
     flow::OpenFlow,
     outcome::{Ending, Outcome},
 };
-use moorgate_net::leg::{Cut, Leg, TcpLeg};
+use moorgate_net::{
+    leg::{Cut, Leg, TcpLeg},
+    runtime::now,
+};
 use moorgate_tls::TlsStream;
 use moorgate_wire::host::Asked;
 
@@ -44,7 +46,7 @@ async fn one_stream(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
 ) {
-    let mut flow = visit.open_flow(Instant::now());
+    let mut flow = visit.open_flow(now());
     let (parts, body) = request.into_parts();
     if let Some(failure) = too_long(&parts) {
         flow.record.target = parts.uri.authority().map(|authority| authority.as_str().into());
