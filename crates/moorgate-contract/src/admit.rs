@@ -46,7 +46,11 @@ pub fn admit(
     Ok(admitted)
 }
 
-fn admit_one(
+/// Admits one address of a plan's destination.
+///
+/// # Errors
+/// Why not.
+pub fn admit_one(
     guard: &Guard,
     presence: &Presence,
     plan: &Plan,

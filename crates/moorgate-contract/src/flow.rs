@@ -135,7 +135,7 @@ pub struct Flow {
     pub origin: Option<Arc<str>>,
     /// Inbound: the protocol that was agreed on in TLS, or the first that the client offered where TLS was passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alpn: Option<Box<str>>,
+    pub alpn: Option<Arc<str>>,
     /// The address that was dialled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,

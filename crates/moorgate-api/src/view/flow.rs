@@ -66,7 +66,7 @@ pub struct FlowView {
     /// Inbound: the protocol agreed on in TLS, or the first offered where TLS was passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub alpn: Option<Box<str>>,
+    pub alpn: Option<Arc<str>>,
     /// The address that was dialled.
     #[schema(value_type = Option<String>)]
     pub address: Option<SocketAddr>,

@@ -8,7 +8,7 @@ use std::{
 
 use moorgate_contract::{
     account::{Account, Place, Principal},
-    admit::admit,
+    admit::admit_one,
     balance::InUse,
     decide::{Ask, Destination, Plan, Transport, decide},
     failure::{Code, Failure},
@@ -264,7 +264,13 @@ impl Visit {
     /// Judges once more an address that an earlier request of this connection was connected to.
     pub(crate) fn admit_again(&self, plan: &Plan, address: IpAddr) -> Result<(), Failure> {
         let site = self.gateway.snapshot().site.clone();
-        admit(&site.guard, &self.gateway.connector.presence().now(), plan, &[address], &mut ()).map(|_| ())
+        admit_one(
+            &site.guard,
+            &self.gateway.connector.presence().now(),
+            plan,
+            SocketAddr::new(address, plan.port),
+            &mut (),
+        )
     }
 
     /// Whether a connection of an earlier request that left from `egress` may carry another.

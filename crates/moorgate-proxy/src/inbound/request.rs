@@ -73,7 +73,7 @@ pub(super) fn decide(
     flow: &mut OpenFlow,
 ) -> Result<Decided, Own> {
     let read = read(asked.authority);
-    flow.record.target = read.as_ref().ok().map(|read| shown(asked.authority, read).into());
+    flow.record.target = read.as_ref().ok().map(|read| shown(asked.authority, read));
     let (name, authority) = name(asked.authority, read)?;
     if let Some(secured) = secured
         && secured.name != name
@@ -130,9 +130,9 @@ fn answer_ca(visit: &Visit, asked: &Asked<'_>, name: &DomainName, flow: &mut Ope
 }
 
 /// The authority for a record: short, and without a user's name.
-fn shown<'a>(authority: &str, read: &'a WireAsked) -> &'a str {
+fn shown(authority: &str, read: &WireAsked) -> Arc<str> {
     let bare = read.text().strip_suffix(NO_PORT_TEXT).filter(|_| !authority.contains(':'));
-    bare.unwrap_or(read.text())
+    bare.map_or_else(|| read.shared_text(), Into::into)
 }
 
 /// Host or `:authority`, with a port that stands in where none is written.

@@ -32,7 +32,7 @@ pub(super) struct Secured {
     /// The server name that the client asked for.
     pub(super) name: DomainName,
     /// The protocol that was agreed on.
-    pub(super) alpn: Option<Box<str>>,
+    pub(super) alpn: Option<Arc<str>>,
     /// The connection's own place in the registry: so that the removal of its route cuts it while it is idle.
     pub(super) connection: Registered,
 }
