@@ -120,8 +120,8 @@ fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-/// When the turn of the task that runs began, or the time where no worker is: what an exchange does before it waits takes a dozen
-/// looks at the clock otherwise.
+/// When the turn of the task that runs began; where no worker is, the time. Exact enough for limits, of which an exchange has a
+/// dozen: each was a look at the clock.
 pub fn now() -> Instant {
     let own = here(|worker| {
         let now = worker.now.get().unwrap_or_else(Instant::now);

@@ -24,6 +24,9 @@ use super::{
 /// What is made initialized of a caller's buffer at once, where it is not.
 const READ_AT_ONCE: usize = 16 * 1024;
 
+/// Pieces of one write: Linux's IOV_MAX, which is writev(2)'s.
+const PIECES_AT_ONCE: usize = 1024;
+
 /// A connected socket.
 pub struct TcpStream(Stream);
 
@@ -244,7 +247,8 @@ impl AsyncWrite for TcpStream {
     ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
             Stream::Own(own) => {
-                let bytes = bufs.iter().map(|buf| buf.len()).sum();
+                // Of more than that writev(2) takes no look, however much room there is.
+                let bytes = bufs.iter().take(PIECES_AT_ONCE).map(|buf| buf.len()).sum();
                 own.poll_write(cx, bytes, |mut io| io.write_vectored(bufs))
             }
             Stream::Tokio(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, bufs),

@@ -27,9 +27,10 @@ const MIB: usize = 1 << 20;
 fn on_worker<T: Send + 'static, F: Future<Output = T> + 'static>(main: impl FnOnce() -> F + Send + 'static) -> T {
     let (send, receive) = std::sync::mpsc::channel();
     let worker = thread::spawn(move || run(async move { send.send(main().await).unwrap() }).unwrap());
-    let result = receive.recv();
+    // One that has panicked does not end.
+    let result = receive.recv().unwrap();
     worker.join().unwrap();
-    result.unwrap()
+    result
 }
 
 fn listener() -> TcpListener {
@@ -74,6 +75,28 @@ async fn there_and_back() {
 #[test]
 fn what_a_socket_does_not_take_at_once_goes_when_there_is_room() {
     on_worker(there_and_back);
+}
+
+#[test]
+fn a_write_of_more_pieces_than_go_at_once_is_not_taken_for_a_full_socket() {
+    const PIECES: usize = 5_000;
+    let got = on_worker(async || {
+        let (mut client, mut server) = pair().await;
+        let mut got = vec![0; PIECES];
+        // The second time its room is watched, and has been told of.
+        for _ in 0..2 {
+            let writing = async {
+                let (mut left, pieces) = (PIECES, [io::IoSlice::new(b"p"); PIECES]);
+                while left > 0 {
+                    left -= client.write_vectored(&pieces[..left]).await.unwrap();
+                }
+            };
+            let both = async { tokio::join!(writing, server.read_exact(&mut got)).1 };
+            timeout(Duration::from_secs(5), both).await.expect("nobody waits for room").unwrap();
+        }
+        got
+    });
+    assert!(got.iter().all(|&byte| byte == b'p'));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use super::executor::{here, now};
 
-/// How exact a timer is: it runs out so much later at most, and never earlier.
+/// How exact a timer is: it runs out so much later at most, and never earlier, counted from when its task's turn began.
 const TICK: Duration = Duration::from_millis(TICK_MILLIS);
 const TICK_MILLIS: u64 = 2;
 /// Ticks of one turn of the wheel. What is due later is passed by until its turn comes.
