@@ -197,7 +197,7 @@ impl Socket {
     }
 
     /// Takes `bits` back, unless something came after it was `seen`.
-    pub(super) fn used_up(&self, seen: u32, bits: u32) {
+    fn used_up(&self, seen: u32, bits: u32) {
         let _ = self.state.compare_exchange(seen, seen & !bits, Ordering::AcqRel, Ordering::Acquire);
     }
 

@@ -23,7 +23,6 @@ use super::{
 
 /// What is made initialized of a caller's buffer at once, where it is not.
 const READ_AT_ONCE: usize = 16 * 1024;
-
 /// Pieces of one write: Linux's IOV_MAX, which is writev(2)'s.
 const PIECES_AT_ONCE: usize = 1024;
 
@@ -132,7 +131,8 @@ impl TcpStream {
         match &mut self.0 {
             Stream::Own(own) => own.poll_read(cx, |mut io| {
                 let bytes = io.read(buf)?;
-                // The end is no less than there was room for: it is there to be read again.
+                // Less than there was room for is all there is. The end is none the less for being
+                // read: who asks again is told again.
                 Ok(Tried { done: bytes, is_all: bytes > 0 && bytes < buf.len() })
             }),
             Stream::Tokio(stream) => {

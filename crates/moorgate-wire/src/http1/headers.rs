@@ -2,7 +2,10 @@
 
 use std::{fmt, ops::Range};
 
-use super::{is_token, is_token_byte, lines::controls};
+use super::{
+    is_token, is_token_byte,
+    lines::{controls, is_control},
+};
 use crate::visible::visible;
 
 /// Fields whose values are never shown.
@@ -152,7 +155,7 @@ impl Headers {
         }
         let value = self.values.get_mut(from..).unwrap_or_default();
         if controls(value) > 0 {
-            for byte in value.iter_mut().filter(|byte| byte.is_ascii_control() && **byte != b'\t') {
+            for byte in value.iter_mut().filter(|byte| is_control(**byte)) {
                 *byte = b' ';
             }
         }

@@ -73,7 +73,7 @@ fn scan_bytes(head: &[u8], start: usize, bounds: Bounds) -> Result<Scan, HeadErr
             (_, b'\r') => {}
             (_, b' ' | b'\t') if line_start && at > 0 => return Err(HeadError::Folded),
             (_, b'\t') => line_start = false,
-            (_, byte) if byte.is_ascii_control() => return Err(HeadError::ControlByte(byte)),
+            (_, byte) if is_control(byte) => return Err(HeadError::ControlByte(byte)),
             _ => line_start = false,
         }
         before = byte;
@@ -108,7 +108,8 @@ pub(super) fn controls(bytes: &[u8]) -> usize {
     bytes.chunks(usize::from(u8::MAX)).map(|some| usize::from(count(some))).sum()
 }
 
-fn is_control(byte: u8) -> bool {
+/// A control byte other than a tab, which alone may stand in a line.
+pub(super) fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() & (byte != b'\t')
 }
 
