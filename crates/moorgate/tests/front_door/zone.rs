@@ -34,6 +34,12 @@ fn wait_dns(gateway: &Gateway, domain: &str, dns: &str) -> Value {
     eventually(dns, || Some(shown(gateway, domain)).filter(|route| route["dns"] == dns))
 }
 
+/// Until the resolver, which keeps for a second what it heard, leads to the gateway.
+fn wait_here(world: &World, domain: &str) {
+    let here = [GATEWAY.parse::<IpAddr>().unwrap()];
+    eventually("the address", || (world.addresses(domain) == here).then_some(()));
+}
+
 /// The records that a command says are to be set.
 fn records(said: &str) -> Vec<&str> {
     said.lines().map(str::trim).filter(|line| line.contains(" IN ")).collect()
@@ -67,7 +73,7 @@ fn a_route_is_served_as_soon_as_the_record_that_was_asked_for_is_there() {
     world.set("example.com", &[wanted[0]]);
     let route = wait_dns(&gateway, "app.example.com", "seen");
     assert_eq!(route["state"], "active");
-    assert_eq!(world.addresses("app.example.com"), [GATEWAY.parse::<IpAddr>().unwrap()]);
+    wait_here(&world, "app.example.com");
     assert_eq!(curl(&world, "app.example.com"), "308");
     let check = gateway.cli(&["route", "check", "app.example.com"]);
     assert!(
@@ -133,7 +139,10 @@ fn a_domain_is_served_for_whoever_proves_it_and_for_nobody_else() {
     assert_eq!((mine["account"].as_str(), mine["dns"].as_str()), (Some("default"), Some("pending")));
     // What the first one was told to set leads nowhere now.
     world.set("example.com", &[records(&held)[0]]);
-    let check = gateway.cli_json(&["route", "check", "app.example.com"]);
+    let check = eventually("the resolver forgets that there was nothing", || {
+        let check = gateway.cli_json(&["route", "check", "app.example.com"]);
+        (check["seen"][0]["says"] != "nothing").then_some(check)
+    });
     let said = check["findings"][0]["said"].as_str().unwrap();
     assert!(check["state"] == "pending" && said.contains("which is not this route's (any more)"), "{check}");
     assert_eq!(curl(&world, "app.example.com"), "421");
@@ -210,9 +219,7 @@ fn without_a_server_of_its_own_the_zone_is_records_at_a_provider() {
     world.set(ZONE, &said.lines().collect::<Vec<_>>());
     world.set("example.com", &[&cname]);
     wait_dns(&gateway, "app.example.com", "seen");
-    eventually("the address", || {
-        (world.addresses("app.example.com") == [GATEWAY.parse::<IpAddr>().unwrap()]).then_some(())
-    });
+    wait_here(&world, "app.example.com");
     let check = gateway.cli(&["route", "check", "app.example.com"]);
     assert!(!check.contains("problem"), "{check}");
 }
@@ -305,7 +312,9 @@ fn a_domain_that_keeps_the_ca_out_is_told_the_record_that_lets_it_in() {
     let said = add(&gateway, "app.example.com", "default");
     world.set("example.com", &[records(&said)[0], "@ CAA 0 issue \"other.test\""]);
     wait_dns(&gateway, "app.example.com", "seen");
-    let check = gateway.cli(&["route", "check", "app.example.com"]);
-    assert!(check.contains("the CAA records of example.com allow no certificate by small.test"), "{check}");
+    let check = eventually("the CAA records of example.com", || {
+        let check = gateway.cli(&["route", "check", "app.example.com"]);
+        check.contains("the CAA records of example.com allow no certificate by small.test").then_some(check)
+    });
     assert!(check.contains("example.com. IN CAA 0 issue \"small.test\""), "{check}");
 }
