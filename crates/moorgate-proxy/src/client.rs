@@ -135,6 +135,13 @@ pub(crate) struct Rewound<S> {
     stream: S,
 }
 
+impl<S> Rewound<S> {
+    /// The stream, to write to.
+    pub(crate) fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.read.is_empty() {

@@ -1,13 +1,23 @@
 //! One h2 connection of a client: its limits, its idle time, its drain. Each stream is handed out by itself.
 
+mod cork;
+
 use std::{
     future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
+use crate::{
+    gateway::Visit,
+    head,
+    refuse::{StreamEnd, too_slow},
+};
 use bytes::Bytes;
+use cork::Corked;
+pub(crate) use cork::Hold;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
 use moorgate_contract::{
@@ -20,15 +30,10 @@ use moorgate_contract::{
 };
 use moorgate_net::{
     registry::Open,
-    runtime::{sleep, spawn, timeout},
+    runtime::{now, sleep, spawn, timeout},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::{
-    gateway::Visit,
-    head,
-    refuse::{StreamEnd, too_slow},
-};
+type Connection<S> = h2::server::Connection<Corked<S>, Bytes>;
 
 /// What one connection may hold.
 #[derive(Clone, Copy)]
@@ -78,11 +83,12 @@ pub(crate) async fn serve<S, H, F>(
     handle: H,
 ) -> Result<(), GivenUp>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Hold,
     H: Fn(Arc<Visit>, OneMore, Request<RecvStream>, SendResponse<Bytes>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let limits = &visit.gateway.limits;
+    let stream = Corked::new(stream);
     let handshake = h2::server::Builder::new()
         .max_concurrent_streams(bounds.streams)
         .max_header_list_size(u32::try_from(2 * HEAD_BYTES).unwrap_or(u32::MAX))
@@ -91,7 +97,7 @@ where
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(H2_RESETS)
         .max_local_error_reset_streams(Some(H2_RESETS))
-        .handshake(stream);
+        .handshake(stream.clone());
     let flow = visit.open_flow(visit.accepted);
     let mut connection = match timeout(limits.head, handshake).await {
         Ok(Ok(connection)) => {
@@ -104,8 +110,10 @@ where
         }
         Err(_) => return Err(GivenUp { flow, why: too_slow("the h2 preface", limits.head) }),
     };
+    stream.hold();
     let running = Running::default();
     let mut alarm = sleep(limits.idle_request);
+    let mut draining = pin!(visit.gateway.drain.cancelled());
     let mut leaving = false;
     loop {
         tokio::select! {
@@ -115,12 +123,12 @@ where
                 close(connection, Reason::NO_ERROR).await;
                 return Ok(());
             }
-            () = visit.gateway.drain.cancelled(), if !leaving => {
+            () = &mut draining, if !leaving => {
                 leaving = true;
                 connection.graceful_shutdown();
-                alarm.reset(Instant::now() + GOODBYE);
+                alarm.reset(now() + GOODBYE);
             }
-            accepted = connection.accept() => match accepted {
+            accepted = accept(&mut connection, &stream) => match accepted {
                 Some(Ok(_)) if running.broke_off_too_many() => {
                     tracing::warn!(
                         client = %visit.client,
@@ -143,7 +151,7 @@ where
             },
             () = &mut alarm => {
                 let wait = if leaving { GOODBYE } else { limits.idle_request };
-                let now = Instant::now();
+                let now = now();
                 match running.quiet_since().map(|since| since + wait) {
                     None => alarm.reset(now + wait),
                     Some(due) if due > now => alarm.reset(due),
@@ -162,8 +170,23 @@ where
     }
 }
 
+type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>;
+
+/// The next stream; `None` at the connection's end. Whenever there is none for now, all that was written goes out.
+async fn accept<S: Hold>(connection: &mut Connection<S>, stream: &Corked<S>) -> Accepted {
+    let mut accepted = pin!(connection.accept());
+    poll_fn(|cx| match accepted.as_mut().poll(cx) {
+        Poll::Pending => match ready!(stream.poll_out(cx)) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        },
+        accepted => accepted,
+    })
+    .await
+}
+
 /// Closes a connection with a GOAWAY that does not wait for the client to agree.
-async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut connection: h2::server::Connection<S, Bytes>, reason: Reason) {
+async fn close<S: Hold>(mut connection: Connection<S>, reason: Reason) {
     connection.abrupt_shutdown(reason);
     // One that does not even take the GOAWAY is dropped as it is.
     let _ = timeout(GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
@@ -190,7 +213,7 @@ pub(crate) struct OneMore {
 
 impl Default for Running {
     fn default() -> Self {
-        let now = Instant::now();
+        let now = now();
         Self(Arc::new(Mutex::new(Streams { open: 0, quiet: now, broken_off: 0, counted: now })))
     }
 }
@@ -226,7 +249,7 @@ impl OneMore {
 impl Drop for OneMore {
     fn drop(&mut self) {
         let mut streams = self.running.lock();
-        let now = Instant::now();
+        let now = now();
         streams.open -= 1;
         streams.quiet = now;
         if self.broken_off {

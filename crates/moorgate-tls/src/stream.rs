@@ -1,9 +1,9 @@
 //! A TLS connection, whichever side of it we are.
 
 use std::{
-    io,
+    io::{self, IoSlice, Write as _},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use moorgate_keys::Facts;
@@ -64,6 +64,31 @@ impl TlsStream {
         self.state().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// Holds up to so many bytes, before encryption, that its peer has not taken.
+    pub fn hold_up_to(&mut self, bytes: usize) {
+        match &mut *self.0 {
+            Inner::Server(stream) => stream.get_mut().1.set_buffer_limit(Some(bytes)),
+            Inner::Client(stream) => stream.get_mut().1.set_buffer_limit(Some(bytes)),
+        }
+    }
+
+    /// Encrypts and holds what there is room for: it goes out with the next flush, or when there is none.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_hold(&mut self, cx: &mut Context<'_>, bytes: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            let held = match &mut *self.0 {
+                Inner::Server(stream) => stream.get_mut().1.writer().write_vectored(bytes)?,
+                Inner::Client(stream) => stream.get_mut().1.writer().write_vectored(bytes)?,
+            };
+            if held > 0 || bytes.iter().all(|piece| piece.is_empty()) {
+                return Poll::Ready(Ok(held));
+            }
+            ready!(Pin::new(&mut *self.0).poll_flush(cx))?;
+        }
+    }
+
     fn state(&self) -> &CommonState {
         self.0.get_ref().1
     }
@@ -83,7 +108,7 @@ impl AsyncWrite for TlsStream {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0).poll_write_vectored(cx, bufs)
     }
