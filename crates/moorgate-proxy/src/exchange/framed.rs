@@ -6,21 +6,23 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use moorgate_net::buffer::{PIECE, SMALL, take_small};
 use moorgate_wire::http1::{BodyDecoder, BodyError, CHUNK_END, encode_chunk_head};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-
-/// The most bytes of one piece.
-pub(super) const PIECE: usize = 64 * 1024;
 
 /// Takes the next piece of a body out of its framing and out of `buffer`; never an empty one. `None`: the body is over, or
 /// no more of it is here.
 pub(super) fn take_piece(decoder: &mut BodyDecoder, buffer: &mut BytesMut) -> Result<Option<Bytes>, BodyError> {
     while !decoder.is_done() && !buffer.is_empty() {
+        let is_small_rest = buffer.len() <= SMALL && decoder.left() == Some(buffer.len() as u64);
         let window = buffer.get(..buffer.len().min(PIECE)).unwrap_or_default();
         let decoded = decoder.decode(window)?;
-        // The last part of a buffer takes the buffer along.
-        let mut piece =
-            if decoded.consumed == buffer.len() { mem::take(buffer) } else { buffer.split_to(decoded.consumed) };
+        let mut piece = match buffer.len() {
+            all if all > decoded.consumed => buffer.split_to(decoded.consumed),
+            _ if is_small_rest => take_small(mem::take(buffer)),
+            // The last part of a buffer takes the buffer along.
+            _ => mem::take(buffer),
+        };
         piece.truncate(decoded.data.end);
         piece.advance(decoded.data.start.min(piece.len()));
         if !piece.is_empty() {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    io, mem,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -22,7 +22,7 @@ use moorgate_contract::{
     limits::{HEAD_FIELDS, RESPONSE_HEAD_BYTES},
 };
 use moorgate_net::{
-    buffer::{poll_read_some, read_some},
+    buffer::{PIECE, poll_read_piece, poll_read_some, read_some, spare},
     pace::poll_turn,
 };
 use moorgate_wire::http1::{
@@ -30,21 +30,16 @@ use moorgate_wire::http1::{
     parse_target_response, response_framing, response_keeps_alive,
 };
 use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
-use tokio_util::io::poll_read_buf;
 
-use super::{
-    framed::{PIECE, take_piece},
-    grpc::Body,
-    link::Link,
-};
+use super::{framed::take_piece, grpc::Body, link::Link};
 use crate::head::fields;
 
-/// One read's worth of a head.
-const HEAD: usize = 4 * 1024;
-/// So many bytes tell what is no HTTP.
-const BEGINNING: usize = b"HTTP/".len();
+/// One read's worth of a head and what comes with it, and of a body in chunks.
+const READ: usize = 16 * 1024;
 /// From here on a read goes where its bytes stay.
 const LARGE: usize = 8 * 1024;
+/// So many bytes tell what is no HTTP.
+const BEGINNING: usize = b"HTTP/".len();
 
 /// Why no whole response came.
 #[derive(Debug)]
@@ -167,7 +162,7 @@ impl Reading {
     pub(crate) fn new(reader: ReadHalf<Link>) -> Self {
         let framing = ResponseFraming::UntilClose;
         let decoder = BodyDecoder::new(Framing::None);
-        Self { reader, buffer: BytesMut::new(), framing, decoder, keep_alive: false, ended: false }
+        Self { reader, buffer: spare(), framing, decoder, keep_alive: false, ended: false }
     }
 
     /// Whether the connection carries another request: the response is whole, and nothing came behind it.
@@ -182,7 +177,7 @@ impl Reading {
     pub(crate) async fn head(&mut self, method: &Method) -> Result<ResponseHead, Broke> {
         loop {
             let seen = self.buffer.len();
-            match read_some(&mut self.reader, HEAD, &mut self.buffer).await {
+            match read_some(&mut self.reader, READ, &mut self.buffer).await {
                 Ok(0) | Err(_) => return Err(Broke::Closed),
                 Ok(_) => {}
             }
@@ -227,8 +222,13 @@ impl Reading {
             if self.decoder.is_done() {
                 return Poll::Ready(Ok(None));
             }
-            // As much as is there makes one piece: one write, and one record of TLS.
-            let waits = !self.ended && self.poll_fill(cx).is_pending();
+            // As much as is there makes one piece: one write, and as few records of TLS as can be.
+            let filled = if self.ended { Poll::Ready(None) } else { self.poll_fill(cx)? };
+            let waits = match filled {
+                Poll::Ready(Some(piece)) => return Poll::Ready(Ok(Some(piece))),
+                Poll::Ready(None) => false,
+                Poll::Pending => true,
+            };
             if self.buffer.is_empty() {
                 match (waits, self.framing) {
                     (true, _) => return Poll::Pending,
@@ -246,29 +246,32 @@ impl Reading {
         }
     }
 
-    /// Reads what is there, up to a piece, behind what is here. Ready: it read, or no more is wanted.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads what is there, up to a piece, behind what is here. Ready: it read, or no more is wanted. Of a body that is long and
+    /// says so comes a whole piece, with what was here.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broke>> {
         let here = self.buffer.len();
         let left = self.decoder.left().map(|left| usize::try_from(left).unwrap_or(usize::MAX));
         // Of chunks, what is here may be all there is.
-        let wanted = left.map_or(if here == 0 { PIECE } else { 0 }, |left| left.min(PIECE)).saturating_sub(here);
-        let read = match wanted {
-            0 => return Poll::Ready(()),
-            1..LARGE => poll_read_some(cx, &mut self.reader, wanted, &mut self.buffer),
-            _ => self.poll_read_large(cx, wanted),
+        let wanted = left.map_or(if here == 0 { READ } else { 0 }, |left| left.min(PIECE)).saturating_sub(here);
+        let read = match (left, wanted) {
+            (_, 0) => return Poll::Ready(Ok(None)),
+            (Some(left), LARGE..) => {
+                // With room for a byte more, so that a socket which has given all is known to be empty.
+                let most = left.saturating_add(1);
+                let mut piece =
+                    ready!(poll_read_piece(cx, &mut self.reader, most, &mut self.buffer)).unwrap_or_default();
+                if !piece.is_empty() {
+                    let behind = piece.split_off(left.min(piece.len()));
+                    self.buffer.extend_from_slice(&behind);
+                    self.decoder.decode(&piece).map_err(Broke::malformed)?;
+                    return Poll::Ready(Ok(Some(piece)));
+                }
+                0
+            }
+            _ => ready!(poll_read_some(cx, &mut self.reader, wanted, &mut self.buffer)).unwrap_or_default(),
         };
-        self.ended = matches!(ready!(read), Ok(0) | Err(_));
-        Poll::Ready(())
-    }
-
-    /// Reads without a copy. What turns out to be little takes the room of little: it may wait for a slow client.
-    fn poll_read_large(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        self.buffer.reserve(wanted);
-        let read = poll_read_buf(Pin::new(&mut self.reader), cx, &mut self.buffer);
-        if self.buffer.len() < wanted / 2 {
-            self.buffer = BytesMut::from(&*self.buffer);
-        }
-        read
+        self.ended = read == 0;
+        Poll::Ready(Ok(None))
     }
 
     /// Ready when the target has ended a connection that waits for a request, or says something unasked.

@@ -7,15 +7,11 @@ use moorgate_contract::{
     failure::{Code, Failure},
     limits::HEAD_BYTES,
 };
-use moorgate_net::buffer::read_some;
+use moorgate_net::buffer::{PIECE, read_some};
 use moorgate_wire::http1::{BodyDecoder, BodyError, Framing};
 use tokio::io::AsyncRead;
 
-use super::{
-    Stop,
-    course::Source,
-    framed::{PIECE, take_piece},
-};
+use super::{Stop, course::Source, framed::take_piece};
 use crate::{client::left, inbound::too_large};
 
 /// The client's side of the body.

@@ -11,6 +11,7 @@ use moorgate_contract::{
     outcome::Outcome,
 };
 use moorgate_net::{
+    buffer::PIECE,
     farewell::answer_and_close,
     registry::Registered,
     runtime::{TcpStream, timeout},
@@ -105,7 +106,8 @@ pub(super) async fn run(
     let rest = limit.saturating_sub(visit.accepted.elapsed());
     let Client { stream, buffer } = client;
     let opened = timeout(rest, terminator.accept_peeked(Socket::replaying(stream, buffer))).await;
-    let Some((stream, mut flow)) = handshake::opened(opened, limit, flow) else { return };
+    let Some((mut stream, mut flow)) = handshake::opened(opened, limit, flow) else { return };
+    stream.hold_up_to(PIECE);
     let Some(name) = hello.server_name.clone().filter(|name| stream.server_name() == Some(name.as_str())) else {
         stream.abort();
         let said = "TLS read another server name than we did; the connection was closed";
