@@ -41,16 +41,23 @@ impl FlowId {
     pub fn new(at: Timestamp, sequence: u64) -> Self {
         Self(((at.0 / 1000) << SEQUENCE_BITS) | (sequence & ((1 << SEQUENCE_BITS) - 1)))
     }
+
+    /// As it is shown: digits and small letters.
+    fn letters(self) -> [u8; ID_LETTERS] {
+        let mut left = self.0;
+        let mut letters = [b'0'; ID_LETTERS];
+        for letter in letters.iter_mut().rev() {
+            let digit = (left & 31) as usize;
+            *letter = ALPHABET.get(digit).copied().unwrap_or(b'0');
+            left >>= 5;
+        }
+        letters
+    }
 }
 
 impl fmt::Display for FlowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut letters = [0; ID_LETTERS];
-        for (at, letter) in letters.iter_mut().rev().enumerate() {
-            let digit = usize::try_from((self.0 >> (at * 5)) & 31).unwrap_or_default();
-            *letter = ALPHABET.get(digit).copied().unwrap_or(b'0');
-        }
-        f.write_str(std::str::from_utf8(&letters).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&self.letters()).map_err(|_| fmt::Error)?)
     }
 }
 

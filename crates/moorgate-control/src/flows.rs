@@ -120,8 +120,8 @@ impl Wanted {
 
 /// Flows of one row. A row and its way to SQLite's thread cost more than a flow.
 const BATCH: usize = 1_024;
-/// Bytes of a flow's line, more or less.
-const LINE: usize = 400;
+/// Bytes of a flow's line, or a few more.
+const LINE: usize = 512;
 /// So many more may be in the file, unseen, before the oldest make room.
 const SLACK: u64 = 4_096;
 /// Rows that are read at once, until there are enough flows.

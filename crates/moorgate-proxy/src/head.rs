@@ -51,9 +51,7 @@ pub(crate) fn fields(map: &http::HeaderMap) -> Headers {
         names += name.as_str().len();
         values += value.len();
     }
-    // With room for the framing that is ours to write.
-    const ROOM: usize = 32;
-    let mut headers = Headers::with_capacity(map.len() + 2, names + ROOM, values + ROOM);
+    let mut headers = Headers::with_capacity(map.len(), names, values);
     for (name, value) in map {
         headers.push(name.as_str(), value.as_bytes());
     }
@@ -114,12 +112,17 @@ fn malformed(why: &HeadError) -> Code {
     if why.is_host_mismatch() { Code::HostMismatch } else { Code::Malformed }
 }
 
-/// Waits for the next request's first byte. `false`: there will be none, and our end is said.
-pub(crate) async fn next_request<S: ClientStream>(visit: &Visit, client: &mut Client<S>) -> bool {
+/// Waits for the next request's first byte. `false`: there will be none, and our end is said. `draining` resolves when the
+/// gateway goes down.
+pub(crate) async fn next_request<S: ClientStream>(
+    visit: &Visit,
+    client: &mut Client<S>,
+    draining: impl Future<Output = ()>,
+) -> bool {
     let gateway = &visit.gateway;
     let more = tokio::select! {
         biased;
-        () = gateway.drain.cancelled() => false,
+        () = draining => false,
         more = timeout(gateway.limits.idle_request, client.wait_for_more()) => matches!(more, Ok(Ok(read)) if read > 0),
     };
     if !more {

@@ -46,7 +46,7 @@ impl Flow {
         } = self;
         let mut line = Line(line);
         line.put("{\"id\":\"");
-        line.shown(id);
+        line.0.extend_from_slice(&id.letters());
         line.put("\",\"started\":");
         line.number(started.0);
         line.put(",\"duration_us\":");

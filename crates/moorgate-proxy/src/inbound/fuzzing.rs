@@ -3,7 +3,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{self, PathAndQuery, Scheme},
 };
 use moorgate_contract::{
     account::AccountId,
@@ -18,8 +18,9 @@ use moorgate_wire::{
 };
 
 use super::{
+    authority::{Asker, Authority},
     http2::asked,
-    request::{Onward, name, read},
+    request::Onward,
 };
 use crate::{exchange::http2::joined, h2_server::too_long, head::fields};
 
@@ -39,8 +40,9 @@ pub fn h2_request(data: &[u8]) {
         return;
     }
     let Ok(asked) = asked(&parts, &headers) else { return };
-    let (Ok((name, authority)), Ok(path)) =
-        (name(asked.authority, read(asked.authority)), CanonicalPath::parse(asked.path))
+    let asker = Asker { ip: [192, 0, 2, 1].into(), secure: true };
+    let (Ok(authority), Ok(path)) =
+        (Authority::read(asked.authority, asker, &mut None), CanonicalPath::parse(asked.path))
     else {
         return;
     };
@@ -51,7 +53,7 @@ pub fn h2_request(data: &[u8]) {
         return;
     }
     let sent = Sent { method: parts.method.as_str(), authority: &authority, path: &path, headers: &headers, body };
-    let Ok(domain) = name.as_str().parse() else { return };
+    let Ok(domain) = authority.name.as_str().parse() else { return };
     let route = Route::new(RouteId(1), AccountId(1), domain, Mode::Terminate, RouteSettings::default());
     if let Some(wire) = sent.written(&route, length) {
         sent.arrives(&wire, length);
@@ -65,10 +67,10 @@ fn taken<'a>(
     path: &[u8],
     lines: impl Iterator<Item = &'a [u8]>,
 ) -> Option<Request<()>> {
-    let mut uri = http::uri::Parts::default();
+    let mut uri = uri::Parts::default();
     uri.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
     if !authority.is_empty() {
-        uri.authority = Some(Authority::try_from(authority).ok()?);
+        uri.authority = Some(uri::Authority::try_from(authority).ok()?);
         uri.scheme = Some(Scheme::HTTPS);
     }
     let mut request = Request::new(());
@@ -88,7 +90,7 @@ fn taken<'a>(
 /// What was meant.
 struct Sent<'a> {
     method: &'a str,
-    authority: &'a str,
+    authority: &'a Authority,
     path: &'a CanonicalPath,
     headers: &'a Headers,
     body: &'a [u8],
@@ -102,8 +104,6 @@ impl Sent<'_> {
             method: self.method,
             authority: self.authority,
             path: self.path,
-            client: ([192, 0, 2, 1], 1234).into(),
-            secure: true,
             gateway: GATEWAY,
             websocket: false,
             grpc: false,
@@ -136,7 +136,7 @@ impl Sent<'_> {
         };
         assert_eq!(head.method.as_str(), self.method);
         assert!(matches!(&head.target, Target::Origin(path) if **path == *self.path.as_str()), "{shown}");
-        assert!(head.headers.get_all("host").eq([self.authority.as_bytes()]), "{shown}");
+        assert!(head.headers.get_all("host").eq([self.authority.forwarded.as_bytes()]), "{shown}");
         let framing = match length {
             Some(length) => Framing::Length(length),
             None if self.body.is_empty() => Framing::None,

@@ -1,6 +1,11 @@
 //! Requests of an inbound client over HTTP/1, one after the other: on the plain listener, or inside TLS that ended here.
 
-use std::{future::poll_fn, mem, pin::Pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    sync::Arc,
+};
 
 use moorgate_contract::{
     balance::Pool,
@@ -14,6 +19,7 @@ use moorgate_wire::http1::{Framing, RequestHead, Target, Version};
 
 use super::{
     actions::Own,
+    authority::LastAuthority,
     left,
     origin::{Ask, Chosen, ForExchange},
     request::{Asked as AskedFor, Decided, Onward, decide},
@@ -33,6 +39,9 @@ use crate::{
 /// The life of a connection after accept (and TLS): for each request peek, decide, act, connect, relay, record.
 pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Client<S>, secured: Option<Secured>) {
     let mut since = if secured.is_some() { now() } else { visit.accepted };
+    let last = LastAuthority::default();
+    // One for all requests: to ask anew takes two locks.
+    let mut draining = pin!(visit.gateway.drain.cancelled());
     loop {
         let mut flow = visit.open_flow(since);
         let limit = visit.gateway.limits.head;
@@ -47,7 +56,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
                 return say_no(client, flow, &failure, false).await;
             }
         };
-        client = match one(&visit, client, flow, &mut head, secured.as_ref()).await {
+        client = match one(&visit, client, flow, &mut head, secured.as_ref(), &last).await {
             Some(client) => client,
             None => return,
         };
@@ -58,7 +67,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
         tokio::select! {
             biased;
             () = cut => return,
-            more = next_request(&visit, &mut client) => if !more { return },
+            more = next_request(&visit, &mut client, draining.as_mut()) => if !more { return },
         }
         since = now();
     }
@@ -71,11 +80,12 @@ async fn one<S: ClientStream>(
     mut flow: OpenFlow,
     head: &mut RequestHead,
     secured: Option<&Secured>,
+    last: &LastAuthority,
 ) -> Option<Client<S>> {
     flow.record.kind = Kind::Exchange;
     flow.record.exposure = Exposure::inbound_asked(secured.is_some(), true);
     flow.record.alpn = secured.and_then(|secured| secured.alpn.clone());
-    let prepared = asked(head).map_err(Own::from).and_then(|asked| decide(visit, &asked, secured, &mut flow));
+    let prepared = asked(head).map_err(Own::from).and_then(|asked| decide(visit, &asked, secured, last, &mut flow));
     let decided = match prepared {
         Ok(decided) => decided,
         Err(own) => {
@@ -89,22 +99,13 @@ async fn one<S: ClientStream>(
         Ok(entered) => entered,
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
     };
-    let Decided { routed, name, authority, path, served, challenge } = &decided;
+    let Decided { routed, authority, path, served, challenge } = &decided;
     let route = &routed.route;
     let websocket = wants_websocket(head);
     let headers = mem::take(&mut head.headers);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
-    let onward = Onward {
-        route,
-        method: head.method.as_str(),
-        authority,
-        path,
-        client: visit.client,
-        secure: secured.is_some(),
-        gateway: &gateway,
-        websocket,
-        grpc: false,
-    };
+    let onward =
+        Onward { route, method: head.method.as_str(), authority, path, gateway: &gateway, websocket, grpc: false };
     let outgoing = match onward.build(headers, head.framing) {
         Ok(outgoing) => outgoing,
         Err(failure) => return answer(visit, client, flow, head, failure.into(), secured.is_some()).await,
@@ -113,7 +114,7 @@ async fn one<S: ClientStream>(
     // What an origin reads there is TLS with the header before it, not a challenge.
     let told = route.settings.proxy_protocol.filter(|_| !challenge);
     let local = told.map(|_| client.stream.local_addr().unwrap_or(visit.client));
-    let ask = Ask { visit, routed, pool, name: Some(name), local, chosen: Chosen::default() };
+    let ask = Ask { visit, routed, pool, name: Some(&authority.name), local, chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc: false, websocket };
     let going = Going {
         head,

@@ -15,6 +15,7 @@ use moorgate_tls::TlsStream;
 
 use super::{
     actions::Own,
+    authority::LastAuthority,
     http1::exposure,
     origin::{Ask, Chosen, ForExchange},
     request::{Asked, Decided, Onward, decide},
@@ -35,11 +36,11 @@ use crate::{
 /// The life of an h2 connection: its streams live by themselves, side by side.
 pub(super) async fn converse(visit: Arc<Visit>, stream: TlsStream, secured: Secured) {
     let local = stream.local_addr().unwrap_or(visit.client);
-    let secured = Arc::new(secured);
+    let (secured, last) = (Arc::new(secured), Arc::new(LastAuthority::default()));
     let (connection, of_client) = (secured.clone(), visit.clone());
     let handle = move |visit: Arc<Visit>, mut running: OneMore, request, respond| {
-        let secured = secured.clone();
-        async move { running.ended(one(&visit, request, respond, &secured, local).await) }
+        let (secured, last) = (secured.clone(), last.clone());
+        async move { running.ended(one(&visit, request, respond, &secured, &last, local).await) }
     };
     let served = h2_server::serve(visit, stream, h2_server::INBOUND, Some(&connection.connection), handle).await;
     if let Err(mut given_up) = served {
@@ -54,6 +55,7 @@ async fn one(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     secured: &Secured,
+    last: &LastAuthority,
     local: std::net::SocketAddr,
 ) -> StreamEnd {
     let mut flow = visit.open_flow(now());
@@ -67,7 +69,7 @@ async fn one(
         .map_or(Ok(()), Err)
         .and_then(|()| asked(&parts, &headers))
         .map_err(Own::from)
-        .and_then(|asked| decide(visit, &asked, Some(secured), &mut flow));
+        .and_then(|asked| decide(visit, &asked, Some(secured), last, &mut flow));
     let decided = match prepared {
         Ok(decided) => decided,
         Err(own) => {
@@ -81,28 +83,19 @@ async fn one(
         Ok(entered) => entered,
         Err(failure) => return say_no_to_request(respond, flow, &failure, with_body, stream).await,
     };
-    let Decided { routed, name, authority, path, served, .. } = &decided;
+    let Decided { routed, authority, path, served, .. } = &decided;
     let route = &routed.route;
     let grpc = headers.get("content-type").is_some_and(is_grpc);
     let gateway = visit.gateway.snapshot().site.gateway.clone();
-    let onward = Onward {
-        route,
-        method: parts.method.as_str(),
-        authority,
-        path,
-        client: visit.client,
-        secure: true,
-        gateway: &gateway,
-        websocket: false,
-        grpc,
-    };
+    let onward =
+        Onward { route, method: parts.method.as_str(), authority, path, gateway: &gateway, websocket: false, grpc };
     let framing = framing(&headers, &stream);
     let outgoing = match onward.build(headers, framing) {
         Ok(outgoing) => outgoing,
         Err(failure) => return say_no_on_stream(respond, flow, &failure, with_body),
     };
     let pool = decided.pool();
-    let ask = Ask { visit, routed, pool, name: Some(name), local: Some(local), chosen: Chosen::default() };
+    let ask = Ask { visit, routed, pool, name: Some(&authority.name), local: Some(local), chosen: Chosen::default() };
     let ask = ForExchange { ask, served: served.clone(), grpc, websocket: false };
     let going = Going {
         method: &parts.method,

@@ -1,6 +1,7 @@
 //! Inbound: apps behind us. Two listeners; a missing or broken name never falls to anybody's default.
 
 pub(crate) mod actions;
+mod authority;
 mod check;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

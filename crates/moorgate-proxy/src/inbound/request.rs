@@ -1,6 +1,6 @@
 //! The decision on a request, and the request as the origin gets it: written anew, hop-by-hop fields gone first, what we say of the client put in last.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use moorgate_contract::{
     balance::Pool,
@@ -11,15 +11,14 @@ use moorgate_contract::{
     route::{Mode, Route},
 };
 use moorgate_wire::{
-    host::{Asked as WireAsked, Host, PortError},
     http1::{Framing, Headers},
     name::DomainName,
     path::CanonicalPath,
-    text::{push_ip, with_port},
 };
 
 use super::{
     actions::{Own, Request, before, edit},
+    authority::{Asker, Authority, LastAuthority},
     served::Served,
     terminate::Secured,
 };
@@ -44,9 +43,7 @@ pub(super) struct Asked<'a> {
 /// A request that may go on to an origin.
 pub(super) struct Decided {
     pub(super) routed: Routed,
-    pub(super) name: DomainName,
-    /// As the client wrote it, checked.
-    pub(super) authority: String,
+    pub(super) authority: Arc<Authority>,
     pub(super) path: CanonicalPath,
     pub(super) served: Arc<Served>,
     /// A CA's challenge for an origin that keeps its own key: it goes where that origin answers such, in the clear.
@@ -62,7 +59,7 @@ impl Decided {
     }
 }
 
-/// Which route serves a request, and what the route's actions make of it.
+/// Which route serves a request, and what the route's actions make of it. `last` is its connection's.
 ///
 /// # Errors
 /// The answer, when it goes no further.
@@ -70,21 +67,22 @@ pub(super) fn decide(
     visit: &Visit,
     asked: &Asked<'_>,
     secured: Option<&Secured>,
+    last: &LastAuthority,
     flow: &mut OpenFlow,
 ) -> Result<Decided, Own> {
-    let read = read(asked.authority);
-    flow.record.target = read.as_ref().ok().map(|read| shown(asked.authority, read));
-    let (name, authority) = name(asked.authority, read)?;
+    let asker = Asker { ip: visit.client.ip(), secure: secured.is_some() };
+    let authority = last.read(asked.authority, asker, &mut flow.record.target)?;
+    let name = &authority.name;
     if let Some(secured) = secured
-        && secured.name != name
+        && secured.name != *name
     {
         let said = format_args!("the connection was opened for {}, and the request asks for {name}", secured.name);
         return Err(Failure::new(Code::NameMismatch, said).into());
     }
     if secured.is_none() {
-        answer_ca(visit, asked, &name, flow)?;
+        answer_ca(visit, asked, name, flow)?;
     }
-    let routed = visit.route(Some(&name), flow)?;
+    let routed = visit.route(Some(name), flow)?;
     let_in(&routed, visit.client.ip(), &mut ())?;
     let path = CanonicalPath::parse(asked.path).map_err(|why| Failure::new(Code::Malformed, why))?;
     let gateway = &visit.gateway;
@@ -99,7 +97,7 @@ pub(super) fn decide(
         before(&Request {
             route: &routed.route,
             snapshot: &snapshot,
-            authority: &authority,
+            authority: &authority.forwarded,
             secure: secured.is_some(),
             path: &path,
             headers: asked.headers,
@@ -107,7 +105,7 @@ pub(super) fn decide(
         })?;
     }
     let served = Served::of(gateway, &snapshot, &routed.route);
-    Ok(Decided { routed, name, authority, path, served, challenge })
+    Ok(Decided { routed, authority, path, served, challenge })
 }
 
 impl Asked<'_> {
@@ -129,38 +127,6 @@ fn answer_ca(visit: &Visit, asked: &Asked<'_>, name: &DomainName, flow: &mut Ope
     Err(Own::Answer(Refusal::answer(200, "application/octet-stream", challenge.answer.clone())))
 }
 
-/// The authority for a record: short, and without a user's name.
-fn shown(authority: &str, read: &WireAsked) -> Arc<str> {
-    let bare = read.text().strip_suffix(NO_PORT_TEXT).filter(|_| !authority.contains(':'));
-    bare.map_or_else(|| read.shared_text(), Into::into)
-}
-
-/// Host or `:authority`, with a port that stands in where none is written.
-pub(super) fn read(authority: &str) -> Result<WireAsked, PortError> {
-    WireAsked::from_authority(authority, Some(NO_PORT))
-}
-
-/// The name in Host or `:authority`, and that as it is forwarded: canonical, with the port that was written.
-pub(super) fn name(authority: &str, read: Result<WireAsked, PortError>) -> Result<(DomainName, String), Failure> {
-    if authority.is_empty() {
-        return Err(Failure::new(Code::DomainUnknown, "the request names no app; send its name in Host"));
-    }
-    let read = read.map_err(|why| Failure::new(Code::Malformed, why))?;
-    let host = read.host.map_err(|why| Failure::new(Code::HostNotCanonical, why))?;
-    let Host::Name(name) = host else {
-        return Err(Failure::new(
-            Code::DomainUnknown,
-            format_args!("no route has an address for its domain; ask by name, not by {host}"),
-        ));
-    };
-    let written = if authority.contains(':') { with_port(name.as_str(), read.port) } else { name.as_str().to_owned() };
-    Ok((name, written))
-}
-
-/// Stands in where an authority has no port, which says nothing here.
-const NO_PORT: u16 = 443;
-const NO_PORT_TEXT: &str = ":443";
-
 /// What a client might say of itself so that an origin believes it: the origin hears it from us or not at all.
 const OURS: [&str; 8] = [
     "forwarded",
@@ -173,18 +139,12 @@ const OURS: [&str; 8] = [
     "x-original-forwarded-for",
 ];
 
-/// An IPv6 address has no more.
-const IP_BYTES: usize = 45;
-
 /// A request on its way to an origin.
 pub(super) struct Onward<'a> {
     pub(super) route: &'a Route,
     pub(super) method: &'a str,
-    /// The authority that the client asked for, as it wrote its port.
-    pub(super) authority: &'a str,
+    pub(super) authority: &'a Authority,
     pub(super) path: &'a CanonicalPath,
-    pub(super) client: SocketAddr,
-    pub(super) secure: bool,
     pub(super) gateway: &'a str,
     /// It asks for a WebSocket (RFC 6455 §4.1), the one upgrade that is passed on.
     pub(super) websocket: bool,
@@ -201,16 +161,7 @@ impl<'a> Onward<'a> {
         headers.strip_hop_by_hop();
         strip_claims(&mut headers);
         edit(&mut headers, &self.route.settings.actions.request_headers);
-        let mut ip = Vec::with_capacity(IP_BYTES);
-        push_ip(&mut ip, self.client.ip().to_canonical());
-        let (proto, authority) = (if self.secure { "https" } else { "http" }, self.authority);
-        // RFC 7239, and the older fields that most frameworks still read.
-        let (opens, closes): (&[u8], &[u8]) = if ip.contains(&b':') { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
-        let parts = [opens, &ip, closes, b";host=\"", authority.as_bytes(), b"\";proto=", proto.as_bytes()];
-        headers.push_parts("forwarded", &parts);
-        headers.push("x-forwarded-for", &ip);
-        headers.push("x-forwarded-host", authority);
-        headers.push("x-forwarded-proto", proto);
+        headers.append(&self.authority.of_client);
         push_via(&mut headers, self.gateway);
         if self.websocket {
             headers.push("connection", "upgrade");
@@ -219,7 +170,7 @@ impl<'a> Onward<'a> {
         if self.grpc {
             headers.push("te", "trailers");
         }
-        Outgoing::new(self.method, self.path.as_str(), authority, headers, framing)
+        Outgoing::new(self.method, self.path.as_str(), &*self.authority.forwarded, headers, framing)
     }
 }
 

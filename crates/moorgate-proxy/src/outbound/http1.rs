@@ -65,7 +65,7 @@ pub(super) async fn converse<S: ClientStream>(visit: Arc<Visit>, mut client: Cli
             None => return,
         };
         let more = {
-            let mut next = pin!(next_request(&visit, &mut client));
+            let mut next = pin!(next_request(&visit, &mut client, visit.gateway.drain.cancelled()));
             tokio::select! {
                 biased;
                 more = &mut next => more,

@@ -59,10 +59,11 @@ impl Headers {
         Self::default()
     }
 
-    /// None, with room for so many fields of so many bytes each of names and values.
+    /// None, with room for so many fields of so many bytes each of names and values, and for what a proxy adds to a head.
     pub fn with_capacity(fields: usize, names: usize, values: usize) -> Self {
-        let (names, values) = (String::with_capacity(names), Vec::with_capacity(values));
-        Self { names, values, fields: Vec::with_capacity(fields), lengths: 0 }
+        let names = String::with_capacity(names + ADDED_NAMES);
+        let values = Vec::with_capacity(values + ADDED_VALUES);
+        Self { names, values, fields: Vec::with_capacity(fields + ADDED), lengths: 0 }
     }
 
     pub(super) fn from_parsed(parsed: &[httparse::Header<'_>]) -> Self {
@@ -71,8 +72,7 @@ impl Headers {
             names += field.name.len();
             values += field.value.len();
         }
-        // Whoever passes them on adds some.
-        let mut headers = Self::with_capacity(parsed.len() + ADDED, names + ADDED_NAMES, values + ADDED_VALUES);
+        let mut headers = Self::with_capacity(parsed.len(), names, values);
         for field in parsed {
             // What is parsed has been checked.
             let from = headers.values.len();
@@ -145,6 +145,18 @@ impl Headers {
     /// As [`Headers::push`], of a value that comes in parts; white space around it stays.
     pub fn push_parts(&mut self, name: &str, parts: &[&[u8]]) {
         self.push_with(name, |value| parts.iter().for_each(|part| value.extend_from_slice(part)));
+    }
+
+    /// Adds all fields of another head at the end.
+    pub fn append(&mut self, other: &Self) {
+        let (names, values) = (self.names.len(), self.values.len());
+        self.names.push_str(&other.names);
+        self.values.extend_from_slice(&other.values);
+        self.lengths |= other.lengths;
+        self.fields.extend(other.fields.iter().map(|Field { name, value }| Field {
+            name: name.start + names..name.end + names,
+            value: value.start + values..value.end + values,
+        }));
     }
 
     /// The value that begins at `from` is written; now it gets its name.

@@ -5,7 +5,7 @@ mod response;
 mod strict;
 mod trailers;
 
-use super::{HeadError, HeadStep, RequestHead, parse_request};
+use super::{HeadError, HeadStep, Headers, RequestHead, parse_request};
 
 /// Lines into a head with its empty line.
 fn lines(lines: &[&str]) -> Vec<u8> {
@@ -37,4 +37,17 @@ fn bad(bytes: &[u8]) -> HeadError {
         HeadStep::Malformed(why) => why,
         other => panic!("{}: {other:?}", bytes.escape_ascii()),
     }
+}
+
+#[test]
+fn fields_of_two_heads_are_found_in_one() {
+    let mut all = Headers::from_iter([("Accept", "*/*"), ("via", "1.1 a")]);
+    all.append(&Headers::from_iter([("via", "1.1 b"), ("x-forwarded-for", "192.0.2.1")]));
+    assert_eq!(
+        all,
+        Headers::from_iter([("accept", "*/*"), ("via", "1.1 a"), ("via", "1.1 b"), ("x-forwarded-for", "192.0.2.1")])
+    );
+    assert_eq!(all.get("x-forwarded-for"), Some(&b"192.0.2.1"[..]));
+    assert_eq!(all.get_all("via").count(), 2);
+    assert!(all.remove("via") && all.get("accept").is_some() && all.len() == 2);
 }
