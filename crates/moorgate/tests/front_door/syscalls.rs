@@ -1,4 +1,4 @@
-//! How many system calls a connection takes, as strace counts them on the real program. Bounds, a little above what is
+//! How many system calls a connection and a long answer take, as strace counts them on the real program. Bounds, a little above what is
 //! needed today: a change that makes connections dearer is seen whatever the machine's mood. Allocations are counted in
 //! the test `cost`.
 
@@ -10,13 +10,12 @@ use crate::{
     gateway::{Gateway, Setup},
     inbound::support,
     talk::{Talk, socks_tunnel},
-    target::Target,
+    target::{Conn, Target},
+    tools::{run, tool},
 };
 
 /// What concerns sockets. How often it waits for them depends on the load; recvmsg is how it looks for its addresses.
-const TRACED: &str = "trace=accept4,bind,close,connect,epoll_ctl,getpeername,getsockname,getsockopt,recvfrom,sendmsg,sendto,setsockopt,shutdown,socket";
-const WARM_UP: usize = 20;
-const CONNECTIONS: usize = 100;
+const TRACED: &str = "trace=accept4,bind,close,connect,epoll_ctl,getpeername,getsockname,getsockopt,recvfrom,sendmsg,sendto,setsockopt,shutdown,socket,writev";
 
 /// A gateway whose calls are written down, by a strace that is not its parent and ends with it.
 struct Traced {
@@ -33,19 +32,19 @@ impl Traced {
         Self { gateway, calls }
     }
 
-    /// The calls of each run of `work`, by name.
-    fn count(&self, mut work: impl FnMut()) -> BTreeMap<String, f64> {
-        let mut run = |count| {
+    /// The calls of each of so many runs of `work`, by name, when there have been a fifth of them.
+    fn count(&self, runs: usize, mut work: impl FnMut()) -> BTreeMap<String, f64> {
+        let mut run = |count: usize| {
             (0..count).for_each(|_| work());
             // The gateway is done a little later than its client, and strace later still.
             sleep(Duration::from_millis(300));
             calls(&self.calls.path().join("calls"))
         };
-        let before = run(WARM_UP);
-        let after = run(CONNECTIONS);
+        let before = run(runs.div_ceil(5));
+        let after = run(runs);
         let each = |(name, count): (String, usize)| {
             let more = count - before.get(&name).copied().unwrap_or_default();
-            (name, more as f64 / CONNECTIONS as f64)
+            (name, more as f64 / runs as f64)
         };
         after.into_iter().map(each).filter(|(_, each)| *each >= 0.1).collect()
     }
@@ -65,6 +64,7 @@ fn calls(file: &Path) -> BTreeMap<String, usize> {
 
 #[test]
 fn a_connection_takes_few_system_calls() {
+    const CONNECTIONS: usize = 100;
     let traced = Traced::start();
     let gateway = &traced.gateway;
     let target = Target::new("127.0.0.1:0", |mut conn| {
@@ -79,17 +79,17 @@ fn a_connection_takes_few_system_calls() {
     let [inbound, http, socks] = ["inbound_tls", "outbound_http", "outbound_socks"].map(|name| gateway.address(name));
 
     let ended = |mut talk: Talk| assert_eq!(talk.rest().0, [b'x'; 64]);
-    let passthrough = traced.count(|| {
+    let passthrough = traced.count(CONNECTIONS, || {
         let mut talk = Talk::to(inbound);
         talk.send(&hello);
         ended(talk);
     });
-    let connect = traced.count(|| {
+    let connect = traced.count(CONNECTIONS, || {
         let mut talk = Talk::tunnel(http, &credential, &at).unwrap();
         talk.send("ask");
         ended(talk);
     });
-    let socks = traced.count(|| {
+    let socks = traced.count(CONNECTIONS, || {
         let mut talk = socks_tunnel(socks, &credential, &at).unwrap();
         talk.send("ask");
         ended(talk);
@@ -98,5 +98,33 @@ fn a_connection_takes_few_system_calls() {
     {
         let all: f64 = calls.values().sum();
         assert!(all <= most, "{way}: {all:.1} system calls for each connection, at most {most}: {calls:.1?}");
+    }
+}
+
+#[test]
+fn a_long_answer_takes_few_system_calls() {
+    const MIB: usize = 1024 * 1024;
+    let traced = Traced::start();
+    let gateway = &traced.gateway;
+    let origin = Target::new("127.0.0.1:0", |mut conn: Conn| {
+        let body = vec![b'x'; MIB];
+        while conn.request().is_some() {
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {MIB}\r\n\r\n"));
+            conn.send(&body);
+        }
+    });
+    support::route(gateway, "long.test", "terminate", &[&format!("http://{}", origin.address)], &[]);
+    let to = format!("long.test:443:{}", gateway.address("inbound_tls"));
+    for version in ["--http1.1", "--http2"] {
+        // One connection for all of them.
+        const ANSWERS: usize = 20;
+        let calls = traced.count(1, || {
+            let mut curl = tool("curl");
+            curl.args(["-sS", version, "-o", "/dev/null", "-w", "%{size_download} ", "--connect-to", &to, "--cacert"]);
+            let said = run(curl.arg(gateway.ca()).arg(format!("https://long.test/[1-{ANSWERS}]")));
+            assert_eq!(said, format!("{MIB} ").repeat(ANSWERS));
+        });
+        let all = calls.values().sum::<f64>() / ANSWERS as f64;
+        assert!(all <= 48.0, "{version}: {all:.1} system calls for each MiB: {calls:?}");
     }
 }
