@@ -103,18 +103,38 @@ fn missing() -> BTreeMap<Program, String> {
     missing.map(|(peer, (_, package))| (peer, format!("not installed; Debian's package is {package}"))).collect()
 }
 
+/// Arguments as they are published: where somebody keeps a binary is nobody's business.
+fn shown<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut before = "";
+    let shown = |argument: &&'a str| match std::mem::replace(&mut before, argument) {
+        "--moorgate" => "PATH",
+        _ if argument.starts_with("--moorgate=") => "--moorgate=PATH",
+        _ => argument,
+    };
+    arguments.iter().map(shown).collect()
+}
+
 fn described(parsed: &Arguments, arguments: &[&str], lab: &Lab) -> Run {
     let moorgate = match &parsed.moorgate {
-        Some(path) => format!("found at {}, of a revision that is not known", path.display()),
-        None => "built with --profile dist".to_owned(),
+        Some(_) => "given with --moorgate, of a revision that is not known",
+        None => "built with --profile dist",
     };
     Run {
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         revision: machine::revision(),
-        moorgate,
-        command: ["cargo xtask bench", &arguments.join(" ")].join(" ").trim_end().to_owned(),
+        moorgate: moorgate.to_owned(),
+        command: ["cargo xtask bench", &shown(arguments).join(" ")].join(" ").trim_end().to_owned(),
         rounds: parsed.rounds,
         seconds: parsed.seconds,
         machine: machine::describe(lab.cores.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_path_is_not_published() {
+        let shown = super::shown(&["ping", "--moorgate", "/home/me/moorgate", "--publish", "--moorgate=/home/me"]);
+        assert_eq!(shown, ["ping", "--moorgate", "PATH", "--publish", "--moorgate=PATH"]);
     }
 }
