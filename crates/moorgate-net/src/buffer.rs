@@ -83,7 +83,7 @@ impl Drop for Room {
 }
 
 /// Reads once behind `ahead`, without a copy of what is read: one piece of `most` bytes at most ([`PIECE`] holds too), which
-/// begins with what was `ahead`. Empty: the end, and `ahead` is as it was.
+/// begins with what was `ahead`, which is shorter. Empty: the end, and `ahead` is as it was.
 ///
 /// # Errors
 /// The reader's.

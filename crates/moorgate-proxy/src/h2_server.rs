@@ -10,14 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    gateway::Visit,
-    head,
-    refuse::{StreamEnd, too_slow},
-};
 use bytes::Bytes;
-use cork::Corked;
-pub(crate) use cork::Hold;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::Request;
 use moorgate_contract::{
@@ -31,6 +24,15 @@ use moorgate_contract::{
 use moorgate_net::{
     registry::Open,
     runtime::{now, sleep, spawn, timeout},
+};
+
+use cork::Corked;
+pub(crate) use cork::Hold;
+
+use crate::{
+    gateway::Visit,
+    head,
+    refuse::{StreamEnd, too_slow},
 };
 
 type Connection<S> = h2::server::Connection<Corked<S>, Bytes>;

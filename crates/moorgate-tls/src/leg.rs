@@ -8,7 +8,7 @@ use std::{
 use moorgate_net::leg::{Cut, Leg, cut_from, reset_on_drop, tcp_cut};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use crate::TlsStream;
+use crate::{BUFFER_LIMIT, TlsStream};
 
 /// A leg over TLS, accepted or originated. Its Fin is close_notify followed by TCP's, and either side's Fin leaves the
 /// other direction open (RFC 8446 §6.1). TCP's end without close_notify is [`Cut::Truncated`].
@@ -17,7 +17,9 @@ pub struct TlsLeg(TlsStream);
 
 impl TlsLeg {
     /// Takes over a stream whose handshake is done.
-    pub fn new(stream: TlsStream) -> Self {
+    pub fn new(mut stream: TlsStream) -> Self {
+        // What spoke HTTP before may have held more.
+        stream.hold_up_to(BUFFER_LIMIT);
         Self(stream)
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     const ASKER: Asker = Asker { ip: IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), secure: true };
 
     #[test]
-    fn what_is_asked_again_is_not_read_again_and_what_is_wrong_takes_nothing_s_place() {
+    fn what_is_asked_again_is_not_read_again_and_what_is_wrong_displaces_nothing() {
         let last = LastAuthority::default();
         let read = |text: &str| {
             let mut shown = None;
