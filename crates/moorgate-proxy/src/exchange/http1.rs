@@ -294,6 +294,10 @@ impl<W: AsyncWrite + Unpin + Send> Sink for Downlink<'_, W> {
             };
             let Some(data) = piece.map_err(|broke| toward.broke_off(&broke))? else { break };
             write_piece(writer, mem::take(&mut ahead), data, chunked).await.map_err(|_| Stop::Client)?;
+            if !body.is_over() {
+                // Whoever is slow has one piece waiting, and not another one behind it.
+                writer.flush().await.map_err(|_| Stop::Client)?;
+            }
         }
         if chunked {
             let trailers = toward.trailers(body.trailers());
