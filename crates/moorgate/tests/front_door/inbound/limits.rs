@@ -301,6 +301,21 @@ fn a_client_that_does_not_read_is_cut_and_its_origin_let_go() {
 }
 
 #[test]
+fn a_client_that_does_not_read_has_one_piece_waiting() {
+    const CLIENTS: u64 = 100;
+    let scene = Scene::start();
+    let stalled = |count| {
+        let clients: Vec<_> = (0..count).map(|_| reads_nothing(&scene)).collect();
+        thread::sleep(Duration::from_secs(1));
+        (clients, scene.memory())
+    };
+    let (_first, before) = stalled(20);
+    let (_more, after) = stalled(CLIENTS);
+    let each = after.saturating_sub(before) / CLIENTS;
+    assert!(each <= 128, "{each} KiB for each client that reads nothing");
+}
+
+#[test]
 fn a_head_that_is_too_long_is_431_and_the_longest_that_is_not_gets_through() {
     let scene = Scene::with(Setup::default(), &["--http", "forward"]);
     // Host is a field too.
