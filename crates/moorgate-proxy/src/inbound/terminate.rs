@@ -107,6 +107,7 @@ pub(super) async fn run(
     let Client { stream, buffer } = client;
     let opened = timeout(rest, terminator.accept_peeked(Socket::replaying(stream, buffer))).await;
     let Some((mut stream, mut flow)) = handshake::opened(opened, limit, flow) else { return };
+    // A whole piece of an answer goes out in one write.
     stream.hold_up_to(PIECE);
     let Some(name) = hello.server_name.clone().filter(|name| stream.server_name() == Some(name.as_str())) else {
         stream.abort();
