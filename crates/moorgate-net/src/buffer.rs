@@ -30,7 +30,9 @@ thread_local! {
 /// An empty buffer, with the room of one that was put by where there is one. malloc keeps nothing of more than a kilobyte at
 /// hand, which most small answers are.
 pub fn spare() -> BytesMut {
-    SPARE.with_borrow_mut(VecDeque::pop_front).unwrap_or_default()
+    let mut spare = SPARE.with_borrow_mut(VecDeque::pop_front).unwrap_or_default();
+    // One that a long head has made large is not kept for the sake of small ones.
+    if spare.try_reclaim(2 * SMALL) { BytesMut::new() } else { spare }
 }
 
 /// Takes all of a buffer that has no more than [`SMALL`], whose room is for [`spare`] as soon as nobody needs what was taken.
@@ -208,5 +210,14 @@ mod tests {
         let mut other = spare();
         other.extend_from_slice(&[3; 2_000]);
         assert_eq!((held[0], other[0]), (2, 3));
+    }
+
+    #[test]
+    fn what_a_long_head_took_is_not_kept() {
+        let mut long = BytesMut::from(&[1; 400 * 1024][..]);
+        bytes::Buf::advance(&mut long, 400 * 1024 - 100);
+        drop(take_small(long));
+        let mut next = spare();
+        assert!(!next.try_reclaim(2 * SMALL) && next.capacity() == 0);
     }
 }
